@@ -1,0 +1,1 @@
+"""Filesystem back ends, one module or folder each, all behind `forensics.filesystem.Filesystem`."""
