@@ -23,7 +23,8 @@ CREATE TABLE partition (
     number INTEGER PRIMARY KEY, scheme TEXT NOT NULL, name TEXT, type TEXT, offset INTEGER, length INTEGER NOT NULL,
     filesystem TEXT, label TEXT, uuid TEXT, state TEXT NOT NULL, mount_point TEXT) STRICT;
 CREATE TABLE host_facts (
-    id INTEGER PRIMARY KEY, hostname TEXT, os TEXT, kernel TEXT, timezone TEXT, machine_id TEXT, partition INTEGER NOT NULL) STRICT;
+    id INTEGER PRIMARY KEY, hostname TEXT, os TEXT, kernel TEXT, timezone TEXT, machine_id TEXT,
+    partition INTEGER NOT NULL) STRICT;
 CREATE TABLE store (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, engine TEXT NOT NULL, version TEXT, root TEXT NOT NULL, driver TEXT,
     partition INTEGER NOT NULL) STRICT;
@@ -67,8 +68,10 @@ CREATE TABLE entry (
     id INTEGER PRIMARY KEY, layer_id INTEGER NOT NULL REFERENCES layer, path TEXT NOT NULL, path_raw BLOB, type TEXT NOT NULL,
     mode INTEGER NOT NULL, uid INTEGER NOT NULL, gid INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER, atime_ns INTEGER,
     ctime_ns INTEGER, crtime_ns INTEGER, nlink INTEGER NOT NULL, inode INTEGER NOT NULL, offset INTEGER, mark TEXT,
-    target TEXT, target_raw BLOB, rdev TEXT, xattrs TEXT, private_xattrs TEXT, sha256 TEXT, content_offset INTEGER,
-    metacopy INTEGER) STRICT;
+    target TEXT, target_raw BLOB, rdev TEXT, xattrs TEXT, private_xattrs TEXT, metacopy INTEGER) STRICT;
+CREATE TABLE content (
+    partition INTEGER NOT NULL, inode INTEGER NOT NULL, sha256 TEXT NOT NULL, offset INTEGER,
+    PRIMARY KEY (partition, inode)) STRICT, WITHOUT ROWID;
 CREATE TABLE far_time (
     entry_id INTEGER NOT NULL REFERENCES entry, field TEXT NOT NULL, ns TEXT NOT NULL, PRIMARY KEY (entry_id, field)) STRICT;
 CREATE TABLE hidden (layer_id INTEGER NOT NULL REFERENCES layer, entry_id INTEGER NOT NULL REFERENCES entry,
@@ -98,24 +101,30 @@ CREATE INDEX container_mount_container ON container_mount (container);
 """
 
 _SOURCE = (
-    "'p' || {t}.source_partition || ':' || {t}.source_path || ' (inode ' || coalesce({t}.source_inode, '?') || ', byte ' || \
-coalesce({t}.source_offset, '?') || ', ' || {t}.source_how || ')'"
+    "'p' || {t}.source_partition || ':' || {t}.source_path || ' (inode ' || coalesce({t}.source_inode, '?') || ', byte ' || "
+    "coalesce({t}.source_offset, '?') || ', ' || {t}.source_how || ')'"
 )
 
+# The bytes of a metacopy file are another entry's; which one, the layer nearest to the top of the chain tells.
 _FILE_COLUMNS = """
     c.container_id, c.name AS container, {path}, e.type, e.mode, e.uid, e.gid, e.size, e.mtime_ns, e.atime_ns, e.ctime_ns,
     e.crtime_ns, e.nlink, e.target, e.rdev,
-    CASE WHEN e.metacopy IS NULL THEN e.sha256 ELSE (
-        SELECT d.sha256 FROM metacopy_data m JOIN chain mc ON mc.top = c.layer_id AND mc.layer_id = m.layer_id
-        JOIN entry d ON d.id = m.data_entry WHERE m.entry_id = e.id ORDER BY mc.depth LIMIT 1) END AS sha256,
-    e.xattrs, l.name AS layer, l.kind AS layer_kind, e.inode, e.offset, e.content_offset, {raw}, e.target_raw,
-    l.partition, e.id AS entry_id, c.id AS container_number"""
+    CASE WHEN e.metacopy IS NULL THEN k.sha256 ELSE (
+        SELECT dk.sha256 FROM metacopy_data m JOIN chain mc ON mc.top = c.layer_id AND mc.layer_id = m.layer_id
+        JOIN entry d ON d.id = m.data_entry JOIN layer dl ON dl.id = d.layer_id
+        JOIN content dk ON dk.partition = dl.partition AND dk.inode = d.inode
+        WHERE m.entry_id = e.id ORDER BY mc.depth LIMIT 1) END AS sha256,
+    e.xattrs, l.name AS layer, l.kind AS layer_kind, e.inode, e.offset,
+    CASE WHEN e.metacopy IS NULL THEN k.offset END AS content_offset, {raw}, e.target_raw, e.private_xattrs, l.partition,
+    e.id AS entry_id, c.id AS container_number"""
+_CONTENT = "LEFT JOIN content k ON k.partition = l.partition AND k.inode = e.inode AND e.type = 'f'"
 
 # CROSS JOIN keeps the order: few layers hide one entry, but a chain may be a hundred layers long.
 _NOT_HIDDEN = """NOT EXISTS (
     SELECT 1 FROM hidden h CROSS JOIN chain hc ON hc.top = c.layer_id AND hc.layer_id = h.layer_id WHERE h.entry_id = e.id)"""
 _NOT_UNPLACED = """NOT EXISTS (
-    SELECT 1 FROM unplaced u CROSS JOIN chain uc ON uc.top = c.layer_id AND uc.layer_id = u.layer_id WHERE u.placement_id = p.id)"""
+    SELECT 1 FROM unplaced u CROSS JOIN chain uc ON uc.top = c.layer_id AND uc.layer_id = u.layer_id
+    WHERE u.placement_id = p.id)"""
 
 VIEWS = f"""
 CREATE VIEW containers AS SELECT
@@ -133,30 +142,32 @@ CREATE VIEW images AS SELECT
 FROM container_image;
 CREATE VIEW layers AS SELECT
     layer.name AS layer, store.engine, layer.kind, layer.diff_id, layer.chain_id, layer.parent, layer.entries, layer.integrity,
-    layer.origin, layer.path, layer.partition, layer.size_bytes, (SELECT name FROM layer lo WHERE lo.id = layer.lower_id) AS lower,
-    store.root AS store, {_SOURCE.format(t="layer")} AS source, layer.id AS layer_number
+    layer.origin, layer.path, layer.partition, layer.size_bytes,
+    (SELECT name FROM layer lo WHERE lo.id = layer.lower_id) AS lower, store.root AS store, {_SOURCE.format(t="layer")} AS source,
+    layer.id AS layer_number
 FROM layer JOIN store ON store.id = layer.store_id;
 CREATE VIEW files AS SELECT {_FILE_COLUMNS.format(path="e.path", raw="e.path_raw")}
 FROM container c JOIN chain ch ON ch.top = c.layer_id JOIN layer l ON l.id = ch.layer_id
-    JOIN entry e ON e.layer_id = ch.layer_id AND e.mark IS NULL
+    JOIN entry e ON e.layer_id = ch.layer_id AND e.mark IS NULL {_CONTENT}
 WHERE {_NOT_HIDDEN}
 UNION ALL SELECT {_FILE_COLUMNS.format(path="p.path", raw="p.path_raw")}
 FROM container c JOIN chain ch ON ch.top = c.layer_id JOIN placement p ON p.layer_id = ch.layer_id
-    JOIN entry e ON e.id = p.entry_id JOIN layer l ON l.id = e.layer_id
+    JOIN entry e ON e.id = p.entry_id JOIN layer l ON l.id = e.layer_id {_CONTENT}
 WHERE {_NOT_UNPLACED};
 CREATE VIEW hidden_files AS SELECT
     c.container_id, c.name AS container, e.path, e.type, e.mode, e.uid, e.gid, e.size, e.mtime_ns, e.ctime_ns, e.crtime_ns,
-    e.sha256, h.reason, (SELECT b.path FROM entry b WHERE b.id = h.by_entry) AS hidden_by,
+    k.sha256, h.reason, (SELECT b.path FROM entry b WHERE b.id = h.by_entry) AS hidden_by,
     (SELECT hl.name FROM layer hl WHERE hl.id = h.layer_id) AS hidden_by_layer,
-    l.name AS layer, l.kind AS layer_kind, e.inode, e.offset, e.content_offset, e.path_raw, l.partition, e.id AS entry_id
+    l.name AS layer, l.kind AS layer_kind, e.inode, e.offset, k.offset AS content_offset, e.path_raw, l.partition,
+    e.id AS entry_id, c.id AS container_number
 FROM container c JOIN chain ch ON ch.top = c.layer_id JOIN hidden h ON h.layer_id = ch.layer_id
-    JOIN entry e ON e.id = h.entry_id JOIN layer l ON l.id = e.layer_id
+    JOIN entry e ON e.id = h.entry_id JOIN layer l ON l.id = e.layer_id {_CONTENT}
 WHERE h.reason <> 'merged';
 CREATE VIEW layer_files AS SELECT
     l.name AS layer, l.kind AS layer_kind, e.path, e.type, e.mode, e.uid, e.gid, e.size, e.mtime_ns, e.atime_ns, e.ctime_ns,
-    e.crtime_ns, e.nlink, e.target, e.rdev, e.sha256, e.xattrs, e.private_xattrs, e.mark, e.inode, e.offset, e.content_offset,
-    e.path_raw, l.partition, e.id AS entry_id, l.id AS layer_number
-FROM layer l JOIN entry e ON e.layer_id = l.id;
+    e.crtime_ns, e.nlink, e.target, e.rdev, k.sha256, e.xattrs, e.private_xattrs, e.mark, e.inode, e.offset,
+    k.offset AS content_offset, e.path_raw, e.target_raw, l.partition, e.id AS entry_id, l.id AS layer_number
+FROM layer l JOIN entry e ON e.layer_id = l.id {_CONTENT};
 CREATE VIEW changes AS SELECT
     c.container_id, c.name AS container, k.kind, k.path, k.path_raw
 FROM container_change k JOIN container c ON c.id = k.container;
