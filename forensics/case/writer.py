@@ -139,8 +139,8 @@ class CaseWriter:
         """A container with its mounts; answers its number in the case. layer: the number of its own layer."""
         row = {k: getattr(container, k) for k in (
             "engine", "namespace", "container_id", "name", "image", "image_id", "state", "created_ns", "started_ns",
-            "finished_ns", "exit_code", "pid", "pod", "privileged", "restart_count", "restart_policy", "error", "oom_killed", "hostname", "user",
-            "working_dir", "log_path", "log_driver", "config", "hostconfig", "origin")}  # fmt: skip
+            "finished_ns", "exit_code", "pid", "pod", "privileged", "restart_count", "restart_policy", "error", "oom_killed",
+            "hostname", "user", "working_dir", "log_path", "log_driver", "config", "hostconfig", "origin")}  # fmt: skip
         number = self._insert("container", {
             **row, "store_id": store_id, "command": _json_list(container.command), "env": _json_list(container.env),
             "labels": None if container.labels is None else _json(dict(container.labels)), "layer_id": layer, "rootfs": rootfs,
