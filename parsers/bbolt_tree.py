@@ -1,0 +1,266 @@
+"""The trees of a bbolt file: every key of a bucket and of all buckets below it, in key order, and the way down to one key.
+
+Source: go.etcd.io/bbolt v1.3.6, bucket.go (openBucket), cursor.go (seek). The walk holds one leaf page for each level of
+nested buckets and visits no page twice, so cycles and shared pages end it; what is broken loses its subtree only.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from parsers.bbolt_pages import HEADER, LeafElement, Page, PageFile, Problem, inline_page, read_page
+from parsers.errors import FormatError
+
+MAX_DEPTH = 1024  # of nested buckets; engines use ten
+MAX_LEVELS = 64  # of branch pages; two elements in each reach any page id
+CACHE_BYTES = 8 << 20
+
+Path = tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of a bucket, or one bucket in a bucket.
+
+    bucket: the path of bucket names that leads here. value: None for a bucket, which has a sequence, and is inline where its
+    content stands in this page. offset: of the key's bytes in the file; the value stands right behind its key.
+    """
+
+    bucket: Path
+    key: bytes
+    value: bytes | None
+    page: int
+    offset: int
+    sequence: int | None = None
+    inline: bool = False
+
+    @property
+    def depth(self) -> int:
+        """How many buckets it stands in; 0 at the top."""
+        return len(self.bucket)
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Where a bucket's content is: a root page, or (root 0) a leaf page inside the value that names the bucket."""
+
+    root: int
+    sequence: int
+    inline: Page | None = None
+
+
+class Claims:
+    """Which pages a walk has taken, and for which bucket; buckets are numbered from 1 in the order of the walk."""
+
+    def __init__(self, pages: int) -> None:
+        self.taken = bytearray(pages)
+        self.owner = array("I", bytes(array("I").itemsize * pages))
+        self.buckets: list[int] = [0]
+
+    def enter(self, path: Path) -> int:
+        """The number of one more bucket."""
+        self.buckets.append(hash(path))
+        return len(self.buckets) - 1
+
+    def take(self, page: Page, number: int) -> None:
+        """Marks a page and its overflow pages as one bucket's."""
+        for pgid in range(page.id, min(page.id + page.pages, len(self.taken))):
+            self.taken[pgid] = 1
+            self.owner[pgid] = number
+
+    def has(self, pgid: int, path: Path) -> bool:
+        """Whether a page was taken for the bucket at this path."""
+        return pgid < len(self.owner) and self.owner[pgid] > 0 and self.buckets[self.owner[pgid]] == hash(path)
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A bucket that a walk is in the middle of."""
+
+    path: Path
+    leaves: Iterator[Page]
+    page: Page | None = None
+    rows: Iterator[LeafElement] = field(default_factory=lambda: iter(()))
+
+
+def walk(
+    file: PageFile, bucket: Bucket, path: Path, claims: Claims, known: Claims | None = None, deep: bool = True
+) -> Iterator[Key]:
+    """Every key in a bucket and, if deep, below it, in key order, a bucket before its content.
+
+    known: the claims of another walk; a page that it took for the same bucket is passed over, with all below it.
+    """
+    stack = [_Frame(path, _leaves(file, bucket, path, claims, known))]
+    while stack:
+        frame = stack[-1]
+        path, page = frame.path, frame.page
+        if page is not None:
+            data, offset, pgid = page.data, page.offset, page.id
+            for flags, start, middle, stop in frame.rows:
+                if not flags:
+                    yield Key(path, data[start:middle], data[middle:stop], pgid, offset + start)
+                    continue
+                name = data[start:middle]
+                child = open_bucket(file, page, middle, stop)
+                if child is None:
+                    continue
+                yield Key(path, name, None, pgid, offset + start, child.sequence, child.inline is not None)
+                if not deep:
+                    continue
+                if len(stack) >= MAX_DEPTH:
+                    file.report(Problem(f"buckets are nested deeper than {MAX_DEPTH}", pgid, offset + start))
+                    continue
+                below = (*path, name)
+                stack.append(_Frame(below, _leaves(file, child, below, claims, known)))
+                break
+            if stack[-1] is not frame:
+                continue
+        frame.page = next(frame.leaves, None)
+        if frame.page is None:
+            stack.pop()
+        else:
+            frame.rows = iter(frame.page.leaf)
+
+
+def open_bucket(file: PageFile, page: Page, start: int, stop: int) -> Bucket | None:
+    """The bucket in a leaf element's value; None, and a problem, where the value is none."""
+    raw = page.data[start : min(stop, start + HEADER)]
+    if len(raw) < HEADER or stop - start < HEADER:
+        what = f"a bucket in page {page.id} is {stop - start} bytes long"
+        file.report(Problem(what, page.id, page.offset + start))
+        return None
+    root, sequence = file.layouts.bucket.unpack(raw)
+    if root:
+        return Bucket(root, sequence)
+    try:
+        inline = inline_page(file, page.id, page.data, start + HEADER, stop, page.offset)
+    except FormatError as error:
+        file.report(Problem(error.what, page.id, error.offset or 0))
+        return None
+    if inline.damaged:
+        file.report(inline.damaged)
+    return Bucket(0, sequence, inline)
+
+
+def _leaves(file: PageFile, bucket: Bucket, path: Path, claims: Claims, known: Claims | None) -> Iterator[Page]:
+    """The leaf pages of one bucket, in key order."""
+    if bucket.inline:
+        yield bucket.inline
+        return
+    number = claims.enter(path)
+    pending: list[tuple[int, bytes | None, bytes | None, int]] = [(bucket.root, None, None, 0)]
+    while pending:
+        pgid, low, high, level = pending.pop()
+        if known is not None and known.has(pgid, path):
+            continue
+        page = _take(file, pgid, claims, number)
+        if page is None:
+            continue
+        _check_order(file, page, low, high)
+        if page.is_leaf:
+            yield page
+        elif level >= MAX_LEVELS:
+            file.report(Problem(f"branch pages are nested deeper than {MAX_LEVELS}", pgid, page.offset))
+        else:
+            highs = [key for key, _ in page.children[1:]] + [high]
+            below = [(child, key, end, level + 1) for (key, child), end in zip(page.children, highs, strict=True)]
+            pending.extend(reversed(below))
+
+
+def _take(file: PageFile, pgid: int, claims: Claims, number: int) -> Page | None:
+    """A page that was not visited yet; None, and a problem, where it was or cannot be read."""
+    if pgid < len(claims.taken) and claims.taken[pgid]:
+        file.report(Problem(f"page {pgid} is referred to more than once", pgid, pgid * file.page_size))
+        return None
+    try:
+        page = read_page(file, pgid, claims.taken)
+    except FormatError as error:
+        file.report(Problem(error.what, pgid, error.offset or 0))
+        return None
+    if page.damaged:
+        file.report(page.damaged)
+    claims.take(page, number)
+    return page
+
+
+def _check_order(file: PageFile, page: Page, low: bytes | None, high: bytes | None) -> None:
+    """Reports keys that are not in ascending order, or outside what the branch page above promised."""
+    keys = page_keys(page)
+    last = low
+    for i, key in enumerate(keys):
+        if last is not None and (key < last or (i > 0 and key == last)):
+            file.report(Problem(f"the keys of page {page.id} are not in order", page.id, page.offset + page.base))
+            return
+        last = key
+    if keys and high is not None and keys[-1] >= high:
+        file.report(Problem(f"page {page.id} has keys beyond its place in the tree", page.id, page.offset + page.base))
+
+
+def page_keys(page: Page) -> list[bytes]:
+    """The keys of a page's sound elements."""
+    if page.is_leaf:
+        data = page.data
+        return [data[start:middle] for _, start, middle, _ in page.leaf]
+    return [key for key, _ in page.children if key is not None]
+
+
+@dataclass(frozen=True)
+class PageCache:
+    """The pages read last, up to CACHE_BYTES of them, for going down the tree again and again."""
+
+    file: PageFile
+    pages: OrderedDict[int, Page] = field(default_factory=OrderedDict)
+
+    def get(self, pgid: int) -> Page | None:
+        """A branch or leaf page; None, and a problem, where it cannot be read."""
+        page = self.pages.get(pgid)
+        if page is not None:
+            self.pages.move_to_end(pgid)
+            return page
+        try:
+            page = read_page(self.file, pgid)
+        except FormatError as error:
+            self.file.report(Problem(error.what, pgid, error.offset or 0))
+            return None
+        if page.damaged:
+            self.file.report(page.damaged)
+        self.pages[pgid] = page
+        while len(self.pages) * self.file.page_size > CACHE_BYTES and len(self.pages) > 1:
+            self.pages.popitem(last=False)
+        return page
+
+
+def find(cache: PageCache, bucket: Bucket, key: bytes) -> tuple[Page, LeafElement] | None:
+    """The leaf element of one key in a bucket, found as bbolt's cursor seeks it."""
+    page = bucket.inline or cache.get(bucket.root)
+    for _ in range(MAX_LEVELS):
+        if page is None or page.is_leaf:
+            break
+        sound = [(name, child) for name, child in page.children if name is not None]
+        if not sound:
+            return None
+        at = bisect_right(sound, key, key=lambda row: row[0])
+        page = cache.get(sound[max(0, at - 1)][1])
+    if page is None or not page.is_leaf:
+        return None
+    data = page.data
+    at = bisect_left(page.leaf, key, key=lambda row: data[row[1] : row[2]])
+    if at < len(page.leaf) and data[page.leaf[at][1] : page.leaf[at][2]] == key:
+        return page, page.leaf[at]
+    return None
+
+
+def find_bucket(cache: PageCache, root: Bucket, path: Path) -> Bucket | None:
+    """The bucket at a path of names, None where there is none."""
+    bucket: Bucket | None = root
+    for name in path:
+        found = find(cache, bucket, name) if bucket is not None else None
+        if found is None or not found[1][0]:
+            return None
+        page, (_, _, start, stop) = found
+        bucket = open_bucket(cache.file, page, start, stop)
+    return bucket
