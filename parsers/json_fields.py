@@ -1,0 +1,177 @@
+"""JSON that somebody may have damaged or forged: read field by field, each of its expected type or unknown.
+
+A document that is no JSON object is a FormatError. In one that is, a field of another type than expected reads as None and is
+told in `problems`, so that one bad field costs itself only. Duplicate keys: the last one counts, as for Go.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import NoReturn, TypeVar
+
+from parsers.errors import FormatError
+from parsers.go_time import parse_rfc3339
+
+MAX_PROBLEMS = 20
+INT64 = range(-(1 << 63), 1 << 63)
+
+_T = TypeVar("_T")
+
+
+class Fields:
+    """One JSON object. The objects inside it share its `problems`."""
+
+    def __init__(self, values: dict[str, object], where: str = "", problems: list[str] | None = None) -> None:
+        self._values, self._where = values, where
+        self.problems: list[str] = [] if problems is None else problems
+
+    def __bool__(self) -> bool:
+        return bool(self._values)
+
+    def __contains__(self, name: str) -> bool:
+        return self._values.get(name) is not None
+
+    def text(self, name: str) -> str | None:
+        """A string."""
+        return self._read(name, _text)
+
+    def integer(self, name: str) -> int | None:
+        """A whole number of 64 bits."""
+        return self._read(name, _integer)
+
+    def flag(self, name: str) -> bool | None:
+        """True or false."""
+        return self._read(name, _flag)
+
+    def time(self, name: str) -> int | None:
+        """An RFC 3339 time in nanoseconds since 1970 UTC; Go's zero time, and one that 64 bits do not hold, is None."""
+        return self._read(name, _time)
+
+    def texts(self, name: str) -> tuple[str, ...] | None:
+        """An array of strings; elements of other types are left out."""
+        values = self._read(name, _array)
+        if values is None:
+            return None
+        found = (self._convert(f"{name}[{i}]", value, _text) for i, value in enumerate(values))
+        return tuple(value for value in found if value is not None)
+
+    def text_map(self, name: str) -> dict[str, str] | None:
+        """An object whose values are strings; others are left out."""
+        values = self._read(name, _object)
+        if values is None:
+            return None
+        found = {_text(key): self._convert(f"{name}.{key}", value, _text) for key, value in values.items()}
+        return {key: value for key, value in found.items() if value is not None}
+
+    def fields(self, name: str) -> Fields:
+        """An object; an empty one where there is none."""
+        return Fields(self._read(name, _object) or {}, f"{self._where}{name}.", self.problems)
+
+    def each(self, name: str) -> Iterator[tuple[str, Fields]]:
+        """The objects in an object, by key."""
+        inside = self.fields(name)
+        for key in inside.names():
+            yield _text(key), inside.fields(key)
+
+    def items(self, name: str) -> Iterator[Fields]:
+        """The objects in an array."""
+        for i, value in enumerate(self._read(name, _array) or ()):
+            yield Fields(self._convert(f"{name}[{i}]", value, _object) or {}, f"{self._where}{name}[{i}].", self.problems)
+
+    def names(self) -> tuple[str, ...]:
+        """The keys that the document has here, sorted."""
+        return tuple(sorted(self._values))
+
+    def problem(self, what: str) -> None:
+        """Tells one more thing that is not as it must be."""
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(what)
+
+    def _read(self, name: str, kind: Callable[[object], _T]) -> _T | None:
+        return self._convert(name, self._values.get(name), kind)
+
+    def _convert(self, name: str, value: object, kind: Callable[[object], _T]) -> _T | None:
+        if value is None:
+            return None
+        try:
+            return kind(value)
+        except FormatError as error:
+            self.problem(f"{self._where}{name[:80]}: {error}")
+            return None
+
+
+def parse_object(data: bytes, source: str = "") -> Fields:
+    """The object that a document is. Bytes that are not UTF-8, which Go never writes, are replaced and told in `problems`."""
+    if not data.strip(b"\0"):
+        raise FormatError(f"{len(data)} zero bytes" if data else "empty", source, 0)
+    text = data.decode("utf-8", "replace")
+    try:
+        value = json.loads(text, parse_constant=_no_constant, parse_int=_whole_number)
+    except json.JSONDecodeError as error:
+        raise FormatError(f"no JSON: {error.msg}", source, len(text[: error.pos].encode())) from error
+    except RecursionError as error:
+        raise FormatError("JSON nested too deep", source, 0) from error
+    except ValueError as error:  # a constant that JSON has not
+        raise FormatError(f"no JSON: {error}", source, 0) from error
+    if not isinstance(value, dict):
+        raise FormatError("a JSON document, but no object", source, 0)
+    fields = Fields(value)
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        fields.problem(f"bytes that are not UTF-8, the first at byte {error.start}")
+    return fields
+
+
+def _whole_number(digits: str) -> int | float:
+    return int(digits) if len(digits) <= 20 else float(digits)  # int() of thousands of digits is refused by Python
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise FormatError(f"expected text, found {_kind(value)}")
+    return value if value.isascii() else value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+
+
+def _integer(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise FormatError(f"expected a whole number, found {_kind(value)}")
+    if value not in INT64:
+        raise FormatError("a number that 64 bits do not hold")
+    return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise FormatError(f"expected true or false, found {_kind(value)}")
+    return value
+
+
+def _time(value: object) -> int | None:
+    time = parse_rfc3339(_text(value))
+    if time is not None and time not in INT64:
+        raise FormatError(f"{value!r} is a time that 64 bits of nanoseconds do not hold")
+    return time
+
+
+def _array(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise FormatError(f"expected an array, found {_kind(value)}")
+    return value
+
+
+def _object(value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise FormatError(f"expected an object, found {_kind(value)}")
+    return value
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, bool):
+        return "true or false"
+    return {str: "text", int: "a number", float: "a number", list: "an array", dict: "an object"}.get(type(value), "nothing")
