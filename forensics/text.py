@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta
 
+_EPOCH = datetime(1970, 1, 1)  # in UTC, like everything here
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -20,3 +22,13 @@ def raw_if_unequal(raw: bytes, text: str) -> bytes | None:
 def harmless(text: str) -> str:
     """Text for a terminal: control characters, escape codes and direction marks are shown, not obeyed."""
     return _CONTROL.sub(lambda m: m[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def utc(ns: int) -> str:
+    """Nanoseconds since 1970 as ISO 8601 in UTC with all nine digits; `@SECONDS.NANOSECONDS` beyond the years 1 to 9999."""
+    seconds, fraction = divmod(ns, 1_000_000_000)
+    try:
+        moment = _EPOCH + timedelta(seconds=seconds)
+    except OverflowError:
+        return f"@{seconds}.{fraction:09d}"
+    return f"{moment.isoformat()}.{fraction:09d}Z"
