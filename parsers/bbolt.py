@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from parsers.bbolt_pages import BIG, HEADER, LITTLE, Layouts, PageFile, Problem, Reader
+from parsers.bbolt_layouts import BIG, HEADER, LITTLE, Layouts, PageFile, Problem, Reader
 from parsers.bbolt_tree import Bucket, Claims, Key, PageCache, Path, find, find_bucket, walk
 from parsers.errors import EvidenceError, FormatError
 

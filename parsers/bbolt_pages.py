@@ -1,116 +1,34 @@
-"""Pages of a bbolt file: the layouts, and one page read and checked.
+"""Pages of a bbolt file: one branch or leaf page read and checked.
 
-Source of the layouts: go.etcd.io/bbolt v1.3.6, page.go (page, branchPageElement, leafPageElement), db.go (meta), bucket.go
-(bucket); the same in v1.4's internal/common. Integers are in the byte order of the machine that wrote the file.
-
-A page is one buffer of (overflow + 1) * pageSize bytes: a 16-byte header, `count` elements of 16 bytes, then each element's
-key and value, one after the other without a gap. An element's `pos` counts from the element itself.
+Source: go.etcd.io/bbolt v1.3.6, page.go, node.go (write). A page is one buffer of (overflow + 1) * pageSize bytes: a 16-byte
+header, `count` elements of 16 bytes, then each element's key and value, one after the other without a gap. An element's `pos`
+counts from the element itself.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from construct import FormatField, Struct
+from parsers.bbolt_layouts import BRANCH, BUCKET_FLAG, HEADER, LEAF, Layouts, PageFile, Problem
+from parsers.errors import FormatError
 
-from parsers.errors import EvidenceError, FormatError
-
-BRANCH, LEAF, META, FREELIST = 0x01, 0x02, 0x04, 0x10
-BUCKET_FLAG = 0x01  # in a leaf element: the value is a bucket
-HEADER = 16  # bytes of a page header, of an element of either kind, and of a bucket
 PRELOAD = 1 << 20  # a page of more bytes is not held in memory as a whole
-MAX_PROBLEMS = 10_000
-
-
-class Reader(Protocol):
-    """The bytes of a bbolt file, wherever they stand."""
-
-    @property
-    def name(self) -> str:
-        """What people call the file."""
-        ...
-
-    @property
-    def size(self) -> int:
-        """Length in bytes."""
-        ...
-
-    def read(self, offset: int, size: int) -> bytes:
-        """The bytes at `offset`; fewer than `size` only where the file ends."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something in a bbolt file that is not as it must be. offset: in the file."""
-
-    what: str
-    page: int | None
-    offset: int
-
-
-def _flat(layout: Any) -> str:
-    """The struct codes of a declared layout, so that hot tables are decoded by the declaration itself."""
-    inner = getattr(layout, "subcon", layout)
-    if isinstance(inner, FormatField):
-        return str(inner.fmtstr)[1:]
-    return "".join(_flat(part) for part in inner.subcons)
-
-
-@dataclass(frozen=True)
-class Layouts:
-    """The five layouts in one byte order, `<` or `>`."""
-
-    order: str
-    page: Any
-    meta: Any
-    branch_element: struct.Struct
-    leaf_element: struct.Struct
-    bucket: struct.Struct
-
-
-def _layouts(order: str) -> Layouts:
-    uint16, uint32, uint64 = FormatField(order, "H"), FormatField(order, "L"), FormatField(order, "Q")
-    bucket = Struct("root" / uint64, "sequence" / uint64)
-    return Layouts(
-        order,
-        page=Struct("id" / uint64, "flags" / uint16, "count" / uint16, "overflow" / uint32),
-        meta=Struct(
-            "magic" / uint32,
-            "version" / uint32,
-            "pageSize" / uint32,
-            "flags" / uint32,
-            "root" / bucket,
-            "freelist" / uint64,
-            "pgid" / uint64,
-            "txid" / uint64,
-            "checksum" / uint64,
-        ),
-        branch_element=_fast(order, Struct("pos" / uint32, "ksize" / uint32, "pgid" / uint64)),
-        leaf_element=_fast(order, Struct("flags" / uint32, "pos" / uint32, "ksize" / uint32, "vsize" / uint32)),
-        bucket=_fast(order, bucket),
-    )
-
-
-def _fast(order: str, layout: Any) -> struct.Struct:
-    return struct.Struct(order + _flat(layout))
-
-
-LITTLE, BIG = _layouts("<"), _layouts(">")
 
 
 class Window:
-    """A page too large to hold: slices of it are read when asked for."""
+    """A page too large to hold: slices of it are read when asked for. FormatError where the evidence cannot give them."""
 
-    def __init__(self, reader: Reader, offset: int, size: int) -> None:
-        self.reader, self.offset, self.size = reader, offset, size
+    def __init__(self, file: PageFile, offset: int, size: int) -> None:
+        self.file, self.offset, self.size = file, offset, size
 
     def __getitem__(self, part: slice) -> bytes:
         start, stop, _ = part.indices(self.size)
-        return self.reader.read(self.offset + start, stop - start) if stop > start else b""
+        data = self.file.read(self.offset + start, max(0, stop - start))
+        if len(data) < stop - start:
+            raise FormatError("the file ends within a page", self.file.reader.name, self.offset + start + len(data))
+        return data
 
     def __len__(self) -> int:
         return self.size
@@ -122,9 +40,11 @@ LeafElement = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A branch or leaf page. base: where the header stands in `data` (not 0 in an inline bucket). offset: of `data` in the file.
+    """A branch or leaf page.
 
-    pages: how many pages its content really takes. damaged: what is wrong with it, though parts of it can be used.
+    base: where the header stands in `data` (not 0 in an inline bucket). offset: of `data` in the file. pages: how many pages its
+    content really takes. leaf, children: the sound elements. cut: leaf elements whose key is there and whose value runs out of
+    the page. damaged: what is wrong with the page, where parts of it can be used all the same.
     """
 
     id: int
@@ -133,40 +53,21 @@ class Page:
     base: int
     offset: int
     pages: int
-    leaf: tuple[LeafElement, ...] | list[LeafElement] = ()
-    children: tuple[tuple[bytes | None, int], ...] = ()
+    leaf: Sequence[LeafElement] = ()
+    children: Sequence[tuple[bytes | None, int]] = ()
+    cut: Sequence[LeafElement] = ()
     damaged: Problem | None = None
 
 
-@dataclass(frozen=True)
-class PageFile:
-    """A bbolt file as numbered pages. limit: the first page id that is not to be read. problems: grows while reading."""
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """Elements of one page. content: position of the end of what they hold. bad: positions of the damaged ones."""
 
-    reader: Reader
-    layouts: Layouts
-    page_size: int
-    limit: int
-    problems: list[Problem] = field(default_factory=list)
-    _known: set[Problem] = field(default_factory=set, repr=False)
-
-    def report(self, problem: Problem) -> None:
-        """Keeps a problem, once."""
-        if problem not in self._known and len(self._known) < MAX_PROBLEMS:
-            self._known.add(problem)
-            self.problems.append(problem)
-
-    def read(self, offset: int, size: int) -> bytes:
-        """The bytes at `offset`. FormatError where the evidence cannot give them."""
-        try:
-            return self.reader.read(offset, size)
-        except EvidenceError as error:
-            raise FormatError(str(error), self.reader.name, offset) from error
-
-
-def page_header(file: PageFile, pgid: int) -> Any | None:
-    """The header at a page's place as it stands there, None where the file ends before it."""
-    raw = file.read(pgid * file.page_size, HEADER)
-    return file.layouts.page.parse(raw) if len(raw) == HEADER else None
+    leaf: Sequence[LeafElement] = ()
+    children: Sequence[tuple[bytes | None, int]] = ()
+    cut: Sequence[LeafElement] = ()
+    content: int = 0
+    bad: Sequence[int] = ()
 
 
 def read_page(file: PageFile, pgid: int, taken: bytearray | None = None) -> Page:
@@ -190,7 +91,7 @@ def read_page(file: PageFile, pgid: int, taken: bytearray | None = None) -> Page
     size = min(((end if foreign < 0 else foreign) - pgid) * file.page_size, file.reader.size - offset)
     data: bytes | Window = raw
     if size > PRELOAD:
-        data = Window(file.reader, offset, size)
+        data = Window(file, offset, size)
     elif size > len(raw):
         data = file.read(offset, size)
     return _decode(file, header, pgid, data, 0, offset)
@@ -212,37 +113,29 @@ def _decode(
     file: PageFile, header: Any, pgid: int, data: bytes | Window, base: int, offset: int, stop: int | None = None
 ) -> Page:
     end = len(data) if stop is None else stop
-    kind = "leaf" if header.flags == LEAF else "branch"
-    if header.flags == LEAF:
-        elements, content, bad = _leaf_elements(file.layouts, data, base, header.count, end)
-        children: tuple[tuple[bytes | None, int], ...] = ()
-    else:
-        elements = []
-        children, content, bad = _branch_elements(file.layouts, data, base, header.count, end)
+    is_leaf = header.flags == LEAF
+    got = (_leaf_elements if is_leaf else _branch_elements)(file.layouts, data, base, header.count, end)
+    overflow = (got.content - base) // file.page_size
     damaged = None
-    if bad:
-        damaged = Problem(f"{len(bad)} of the {header.count} elements of {kind} page {pgid} are damaged", pgid, offset + bad[0])
-    elif header.flags == BRANCH and not header.count:
+    if got.bad:
+        what = f"{len(got.bad)} of the {header.count} elements of page {pgid} are damaged"
+        damaged = Problem(what, pgid, offset + got.bad[0])
+    elif not is_leaf and not header.count:
         damaged = Problem(f"branch page {pgid} has no elements", pgid, offset + base)
-    elif header.overflow > content // file.page_size:
-        what = f"page {pgid} claims {header.overflow} overflow pages and has content for {content // file.page_size}"
+    elif header.overflow > overflow:
+        what = f"page {pgid} claims {header.overflow} overflow pages and has content for {overflow}"
         damaged = Problem(what, pgid, offset + base)
-    pages = min(header.overflow, content // file.page_size) + 1
-    return Page(pgid, header.flags == LEAF, data, base, offset, pages, elements, children, damaged)
+    pages = min(header.overflow, overflow) + 1
+    return Page(pgid, is_leaf, data, base, offset, pages, got.leaf, got.children, got.cut, damaged)
 
 
-def _leaf_elements(
-    layouts: Layouts, data: bytes | Window, base: int, count: int, end: int
-) -> tuple[list[LeafElement], int, list[int]]:
-    """The sound elements, the bytes from `base` to the end of the content, and where the damaged elements stand in `data`."""
+def _leaf_elements(layouts: Layouts, data: bytes | Window, base: int, count: int, end: int) -> _Decoded:
     at = base + HEADER
-    whole = min(count, max(0, end - at) // HEADER)
-    table = data[at : at + HEADER * whole]
-    whole = len(table) // HEADER
+    first = expected = at + HEADER * count
+    table = _table(data, at, count, end)
     elements = []
-    expected = at + HEADER * count
-    chained = whole == count
-    for flags, pos, ksize, vsize in layouts.leaf_element.iter_unpack(table[: HEADER * whole]):
+    chained = len(table) == HEADER * count
+    for flags, pos, ksize, vsize in layouts.leaf_element.iter_unpack(table):
         start = at + pos
         value = start + ksize
         if start != expected or not ksize or flags > BUCKET_FLAG:
@@ -251,67 +144,47 @@ def _leaf_elements(
         elements.append((flags, start, value, expected))
         at += HEADER
     if chained and expected <= end:
-        return elements, expected - base, []
-    first = base + HEADER
-    spans = [(start, stop, flags <= BUCKET_FLAG and value > start) for flags, start, value, stop in elements]
-    sound, content = _sound(spans, first + HEADER * count, end)
-    bad = [first + HEADER * i for i in range(count) if i >= whole or not sound[i]]
-    return [element for i, element in enumerate(elements) if sound[i]], max(content, first) - base, bad
+        return _Decoded(leaf=elements, content=expected)
+    sound = _sound([(start, stop, flags <= BUCKET_FLAG and value > start) for flags, start, value, stop in elements], first)
+    whole = [element for element, good in zip(elements, sound, strict=True) if good and element[3] <= end]
+    cut = [element for element, good in zip(elements, sound, strict=True) if good and element[2] <= end < element[3]]
+    bad = _bad(base, count, [good and element[3] <= end for element, good in zip(elements, sound, strict=True)])
+    return _Decoded(leaf=whole, cut=cut, content=min(end, max((element[3] for element in whole + cut), default=first)), bad=bad)
 
 
-def _branch_elements(
-    layouts: Layouts, data: bytes | Window, base: int, count: int, end: int
-) -> tuple[tuple[tuple[bytes | None, int], ...], int, list[int]]:
-    """As `_leaf_elements`, but a damaged element keeps its child, with None for its key."""
+def _branch_elements(layouts: Layouts, data: bytes | Window, base: int, count: int, end: int) -> _Decoded:
+    """A damaged element keeps its child, with None for its key."""
     at = base + HEADER
-    whole = min(count, max(0, end - at) // HEADER)
-    table = data[at : at + HEADER * whole]
-    whole = len(table) // HEADER
-    rows = list(layouts.branch_element.iter_unpack(table[: HEADER * whole]))
+    first = at + HEADER * count
+    rows = list(layouts.branch_element.iter_unpack(_table(data, at, count, end)))
     spans = [(at + HEADER * i + pos, at + HEADER * i + pos + ksize, ksize > 0) for i, (pos, ksize, _) in enumerate(rows)]
-    sound, content = _sound(spans, at + HEADER * count, end)
-    bad = [at + HEADER * i for i in range(count) if i >= whole or not sound[i]]
-    children = tuple((data[spans[i][0] : spans[i][1]] if sound[i] else None, row[2]) for i, row in enumerate(rows))
-    return children, max(content, at) - base, bad
+    sound = [good and stop <= end for good, (_, stop, _) in zip(_sound(spans, first), spans, strict=True)]
+    children = [
+        (data[start:stop] if good else None, child)
+        for (start, stop, _), (_, _, child), good in zip(spans, rows, sound, strict=True)
+    ]
+    content = max((stop for (_, stop, _), good in zip(spans, sound, strict=True) if good), default=first)
+    return _Decoded(children=children, content=min(content, end), bad=_bad(base, count, sound))
 
 
-def _sound(spans: list[tuple[int, int, bool]], first: int, end: int) -> tuple[list[bool], int]:
-    """Which elements' contents begin after the element table, and end where the next one's begins or the page ends.
+def _table(data: bytes | Window, at: int, count: int, end: int) -> bytes:
+    """The whole elements of the element table that begins at `at`, as many as there are before `end`."""
+    table = data[at : at + HEADER * min(count, max(0, end - at) // HEADER)]
+    return table[: len(table) // HEADER * HEADER]
+
+
+def _sound(spans: Sequence[tuple[int, int, bool]], first: int) -> list[bool]:
+    """Which elements' contents begin behind the element table and end where the next one's begins.
 
     bbolt writes contents in order without gaps, so an element that breaks the chain has a wrong position or size.
     """
-    sound, content = [], first
-    for i, (start, stop, plausible) in enumerate(spans):
-        follows = start >= first and (i > 0 or start == first)
-        good = plausible and follows and stop <= end and (i + 1 == len(spans) or stop == spans[i + 1][0])
-        sound.append(good)
-        if good:
-            content = max(content, stop)
-    return sound, content
+    ends = [start for start, _, _ in spans[1:]]
+    return [
+        plausible and (start == first if i == 0 else start >= first) and (i == len(ends) or stop == ends[i])
+        for i, (start, stop, plausible) in enumerate(spans)
+    ]
 
 
-def freelist_ids(file: PageFile, pgid: int) -> Iterator[int]:
-    """The ids of the free pages, as a freelist page lists them. FormatError where it is no freelist page or is cut off."""
-    offset = pgid * file.page_size
-    header = page_header(file, pgid) if 2 <= pgid < file.limit else None
-    if header is None or header.id != pgid or header.flags != FREELIST:
-        raise FormatError(f"page {pgid} is no freelist page", file.reader.name, offset)
-    number = file.layouts.order + "Q"
-    at, count = offset + HEADER, header.count
-    if count == 0xFFFF:
-        raw = file.read(at, 8)
-        if len(raw) < 8:
-            raise FormatError("the freelist is cut off", file.reader.name, at)
-        (count,) = struct.unpack(number, raw)
-        at += 8
-    end = min(offset + min(header.overflow + 1, file.limit - pgid) * file.page_size, file.reader.size)
-    if count > (end - at) // 8:
-        raise FormatError(f"a freelist of {count} pages does not fit its own page", file.reader.name, offset)
-    while count:
-        part = min(count, 1 << 16)
-        raw = file.read(at, 8 * part)
-        if len(raw) < 8 * part:
-            raise FormatError("the freelist is cut off", file.reader.name, at)
-        yield from (ident for (ident,) in struct.iter_unpack(number, raw))
-        at += 8 * part
-        count -= part
+def _bad(base: int, count: int, sound: Sequence[bool]) -> list[int]:
+    """Where the damaged elements stand, those that the page is too short for included."""
+    return [base + HEADER * (i + 1) for i in range(count) if i >= len(sound) or not sound[i]]

@@ -12,7 +12,8 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from parsers.bbolt_pages import HEADER, LeafElement, Page, PageFile, Problem, inline_page, read_page
+from parsers.bbolt_layouts import HEADER, PageFile, Problem
+from parsers.bbolt_pages import LeafElement, Page, inline_page, read_page
 from parsers.errors import FormatError
 
 MAX_DEPTH = 1024  # of nested buckets; engines use ten
@@ -101,11 +102,15 @@ def walk(
         if page is not None:
             data, offset, pgid = page.data, page.offset, page.id
             for flags, start, middle, stop in frame.rows:
-                if not flags:
-                    yield Key(path, data[start:middle], data[middle:stop], pgid, offset + start)
+                try:
+                    name = data[start:middle]
+                    if not flags:
+                        yield Key(path, name, data[middle:stop], pgid, offset + start)
+                        continue
+                    child = open_bucket(file, page, middle, stop)
+                except FormatError as error:
+                    file.report(Problem(error.what, pgid, offset + start))
                     continue
-                name = data[start:middle]
-                child = open_bucket(file, page, middle, stop)
                 if child is None:
                     continue
                 yield Key(path, name, None, pgid, offset + start, child.sequence, child.inline is not None)

@@ -1,0 +1,128 @@
+"""A bbolt file as bytes and layouts.
+
+Source of the layouts: go.etcd.io/bbolt v1.3.6, page.go (page, branchPageElement, leafPageElement), db.go (meta), bucket.go
+(bucket); the same in v1.4's internal/common. Integers are in the byte order of the machine that wrote the file.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from construct import FormatField, Struct
+
+from parsers.errors import EvidenceError, FormatError
+
+BRANCH, LEAF, META, FREELIST = 0x01, 0x02, 0x04, 0x10
+BUCKET_FLAG = 0x01  # in a leaf element: the value is a bucket
+HEADER = 16  # bytes of a page header, of an element of either kind, and of a bucket
+MAX_PROBLEMS = 10_000
+
+
+class Reader(Protocol):
+    """The bytes of a bbolt file, wherever they stand."""
+
+    @property
+    def name(self) -> str:
+        """What people call the file."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        ...
+
+    def read(self, offset: int, size: int) -> bytes:
+        """The bytes at `offset`; fewer than `size` only where the file ends."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something in a bbolt file that is not as it must be. offset: in the file."""
+
+    what: str
+    page: int | None
+    offset: int
+
+
+def _flat(layout: Any) -> str:
+    """The struct codes of a declared layout, so that hot tables are decoded by the declaration itself."""
+    inner = getattr(layout, "subcon", layout)
+    if isinstance(inner, FormatField):
+        return str(inner.fmtstr)[1:]
+    return "".join(_flat(part) for part in inner.subcons)
+
+
+@dataclass(frozen=True)
+class Layouts:
+    """The five layouts in one byte order, `<` or `>`."""
+
+    order: str
+    page: Any
+    meta: Any
+    branch_element: struct.Struct
+    leaf_element: struct.Struct
+    bucket: struct.Struct
+
+
+def _layouts(order: str) -> Layouts:
+    uint16, uint32, uint64 = FormatField(order, "H"), FormatField(order, "L"), FormatField(order, "Q")
+    bucket = Struct("root" / uint64, "sequence" / uint64)
+    return Layouts(
+        order,
+        page=Struct("id" / uint64, "flags" / uint16, "count" / uint16, "overflow" / uint32),
+        meta=Struct(
+            "magic" / uint32,
+            "version" / uint32,
+            "pageSize" / uint32,
+            "flags" / uint32,
+            "root" / bucket,
+            "freelist" / uint64,
+            "pgid" / uint64,
+            "txid" / uint64,
+            "checksum" / uint64,
+        ),
+        branch_element=_fast(order, Struct("pos" / uint32, "ksize" / uint32, "pgid" / uint64)),
+        leaf_element=_fast(order, Struct("flags" / uint32, "pos" / uint32, "ksize" / uint32, "vsize" / uint32)),
+        bucket=_fast(order, bucket),
+    )
+
+
+def _fast(order: str, layout: Any) -> struct.Struct:
+    return struct.Struct(order + _flat(layout))
+
+
+LITTLE, BIG = _layouts("<"), _layouts(">")
+
+
+@dataclass(frozen=True)
+class PageFile:
+    """A bbolt file as numbered pages. limit: the first page id that is not to be read. problems: grows while reading."""
+
+    reader: Reader
+    layouts: Layouts
+    page_size: int
+    limit: int
+    problems: list[Problem] = field(default_factory=list)
+    _known: set[Problem] = field(default_factory=set, repr=False)
+
+    def report(self, problem: Problem) -> None:
+        """Keeps a problem, once."""
+        if problem not in self._known and len(self._known) < MAX_PROBLEMS:
+            self._known.add(problem)
+            self.problems.append(problem)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """The bytes at `offset`. FormatError where the evidence cannot give them."""
+        try:
+            return self.reader.read(offset, size)
+        except EvidenceError as error:
+            raise FormatError(str(error), self.reader.name, offset) from error
+
+
+def page_header(file: PageFile, pgid: int) -> Any | None:
+    """The header at a page's place as it stands there, None where the file ends before it."""
+    raw = file.read(pgid * file.page_size, HEADER)
+    return file.layouts.page.parse(raw) if len(raw) == HEADER else None
