@@ -116,7 +116,7 @@ _FILE_COLUMNS = """
         WHERE m.entry_id = e.id ORDER BY mc.depth LIMIT 1) END AS sha256,
     e.xattrs, l.name AS layer, l.kind AS layer_kind, e.inode, e.offset,
     CASE WHEN e.metacopy IS NULL THEN k.offset END AS content_offset, {raw}, e.target_raw, e.private_xattrs, l.partition,
-    e.id AS entry_id, c.id AS container_number"""
+    e.id AS entry_id, e.metacopy, c.id AS container_number"""
 _CONTENT = "LEFT JOIN content k ON k.partition = l.partition AND k.inode = e.inode AND e.type = 'f'"
 
 # CROSS JOIN keeps the order: few layers hide one entry, but a chain may be a hundred layers long.
@@ -166,7 +166,7 @@ WHERE h.reason <> 'merged';
 CREATE VIEW layer_files AS SELECT
     l.name AS layer, l.kind AS layer_kind, e.path, e.type, e.mode, e.uid, e.gid, e.size, e.mtime_ns, e.atime_ns, e.ctime_ns,
     e.crtime_ns, e.nlink, e.target, e.rdev, k.sha256, e.xattrs, e.private_xattrs, e.mark, e.inode, e.offset,
-    k.offset AS content_offset, e.path_raw, e.target_raw, l.partition, e.id AS entry_id, l.id AS layer_number
+    k.offset AS content_offset, e.path_raw, e.target_raw, l.partition, e.id AS entry_id, e.metacopy, l.id AS layer_number
 FROM layer l JOIN entry e ON e.layer_id = l.id {_CONTENT};
 CREATE VIEW changes AS SELECT
     c.container_id, c.name AS container, k.kind, k.path, k.path_raw
