@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from forensics.records import Gap, Layer
@@ -10,12 +10,12 @@ from forensics.records import Gap, Layer
 
 @dataclass(frozen=True, slots=True)
 class NumberedLayer:
-    """A layer in a case. chain: the numbers of its view's layers, itself first. whole: no layer of the chain is missing."""
+    """A layer in a case. chain: the numbers of its view's layers, itself first. dangling: the lowest one's `lower` is missing."""
 
     number: int
     layer: Layer
     chain: tuple[int, ...]
-    whole: bool
+    dangling: bool
 
     @property
     def lower(self) -> int | None:
@@ -59,16 +59,13 @@ def _descend(
             continue
         below = numbered.get(layer.lower) if layer.stacked and layer.lower is not None else None
         number = first + len(numbered)
-        dangling = layer.stacked and layer.lower is not None and below is None
-        whole = layer.directory is not None and not dangling and (below is None or below.whole)
-        numbered[layer.key] = NumberedLayer(number, layer, (number, *(below.chain if below else ())), whole)
+        dangling = below.dangling if below else layer.stacked and layer.lower is not None
+        numbered[layer.key] = NumberedLayer(number, layer, (number, *(below.chain if below else ())), dangling)
         pending.extend(reversed(uppers.get(layer.key, [])))
 
 
-def rootfs_state(own: NumberedLayer | None, by_number: dict[int, NumberedLayer]) -> str:
-    """How much of a container's root filesystem is on the disk: complete, partial or missing."""
-    if own is None:
+def rootfs_state(own: NumberedLayer | None, present: Container[int]) -> str:
+    """How much of a root filesystem is on the disk, complete, partial or missing; present: the layers that could be read."""
+    if own is None or not any(number in present for number in own.chain):
         return "missing"
-    if own.whole:
-        return "complete"
-    return "partial" if any(by_number[number].layer.directory is not None for number in own.chain) else "missing"
+    return "complete" if not own.dangling and all(number in present for number in own.chain) else "partial"

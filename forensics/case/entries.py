@@ -18,7 +18,7 @@ from parsers.overlay_marks import private_prefixes, visible_xattrs
 SLICE = 20_000  # rows turned into Python values at a time, so that a large layer does not double in memory
 COLUMNS = (
     "id", "layer_id", "path", "path_raw", "type", "mode", "uid", "gid", "size", "mtime_ns", "atime_ns", "ctime_ns", "crtime_ns",
-    "nlink", "inode", "offset", "mark", "target", "target_raw", "rdev", "xattrs", "private_xattrs", "metacopy",
+    "nlink", "inode", "offset", "mark", "target", "target_raw", "rdev", "xattrs", "private_xattrs", "metacopy", "merged",
 )  # fmt: skip
 
 
@@ -26,8 +26,8 @@ COLUMNS = (
 class LayerEntries:
     """A layer's tree with what is known of its rows besides.
 
-    marks: why a row is never visible itself, by row. metacopy: rows whose bytes another entry has.
-    namespace: whose overlay xattrs are private here, as Layer.marks.
+    namespace: whose overlay xattrs are private here, as Layer.marks. marks: why a row is never visible itself, by row.
+    metacopy: rows whose bytes another entry has. merged: directories that show lower layers' names too, and the link count 1.
     """
 
     layer_id: int
@@ -36,6 +36,7 @@ class LayerEntries:
     namespace: str
     marks: Mapping[int, str] = field(default_factory=dict)
     metacopy: frozenset[int] = frozenset()
+    merged: frozenset[int] = frozenset()
 
 
 def tree_paths(tree: Tree) -> list[bytes]:
@@ -45,6 +46,15 @@ def tree_paths(tree: Tree) -> list[bytes]:
         paths.append(paths[parent] + b"/" + name)
     paths[0] = b"/"
     return paths
+
+
+def tree_path(tree: Tree, row: int) -> bytes:
+    """One row's path, as in `tree_paths`; empty for the directory itself."""
+    parts = []
+    while row:
+        parts.append(tree.names[row])
+        row = int(tree.parent[row])
+    return b"".join(b"/" + part for part in reversed(parts))
 
 
 def entry_rows(entries: LayerEntries) -> Iterator[tuple[Any, ...]]:
@@ -86,7 +96,8 @@ def _slice_rows(entries: LayerEntries, raw_paths: list[bytes], start: int) -> It
         *_targets(tree, rows),
         _devices(tree, start, stop),
         *_xattrs(entries, rows),
-        [1 if row in entries.metacopy else None for row in rows] if entries.metacopy else [None] * count,
+        _flags(rows, entries.metacopy),
+        _flags(rows, entries.merged),
         strict=True,
     )
 
@@ -113,6 +124,10 @@ def _sparse(rows: range, values: Mapping[int, str]) -> list[str | None]:
         if row in rows:
             column[row - rows.start] = value
     return column
+
+
+def _flags(rows: range, flagged: frozenset[int]) -> list[int | None]:
+    return [1 if row in flagged else None for row in rows] if flagged else [None] * len(rows)
 
 
 def _targets(tree: Tree, rows: range) -> tuple[list[str | None], list[bytes | None]]:
@@ -153,4 +168,3 @@ def _xattr_json(xattrs: Mapping[bytes, bytes]) -> str | None:
     if not xattrs:
         return None
     return json.dumps({readable(name): base64.b64encode(xattrs[name]).decode("ascii") for name in sorted(xattrs)})
-

@@ -32,7 +32,7 @@ CREATE TABLE layer (
     id INTEGER PRIMARY KEY, store_id INTEGER NOT NULL REFERENCES store, key TEXT NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL,
     path TEXT NOT NULL, partition INTEGER NOT NULL, directory INTEGER, lower_id INTEGER REFERENCES layer, diff_id TEXT,
     chain_id TEXT, parent TEXT, size_bytes INTEGER, stacked INTEGER NOT NULL, marks TEXT NOT NULL, integrity TEXT,
-    origin TEXT NOT NULL, complete INTEGER NOT NULL, first_entry INTEGER, entries INTEGER NOT NULL,
+    origin TEXT NOT NULL, first_entry INTEGER, entries INTEGER NOT NULL,
     source_partition INTEGER, source_path TEXT, source_inode INTEGER, source_offset INTEGER, source_how TEXT,
     UNIQUE (store_id, key)) STRICT;
 CREATE TABLE chain (
@@ -68,7 +68,7 @@ CREATE TABLE entry (
     id INTEGER PRIMARY KEY, layer_id INTEGER NOT NULL REFERENCES layer, path TEXT NOT NULL, path_raw BLOB, type TEXT NOT NULL,
     mode INTEGER NOT NULL, uid INTEGER NOT NULL, gid INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER, atime_ns INTEGER,
     ctime_ns INTEGER, crtime_ns INTEGER, nlink INTEGER NOT NULL, inode INTEGER NOT NULL, offset INTEGER, mark TEXT,
-    target TEXT, target_raw BLOB, rdev TEXT, xattrs TEXT, private_xattrs TEXT, metacopy INTEGER) STRICT;
+    target TEXT, target_raw BLOB, rdev TEXT, xattrs TEXT, private_xattrs TEXT, metacopy INTEGER, merged INTEGER) STRICT;
 CREATE TABLE content (
     partition INTEGER NOT NULL, inode INTEGER NOT NULL, sha256 TEXT NOT NULL, offset INTEGER,
     PRIMARY KEY (partition, inode)) STRICT, WITHOUT ROWID;
@@ -83,6 +83,7 @@ CREATE TABLE unplaced (layer_id INTEGER NOT NULL REFERENCES layer, placement_id 
     by_entry INTEGER REFERENCES entry, reason TEXT NOT NULL, PRIMARY KEY (placement_id, layer_id)) STRICT, WITHOUT ROWID;
 CREATE TABLE metacopy_data (layer_id INTEGER NOT NULL REFERENCES layer, entry_id INTEGER NOT NULL REFERENCES entry,
     data_entry INTEGER REFERENCES entry, PRIMARY KEY (entry_id, layer_id)) STRICT, WITHOUT ROWID;
+CREATE TABLE anomaly (entry_id INTEGER NOT NULL REFERENCES entry, kind TEXT NOT NULL, text TEXT NOT NULL) STRICT;
 CREATE TABLE container_change (
     container INTEGER NOT NULL REFERENCES container, kind TEXT NOT NULL, path TEXT NOT NULL, path_raw BLOB) STRICT;
 CREATE TABLE bolt_key (
@@ -108,7 +109,7 @@ _SOURCE = (
 # The bytes of a metacopy file are another entry's; which one, the layer nearest to the top of the chain tells.
 _FILE_COLUMNS = """
     c.container_id, c.name AS container, {path}, e.type, e.mode, e.uid, e.gid, e.size, e.mtime_ns, e.atime_ns, e.ctime_ns,
-    e.crtime_ns, e.nlink, e.target, e.rdev,
+    e.crtime_ns, CASE WHEN e.merged THEN 1 ELSE e.nlink END AS nlink, e.target, e.rdev,
     CASE WHEN e.metacopy IS NULL THEN k.sha256 ELSE (
         SELECT dk.sha256 FROM metacopy_data m JOIN chain mc ON mc.top = c.layer_id AND mc.layer_id = m.layer_id
         JOIN entry d ON d.id = m.data_entry JOIN layer dl ON dl.id = d.layer_id
@@ -185,5 +186,8 @@ CREATE VIEW networks AS SELECT
 FROM network;
 CREATE VIEW bolt_keys AS SELECT
     file, bucket, key, length(value) AS value_bytes, page, offset, state, txid, key_raw, value FROM bolt_key;
+CREATE VIEW anomalies AS SELECT
+    l.name AS layer, l.kind AS layer_kind, e.path, a.kind, a.text, e.inode, e.offset, e.id AS entry_id
+FROM anomaly a JOIN entry e ON e.id = a.entry_id JOIN layer l ON l.id = e.layer_id;
 CREATE VIEW gaps AS SELECT artefact, partition, path, offset, error FROM gap;
 """

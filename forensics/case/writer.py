@@ -19,8 +19,9 @@ from forensics.case.entries import COLUMNS, LayerEntries, entry_rows, far_time_r
 from forensics.case.schema import INDEXES, SCHEMA_VERSION, TABLES, VIEWS
 from forensics.hashing import Hashed
 from forensics.host import Host
+from forensics.layers import NumberedLayer
 from forensics.overlay import Delta
-from forensics.records import BoltKey, Container, ContainerImage, Gap, Layer, Network, Provenance, Store, Volume
+from forensics.records import BoltKey, Container, ContainerImage, Gap, Network, Provenance, Store, Volume
 from forensics.survey import Partition
 from forensics.text import raw_if_unequal, readable
 from parsers.errors import CaseError
@@ -32,7 +33,7 @@ class CaseWriter:
     """A case file under construction; used as a context manager, it is there when the block ends without an error."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.gap_count = path, 0
         self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         try:
             self._partial.unlink(missing_ok=True)
@@ -103,8 +104,9 @@ class CaseWriter:
         })  # fmt: skip
 
     def gaps(self, gaps: Iterable[Gap]) -> None:
-        """What could not be read."""
+        """What could not be read; counted in `gap_count`."""
         for gap in gaps:
+            self.gap_count += 1
             self._insert("gap", asdict(gap))
 
     # -- stores
@@ -113,16 +115,18 @@ class CaseWriter:
         """A store; answers its number in the case."""
         return self._insert("store", asdict(store))
 
-    def layer(self, number: int, store_id: int, layer: Layer, facts: Mapping[str, Any]) -> None:
-        """A layer under a number that the caller chose; facts: the columns that the store does not know."""
+    def layer(self, store_id: int, numbered: NumberedLayer, first_entry: int | None, entries: int) -> None:
+        """A layer and its chain; first_entry: None where its directory could not be read."""
+        layer = numbered.layer
         row = {k: getattr(layer, k) for k in (
             "key", "name", "kind", "path", "partition", "directory", "diff_id", "chain_id", "parent", "size_bytes", "stacked",
             "marks", "origin")}  # fmt: skip
-        self._insert("layer", {"id": number, "store_id": store_id, **row, **facts, **_source(layer.source)})
-
-    def chain(self, top: int, layers: Sequence[int]) -> None:
-        """The chain of a view: its top layer's number, then each lower one's."""
-        self._db.executemany("INSERT INTO chain VALUES (?, ?, ?)", [(top, depth, layer) for depth, layer in enumerate(layers)])
+        self._insert("layer", {
+            "id": numbered.number, "store_id": store_id, **row, "lower_id": numbered.lower, "first_entry": first_entry,
+            "entries": entries, **_source(layer.source),
+        })  # fmt: skip
+        chain = [(numbered.number, depth, number) for depth, number in enumerate(numbered.chain)]
+        self._db.executemany("INSERT INTO chain VALUES (?, ?, ?)", chain)
 
     def container_image(self, store_id: int, image: ContainerImage, top: int | None) -> None:
         """A container image; top: the number of its top layer."""
@@ -186,8 +190,8 @@ class CaseWriter:
         self._db.executemany(f"INSERT INTO entry ({columns}) VALUES ({marks})", entry_rows(entries))
         self._db.executemany("INSERT INTO far_time VALUES (?, ?, ?)", far_time_rows(entries))
 
-    def delta(self, layer_id: int, delta: Delta, first_placement: int) -> None:
-        """What a layer changes in the view below it; first_placement: added to the delta's own placement numbers."""
+    def delta(self, layer_id: int, delta: Delta) -> None:
+        """What a layer changes in the view below it."""
         self._db.executemany("INSERT INTO hidden VALUES (?, ?, ?, ?)", [(layer_id, *row) for row in delta.hidden])
         self._db.executemany(
             "INSERT INTO placement VALUES (?, ?, ?, ?, ?)",
@@ -195,6 +199,10 @@ class CaseWriter:
         )
         self._db.executemany("INSERT INTO unplaced VALUES (?, ?, ?, ?)", [(layer_id, *row) for row in delta.unplaced])
         self._db.executemany("INSERT INTO metacopy_data VALUES (?, ?, ?)", [(layer_id, *row) for row in delta.data])
+
+    def anomaly(self, entry: int, kind: str, text: str) -> None:
+        """Something odd about an entry that the merge met."""
+        self._insert("anomaly", {"entry_id": entry, "kind": kind, "text": text})
 
     def contents(self, partition: int, hashed: Iterable[Hashed]) -> None:
         """SHA-256 and place of files' contents, by inode."""

@@ -1,0 +1,82 @@
+"""Layers into the case file: each one's entries, what it changes in the view below it, and what `docker diff` would say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from forensics.case.entries import LayerEntries, tree_path
+from forensics.case.writer import CaseWriter
+from forensics.content_plan import ContentPlan
+from forensics.filesystem import Filesystem, Tree
+from forensics.layers import NumberedLayer
+from forensics.overlay import Delta, LayerTree, Merger
+from forensics.progress import Progress
+from forensics.records import Gap, Layer
+from forensics.text import readable
+from parsers.errors import EvidenceError, FormatError
+
+
+class LayerContent:
+    """Writes layers into a case, a store at a time.
+
+    present: the numbers of the layers that could be read. changes: what `docker diff` would say of each container layer, by
+    number.
+    """
+
+    def __init__(self, case: CaseWriter, filesystems: Mapping[int, Filesystem], plan: ContentPlan, progress: Progress) -> None:
+        self._case, self._filesystems, self._plan, self._progress = case, filesystems, plan, progress
+        self._next_entry = self._next_placement = 1
+        self.present: set[int] = set()
+        self.changes: dict[int, Sequence[tuple[str, bytes]]] = {}
+
+    def write(self, store_id: int, layers: Sequence[NumberedLayer]) -> None:
+        """Write a store's layers, which come depth first, each after its lower one."""
+        merger = Merger(first_placement=self._next_placement)
+        keys = {numbered.number: numbered.layer.key for numbered in layers}
+        for numbered in layers:
+            tree = self._read(numbered.layer)
+            if tree is None:
+                self._case.layer(store_id, numbered, None, 0)
+            else:
+                # a missing layer hides nothing: the view goes on with the next lower one that is there
+                lower = next((keys[number] for number in numbered.chain[1:] if number in self.present), None)
+                layer_tree = LayerTree(numbered.layer.key, lower, numbered.layer.marks, tree, self._next_entry)
+                self._write(store_id, numbered, layer_tree, merger)
+            self._progress.advance(1)
+        self._next_placement = merger.next_placement
+
+    def _read(self, layer: Layer) -> Tree | None:
+        fs = self._filesystems.get(layer.partition)
+        if layer.directory is None or fs is None:
+            return None
+        try:
+            return fs.tree(layer.directory)
+        except (FormatError, EvidenceError) as error:
+            self._case.gaps([Gap("layer directory", str(error), layer.partition, layer.path)])
+            return None
+
+    def _write(self, store_id: int, numbered: NumberedLayer, layer_tree: LayerTree, merger: Merger) -> None:
+        first, tree = layer_tree.first_entry, layer_tree.tree
+        delta = merger.add(layer_tree)
+        metacopy = frozenset(entry - first for entry, _ in delta.data if 0 <= entry - first < len(tree))
+        self._case.layer(store_id, numbered, first, len(tree))
+        self._case.entries(LayerEntries(
+            numbered.number, first, tree, layer_tree.marks, {entry - first: reason for entry, reason in delta.invisible},
+            metacopy, frozenset(entry - first for entry in delta.merged),
+        ))  # fmt: skip
+        self._case.delta(numbered.number, delta)
+        self._plan.add(numbered.layer.kind, numbered.layer.partition, first, tree, metacopy)
+        self._plan.need(data for _, data in delta.data if data is not None)
+        self._report(numbered.layer, layer_tree, delta)
+        self.present.add(numbered.number)
+        self._next_entry += len(tree)
+
+    def _report(self, layer: Layer, layer_tree: LayerTree, delta: Delta) -> None:
+        """What the merge met: what cannot be read is a gap besides."""
+        for problem in delta.problems:
+            row = problem.entry - layer_tree.first_entry
+            own = 0 <= row < len(layer_tree.tree)
+            self._case.anomaly(problem.entry, problem.kind, problem.text)
+            if problem.kind in ("refused", "limit"):
+                path = layer.path + (readable(tree_path(layer_tree.tree, row)) if own else "")
+                self._case.gaps([Gap("merged view", problem.text, layer.partition, path)])

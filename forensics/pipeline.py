@@ -1,0 +1,138 @@
+"""The main job: from a disk image to a case file.
+
+disk image -> volumes and filesystems -> stores -> layers and their deltas -> hashes of contents -> case file. What cannot be
+read becomes a gap, and the job goes on.
+"""
+
+from __future__ import annotations
+
+import platform
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from forensics.case.writer import CaseWriter
+from forensics.content_plan import ContentPlan
+from forensics.evidence import DiskImage, hash_disk_image, open_disk_image
+from forensics.layer_content import LayerContent
+from forensics.layers import NumberedLayer, number_layers, rootfs_state
+from forensics.progress import Progress
+from forensics.records import Gap, StoreContents
+from forensics.stores.all import read_stores
+from forensics.survey import Survey, survey
+
+
+@dataclass(frozen=True, slots=True)
+class CarveOptions:
+    """How a disk image is carved. hash: which layers' files get a SHA-256: all, changed (the containers' own), none."""
+
+    hash: str = "all"
+    hash_image: bool = False
+    replay_journal: bool = True
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run left behind."""
+
+    case: Path
+    containers: int
+    gaps: int
+
+
+def carve(path: Path, case_path: Path, options: CarveOptions, progress: Progress) -> Summary:
+    """Read the disk image at `path` and leave a case file at `case_path`, replacing what is there."""
+    started = datetime.now(UTC)
+    with open_disk_image(path) as disk, CaseWriter(case_path) as case:
+        for position, file in enumerate(disk.paths):
+            case.evidence(file.absolute(), position, file.stat().st_size)
+        progress.stage("looking for volumes and filesystems")
+        found = survey(disk, options.replay_journal)
+        _write_survey(case, found)
+        progress.stage("looking for container stores")
+        containers = _write_stores(case, found, options, progress)
+        if options.hash_image:
+            progress.stage("hashing the disk image", disk.size, "B")
+            case.evidence_hash(hash_disk_image(disk, progress.advance))
+        _write_problems(case, found)
+        case.run_facts(_run_facts(started, disk, options))
+        gaps = case.gap_count
+    return Summary(case_path, containers, gaps)
+
+
+def _write_survey(case: CaseWriter, found: Survey) -> None:
+    for partition in found.partitions:
+        case.partition(partition, found.mount_points.get(partition.volume.number))
+    for number, host in sorted(found.hosts.items()):
+        case.host(host, number)
+    case.gaps(found.gaps)
+
+
+def _write_stores(case: CaseWriter, found: Survey, options: CarveOptions, progress: Progress) -> int:
+    filesystems = {p.volume.number: p.filesystem for p in found.partitions if p.filesystem is not None}
+    plan = ContentPlan(options.hash)
+    content = LayerContent(case, filesystems, plan, progress)
+    next_number = 1
+    containers = 0
+    for contents in read_stores(found):
+        store_id = case.store(contents.store)
+        case.gaps(contents.gaps)
+        layers, gaps = number_layers(contents.layers, next_number)
+        next_number += len(layers)
+        case.gaps(gaps)
+        progress.stage(f"reading the layers of {contents.store.engine} {contents.store.root}", len(layers), "layers")
+        content.write(store_id, layers)
+        containers += _write_records(case, store_id, contents, layers, content)
+    plan.hash_all(case, filesystems, progress)
+    return containers
+
+
+def _write_records(
+    case: CaseWriter,
+    store_id: int,
+    contents: StoreContents,
+    layers: Sequence[NumberedLayer],
+    content: LayerContent,
+) -> int:
+    by_key = {numbered.layer.key: numbered for numbered in layers}
+    for image in contents.images:
+        top = by_key.get(image.top) if image.top is not None else None
+        case.container_image(store_id, image, top.number if top else None)
+    for container in contents.containers:
+        own = by_key.get(container.layer) if container.layer is not None else None
+        number = case.container(store_id, container, own.number if own else None, rootfs_state(own, content.present))
+        if own is not None:
+            case.changes(number, content.changes.get(own.number, ()))
+    for volume in contents.volumes:
+        case.volume(store_id, volume)
+    for network in contents.networks:
+        case.network(store_id, network)
+    case.bolt_keys(contents.bolt_keys)
+    return len(contents.containers)
+
+
+def _write_problems(case: CaseWriter, found: Survey) -> None:
+    """What the filesystems met while they were read."""
+    for partition in found.partitions:
+        if partition.filesystem is not None:
+            number = partition.volume.number
+            case.gaps(Gap(p.what, p.error, number, p.where, p.offset) for p in partition.filesystem.problems)
+
+
+def _run_facts(started: datetime, disk: DiskImage, options: CarveOptions) -> dict[str, str]:
+    return {
+        "tool": f"ctrforensics {version('ctrforensics')}",
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "pytsk3": version("pytsk3"),
+        "started": started.isoformat(),
+        "finished": datetime.now(UTC).isoformat(),
+        "command": options.command,
+        "journal": "replayed" if options.replay_journal else "not replayed",
+        "hash": options.hash,
+        "disk_image": disk.name,
+    }
