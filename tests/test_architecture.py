@@ -16,12 +16,11 @@ MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 # What stands on one line may import what stands on the lines above it, and its neighbours.
 STAGES = (
     ("text", "progress"),
-    ("source",),
-    ("evidence", "volumes", "lvm"),
+    ("source", "records"),
+    ("evidence", "partition_tables", "lvm", "volumes"),
     ("filesystem",),
     ("filesystems",),
-    ("host",),
-    ("records",),
+    ("host", "survey"),
     ("stores",),
     ("layers", "overlay", "changes"),
     ("hashing",),

@@ -1,0 +1,53 @@
+"""Which back end opens which filesystem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from forensics.filesystem import Filesystem
+from forensics.filesystems import tsk
+from forensics.filesystems.ext4 import open_ext4
+from forensics.source import Source
+from parsers import magic
+from parsers.errors import UnsupportedFormat
+
+Opener = Callable[[Source, str, bool], Filesystem]
+
+BACK_ENDS: tuple[tuple[tuple[str, ...], Opener], ...] = (
+    (("ext2", "ext3", "ext4"), lambda source, kind, replay_journal: open_ext4(source, replay_journal)),
+    (tsk.KINDS, lambda source, kind, replay_journal: tsk.open_tsk(source, kind)),
+)
+
+# Where ext's first backup superblock stands, by the block size: at the start of the second block group.
+_EXT_BACKUPS = tuple((size, size * 8 * size + (1024 if size == 1024 else 0)) for size in (4096, 1024, 2048, 65536))
+
+
+def identify(source: Source) -> str | None:
+    """What stands in a volume, by its signature; None where nothing is recognised."""
+    raid_level = next(
+        (level for place in magic.md_at_end(source.size) if (level := _raid_level(source, place)) is not None), None
+    )
+    kind = magic.identify(source.read(0, magic.HEAD_SIZE))
+    if raid_level is not None and (raid_level != 1 or kind is None):
+        return "md_raid"  # a mirror's leg reads as the filesystem that it mirrors; any other level does not
+    if kind is None and any(magic.is_ext_backup(source.read(place, 1024), size) for size, place in _EXT_BACKUPS):
+        return "ext4"
+    return kind
+
+
+def _raid_level(source: Source, place: int) -> int | None:
+    return magic.md_level(source.read(place, 4096)) if place > 0 else None
+
+
+def open_filesystem(source: Source, replay_journal: bool = True) -> Filesystem | None:
+    """The filesystem in a source, None where nothing is recognised.
+
+    UnsupportedFormat names what is recognised and not read; FormatError says what is damaged.
+    """
+    kind = identify(source)
+    if kind is None:
+        return None
+    for kinds, opener in BACK_ENDS:
+        if kind in kinds:
+            return opener(source, kind, replay_journal)
+    raise UnsupportedFormat(f"{kind} is not read", source.name)

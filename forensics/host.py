@@ -1,0 +1,175 @@
+"""What a host says of itself, read inside the filesystem that holds its /etc, and where its volumes were mounted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from forensics.filesystem import Filesystem, Problem, lookup, read_file, resolve
+from forensics.text import readable
+from forensics.volumes import Volume
+from parsers import host_files
+from parsers.errors import FormatError
+from parsers.host_files import FstabEntry
+
+MAX_FILE = 1 << 20
+MAX_UNITS = 1000
+WTMP_TAIL = host_files.utmp.sizeof() * 4096
+_HEX_ID = re.compile(r"[0-9a-f]{32}")
+_DISK_PARTITION = re.compile(r"/dev/(?:([shv]d[a-z]+|xvd[a-z]+)|((?:nvme\d+n|mmcblk|nbd|loop)\d+)p)(\d+)")
+_TAGS = {"UUID": "by-uuid", "LABEL": "by-label", "PARTUUID": "by-partuuid", "PARTLABEL": "by-partlabel"}
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A Linux host. kernel: of its last recorded boot, else the newest installed. fstab: with systemd's mount units."""
+
+    partition: int
+    hostname: str | None
+    os: str | None
+    kernel: str | None
+    timezone: str | None
+    machine_id: str | None
+    fstab: tuple[FstabEntry, ...] = ()
+
+
+def read_host(fs: Filesystem, partition: int) -> Host | None:
+    """The host whose root filesystem this is, None where it is nobody's. What is damaged becomes a problem of `fs`."""
+
+    def attempt(what: bytes, read: Callable[[Filesystem, bytes], T | None]) -> T | None:
+        try:
+            return read(fs, what)
+        except FormatError as error:
+            fs.problems.append(Problem("host", readable(what), str(error)))
+            return None
+
+    hostname = attempt(b"/etc/hostname", _first_line)
+    os = attempt(b"/etc/os-release", _os_release) or attempt(b"/usr/lib/os-release", _os_release)
+    os = os or attempt(b"/etc/redhat-release", _first_line)
+    machine_id = attempt(b"/etc/machine-id", _machine_id) or attempt(b"/var/lib/dbus/machine-id", _machine_id)
+    fstab = attempt(b"/etc/fstab", _fstab)
+    if hostname is None and os is None and machine_id is None and fstab is None:
+        return None
+    kernel = attempt(b"/var/log/wtmp", _booted_kernel) or attempt(b"/lib/modules", _installed_kernel)
+    timezone = attempt(b"/etc/localtime", _linked_zone) or attempt(b"/etc/timezone", _first_line)
+    units = attempt(b"/etc/systemd/system", _mount_units) or ()
+    return Host(partition, hostname, os, kernel, timezone, machine_id, (*(fstab or ()), *units))
+
+
+def _text(fs: Filesystem, path: bytes) -> str | None:
+    number = resolve(fs, path)
+    if number is None or fs.inode(number).type != "f":
+        return None
+    return readable(read_file(fs, number, MAX_FILE))
+
+
+def _first_line(fs: Filesystem, path: bytes) -> str | None:
+    lines = (line.strip() for line in (_text(fs, path) or "").splitlines())
+    return next((line for line in lines if line and not line.startswith("#")), None)
+
+
+def _os_release(fs: Filesystem, path: bytes) -> str | None:
+    text = _text(fs, path)
+    return host_files.os_release(text) if text else None
+
+
+def _machine_id(fs: Filesystem, path: bytes) -> str | None:
+    line = _first_line(fs, path) or ""
+    return line if _HEX_ID.fullmatch(line) else None
+
+
+def _fstab(fs: Filesystem, path: bytes) -> tuple[FstabEntry, ...] | None:
+    text = _text(fs, path)
+    return None if text is None else host_files.fstab(text)
+
+
+def _mount_units(fs: Filesystem, path: bytes) -> tuple[FstabEntry, ...]:
+    directory = resolve(fs, path)
+    if directory is None:
+        return ()
+    names = [entry.name for entry in fs.entries(directory) if entry.name.endswith(b".mount")]
+    units = (host_files.mount_unit(_text(fs, path + b"/" + name) or "") for name in names[:MAX_UNITS])
+    return tuple(unit for unit in units if unit is not None)
+
+
+def _linked_zone(fs: Filesystem, path: bytes) -> str | None:
+    number = lookup(fs, path)
+    if number is None or fs.inode(number).type != "l":
+        return None
+    _, found, zone = fs.target(number).partition(b"/zoneinfo/")
+    return readable(zone) if found and zone else None
+
+
+def _booted_kernel(fs: Filesystem, path: bytes) -> str | None:
+    number = resolve(fs, path)
+    if number is None or fs.inode(number).type != "f":
+        return None
+    record = host_files.utmp.sizeof()
+    whole = fs.inode(number).size // record * record
+    start = max(0, whole - WTMP_TAIL)
+    return host_files.last_booted_kernel(fs.read(number, start, whole - start))
+
+
+def _installed_kernel(fs: Filesystem, path: bytes) -> str | None:
+    directory = resolve(fs, path)
+    return None if directory is None else host_files.newest_kernel([readable(entry.name) for entry in fs.entries(directory)])
+
+
+def mount_points(host: Host, volumes: Iterable[tuple[Volume, Filesystem | None]]) -> dict[int, str]:
+    """Where the host mounts which volume, by number, as its fstab says; its own root filesystem at /.
+
+    A spec like /dev/sda2 counts where `sda` is this disk: the one that / itself is on, or the only one that fstab names so.
+    """
+    named: dict[str, int] = {}
+    numbered: dict[int, int] = {}
+    for volume, fs in volumes:
+        for name in _spec_names(volume, fs):
+            named.setdefault(name, volume.number)
+        if volume.scheme in ("gpt", "dos"):
+            numbered[volume.number] = volume.number
+    this_disk = _this_disk(host, named, numbered)
+    points: dict[int, str] = {}
+    for entry in host.fstab:
+        number = named.get(_normalized(entry.spec))
+        if number is None and (disk := _DISK_PARTITION.fullmatch(entry.spec)) and (disk[1] or disk[2]) == this_disk:
+            number = numbered.get(int(disk[3]))
+        if number is not None and entry.file.startswith("/"):
+            points.setdefault(number, entry.file.rstrip("/") or "/")
+    points[host.partition] = "/"
+    return points
+
+
+def _spec_names(volume: Volume, fs: Filesystem | None) -> list[str]:
+    """The names under which fstab may know a volume, as _normalized has them."""
+    tags = [("PARTUUID", volume.uuid), ("PARTLABEL", volume.label)] if volume.scheme in ("gpt", "dos") else []
+    if fs is not None:
+        tags += [("UUID", fs.uuid), ("LABEL", fs.label)]
+    names = [_normalized(f"{tag}={value}") for tag, value in tags if value]
+    if volume.scheme == "lvm":
+        group, _, name = volume.name.partition("/")
+        names += [f"/dev/{group}/{name}", f"/dev/mapper/{group.replace('-', '--')}-{name.replace('-', '--')}"]
+    return names
+
+
+def _normalized(spec: str) -> str:
+    """A spec with its tag instead of /dev/disk/by-..., without quotes; UUIDs in lower case."""
+    for tag, directory in _TAGS.items():
+        for prefix in (f"{tag}=", f"/dev/disk/{directory}/"):
+            if spec.startswith(prefix):
+                value = re.sub(r"\\x([0-9a-f]{2})", lambda code: chr(int(code[1], 16)), spec[len(prefix) :].strip("\"'"))
+                return f"{tag}={value.lower() if tag.endswith('UUID') else value}"
+    return spec
+
+
+def _this_disk(host: Host, named: Mapping[str, int], numbered: Mapping[int, int]) -> str | None:
+    disks = {}
+    for entry in host.fstab:
+        if found := _DISK_PARTITION.fullmatch(entry.spec):
+            disk = found[1] or found[2]
+            if entry.file == "/":
+                return disk if numbered.get(int(found[3])) == host.partition else None
+            disks[disk] = True
+    return next(iter(disks)) if len(disks) == 1 else None

@@ -1,0 +1,249 @@
+"""LVM2 logical volumes: physical volumes in, readable volumes out. Linear and striped ones of any number of segments.
+
+Source: LVM2 2.03, lib/format_text/format-text.c (finding the text in force, the ring), lib/striped/striped.c (the mapping).
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from forensics.records import Gap
+from forensics.source import Source
+from parsers import lvm2, lvm2_text
+from parsers.errors import FormatError, UnsupportedFormat
+
+MAX_RING = 16 << 20  # an older text is looked for in at most so many bytes of a metadata area
+_TEXT_START = re.compile(rb'[A-Za-z0-9+_.-]{1,128} \{\nid = "')
+_LABEL_HEAD = lvm2.LABEL_SECTORS * lvm2.SECTOR
+
+
+@dataclass(frozen=True, slots=True)
+class PhysicalVolume:
+    """A physical volume that is in the evidence. partition: the number of the volume that it is."""
+
+    partition: int
+    uuid: str
+    source: Source
+    label: lvm2.Label
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Bytes of a logical volume from `start` on, over `stripes` in chunks; a stripe is None where its device is missing."""
+
+    start: int
+    length: int
+    chunk: int
+    stripes: tuple[tuple[Source, int] | None, ...]
+
+    def place(self, offset: int) -> tuple[Source, int, int]:
+        """The source and offset that hold the byte at `offset` of the run, and how many bytes follow there in one piece."""
+        if len(self.stripes) == 1:
+            column, inside, room = 0, offset, self.length - offset
+        else:
+            chunk, rest = divmod(offset, self.chunk)
+            row, column = divmod(chunk, len(self.stripes))
+            inside, room = row * self.chunk + rest, self.chunk - rest
+        stripe = self.stripes[column]
+        if stripe is None:
+            raise FormatError("lies on a physical volume that is not in this disk image", offset=self.start + offset)
+        return stripe[0], stripe[1] + inside, room
+
+
+@dataclass(frozen=True, slots=True)
+class MappedVolume:
+    """A logical volume as a source. Where a physical volume is missing, reading raises FormatError."""
+
+    name: str
+    size: int
+    runs: tuple[_Run, ...]
+    starts: tuple[int, ...]
+
+    def read(self, offset: int, size: int) -> bytes:
+        """The bytes at `offset`."""
+        if offset < 0 or size <= 0 or offset >= self.size:
+            return b""
+        end = min(offset + size, self.size)
+        parts = []
+        while offset < end:
+            source, place, room = self._place(offset)
+            part = source.read(place, min(room, end - offset))
+            if not part:
+                break
+            parts.append(part)
+            offset += len(part)
+        return b"".join(parts)
+
+    def locate(self, offset: int) -> int | None:
+        """The byte offset in the disk image, None where the physical volume is missing."""
+        if not 0 <= offset < self.size:
+            return None
+        try:
+            source, place, _ = self._place(offset)
+        except FormatError:
+            return None
+        return source.locate(place)
+
+    def contiguous_at(self) -> int | None:
+        """Where in the disk image the whole volume stands in one piece, None where it does not."""
+        place = first = self.locate(0)
+        for run in self.runs:
+            if len(run.stripes) > 1 or place is None or self.locate(run.start) != place:
+                return None
+            place += run.length
+        return first
+
+    def _place(self, offset: int) -> tuple[Source, int, int]:
+        run = self.runs[bisect_right(self.starts, offset) - 1]
+        try:
+            return run.place(offset - run.start)
+        except FormatError as error:
+            raise FormatError(error.what, self.name, offset) from error
+
+
+@dataclass(frozen=True, slots=True)
+class LogicalVolume:
+    """A visible logical volume. source: None where it cannot be mapped, and `error` says why."""
+
+    name: str
+    uuid: str
+    type: str
+    size: int
+    source: MappedVolume | None
+    error: str | None
+
+
+def read_physical_volume(source: Source, partition: int) -> PhysicalVolume:
+    """The label of a physical volume."""
+    label = lvm2.read_label(source.read(0, _LABEL_HEAD))
+    if label is None:
+        raise FormatError("no LVM2 label", source.name)
+    return PhysicalVolume(partition, label.pv_uuid, source, label)
+
+
+def find_logical_volumes(physical: Sequence[PhysicalVolume]) -> tuple[tuple[LogicalVolume, ...], tuple[Gap, ...]]:
+    """The visible logical volumes of all volume groups, sorted by group and name."""
+    gaps: list[Gap] = []
+    by_uuid: dict[str, PhysicalVolume] = {}
+    groups: dict[str, lvm2_text.VolumeGroup] = {}
+    for volume in physical:
+        if volume.uuid in by_uuid:
+            error = f"its id {volume.uuid} is that of partition {by_uuid[volume.uuid].partition} too; that one is used"
+            gaps.append(Gap("LVM2 physical volume", error, volume.partition, offset=volume.source.locate(0)))
+            continue
+        by_uuid[volume.uuid] = volume
+        group = _read_group(volume, gaps)
+        if group is not None and (group.uuid not in groups or groups[group.uuid].seqno < group.seqno):
+            groups[group.uuid] = group
+    used = {pv.uuid for group in groups.values() for pv in group.physical_volumes}
+    for volume in by_uuid.values():
+        if volume.uuid not in used and volume.label.metadata_areas == () and not groups:
+            gaps.append(Gap("LVM2 physical volume", "no metadata of its volume group is in this disk image", volume.partition))
+    found: list[LogicalVolume] = []
+    for group in sorted(groups.values(), key=lambda group: (group.name, group.uuid)):
+        gaps.extend(Gap("LVM2 volume group", problem) for problem in group.problems)
+        found.extend(_map_group(group, by_uuid, gaps))
+    return tuple(found), tuple(gaps)
+
+
+def _read_group(volume: PhysicalVolume, gaps: list[Gap]) -> lvm2_text.VolumeGroup | None:
+    """The volume group by the newest intact text in the physical volume's metadata areas, or else by an older one."""
+    texts: list[lvm2_text.VolumeGroup] = []
+    errors: list[tuple[str, int]] = []
+    for area in volume.label.metadata_areas:
+        try:
+            text = _text_in_force(volume.source, area)
+            if text is not None:
+                texts.append(lvm2_text.volume_group(text))
+        except FormatError as error:
+            errors.append((str(error), area.offset))
+    if not texts and errors:
+        texts = [group for area in volume.label.metadata_areas for group in _texts_in_ring(volume.source, area)]
+        rescued = f"; an older text, number {max(group.seqno for group in texts)}, is used" if texts else ""
+        for what, offset in errors:
+            gaps.append(Gap("LVM2 metadata", what + rescued, volume.partition, offset=volume.source.locate(offset)))
+    return max(texts, key=lambda group: group.seqno, default=None)
+
+
+def _text_in_force(source: Source, area: lvm2.Area) -> bytes | None:
+    header = lvm2.read_metadata_header(source.read(area.offset, lvm2.MDA_HEADER_SIZE))
+    if header.start != area.offset:
+        raise FormatError(f"the LVM2 metadata area says that it starts at {header.start}", source.name, area.offset)
+    if header.text is None:
+        return None
+    text = b"".join(source.read(part.offset, part.size) for part in lvm2.text_ranges(header))
+    lvm2.check_text(header, text)
+    return text
+
+
+def _texts_in_ring(source: Source, area: lvm2.Area) -> Iterator[lvm2_text.VolumeGroup]:
+    """The texts that a metadata area still holds from earlier changes; each starts on a sector."""
+    ring = source.read(area.offset + lvm2.MDA_HEADER_SIZE, min(area.size or MAX_RING, MAX_RING))
+    for match in _TEXT_START.finditer(ring):
+        if match.start() % lvm2.SECTOR:
+            continue
+        end = ring.find(b"\0", match.start())
+        try:
+            yield lvm2_text.volume_group(ring[match.start() : end if end >= 0 else None])
+        except FormatError:
+            continue  # overwritten in part; a whole one is looked for
+
+
+def _map_group(
+    group: lvm2_text.VolumeGroup, by_uuid: dict[str, PhysicalVolume], gaps: list[Gap]
+) -> Iterator[LogicalVolume]:  # fmt: skip
+    for pv in group.physical_volumes:
+        if pv.uuid not in by_uuid:
+            seen = f", last seen as {pv.device}," if pv.device else ""
+            missing = f"the physical volume {pv.uuid} of the volume group {group.name}{seen} is not in this disk image"
+            gaps.append(Gap("LVM2 physical volume", missing))
+    cow_stores = {
+        segment.cow_store for volume in group.logical_volumes for segment in volume.segments if segment.type == "snapshot"
+    }  # fmt: skip
+    for volume in group.logical_volumes:
+        if not volume.visible:
+            continue
+        name = f"{group.name}/{volume.name}"
+        types = sorted({segment.type for segment in volume.segments})
+        kind = "snapshot" if volume.name in cow_stores else "+".join(types)
+        extents = max((segment.start_extent + segment.extent_count for segment in volume.segments), default=0)
+        source: MappedVolume | None = None
+        error: str | None = None
+        try:
+            if kind != "striped":
+                raise UnsupportedFormat(f"logical volumes of the type {kind or 'unknown'} are not read")
+            source = _map_volume(name, group, volume, by_uuid)
+            kind = "linear" if all(len(segment.stripes) == 1 for segment in volume.segments) else "striped"
+        except FormatError as problem:
+            error = str(problem)
+        yield LogicalVolume(name, volume.uuid, kind, extents * group.extent_size, source, error)
+
+
+def _map_volume(
+    name: str, group: lvm2_text.VolumeGroup, volume: lvm2_text.LogicalVolume, by_uuid: dict[str, PhysicalVolume]
+) -> MappedVolume:  # fmt: skip
+    physical = {pv.name: pv for pv in group.physical_volumes}
+    runs: list[_Run] = []
+    start = 0
+    for segment in volume.segments:
+        if segment.start_extent * group.extent_size != start or not segment.stripes:
+            raise FormatError(f"the segment at extent {segment.start_extent} does not follow on the one before it")
+        length = segment.extent_count * group.extent_size
+        if len(segment.stripes) > 1 and length % (segment.stripe_size * len(segment.stripes)):
+            raise FormatError(f"the segment at extent {segment.start_extent} is no whole number of stripes")
+        columns: list[tuple[Source, int] | None] = []
+        for stripe in segment.stripes:
+            device = physical.get(stripe.device)
+            if device is None:
+                raise UnsupportedFormat(f"it lies on {stripe.device}, which is no physical volume of its group")
+            present = by_uuid.get(device.uuid)
+            place = device.pe_start + stripe.start_extent * group.extent_size
+            columns.append(None if present is None else (present.source, place))
+        runs.append(_Run(start, length, segment.stripe_size, tuple(columns)))
+        start += length
+    if not runs:
+        raise FormatError("it has no segments")
+    return MappedVolume(name, start, tuple(runs), tuple(run.start for run in runs))

@@ -1,0 +1,128 @@
+"""The volumes of a disk image: partitions of a GPT or a DOS table, the whole disk where there is none, LVM2 logical volumes.
+
+The tables are read by our own parsers, because a disk image that was cut short or whose table is damaged still has to give
+what it can: The Sleuth Kit opens no table with a partition behind the image's end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from forensics.lvm import PhysicalVolume, find_logical_volumes, read_physical_volume
+from forensics.partition_tables import Table, read_dos, read_gpt, search_filesystems
+from forensics.records import Gap
+from forensics.source import Buffer, Slice, Source
+from parsers import magic
+from parsers.errors import CtrForensicsError
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A partition, a whole disk without partitions, or a logical volume.
+
+    number: unique in a disk image; a partition's own, logical volumes follow. scheme: gpt, dos, none, lvm, or signature where no
+    table told of it. offset: in the disk image, None where the volume is in several pieces. length: as the table has it.
+    label, uuid: the table's, not the filesystem's. source: what of it can be read, empty where nothing can; error says why.
+    """
+
+    number: int
+    scheme: str
+    name: str
+    offset: int | None
+    length: int
+    type: str | None
+    label: str | None
+    uuid: str | None
+    source: Source
+    error: str | None = None
+
+
+def find_volumes(disk: Source) -> tuple[tuple[Volume, ...], tuple[Gap, ...]]:
+    """Every volume, in order of number, and what could not be read. EvidenceError where the disk image itself fails."""
+    table = _read_table(disk)
+    gaps = list(table.gaps)
+    volumes = [
+        Volume(
+            part.number,
+            table.scheme,
+            f"p{part.number}",
+            part.offset,
+            part.length,
+            part.type,
+            part.label,
+            part.uuid,
+            _clip(disk, part.offset, part.length, f"p{part.number}"),
+        )
+        for part in table.partitions
+    ]
+    gaps.extend(_misfits(disk, volumes))
+    if not volumes:
+        volumes = [Volume(1, "none", "disk", 0, disk.size, None, None, None, disk)]
+    logical, lvm_gaps = _logical_volumes(volumes)
+    return (*volumes, *logical), (*gaps, *lvm_gaps)
+
+
+def _read_table(disk: Source) -> Table:
+    """The table in force, as Linux would choose it; where there is none and nothing at the disk's start, what a search finds."""
+    gpt = read_gpt(disk)
+    if gpt is not None and gpt.partitions:
+        return gpt
+    at_start = magic.identify(disk.read(0, magic.HEAD_SIZE))
+    dos = read_dos(disk) if at_start not in ("fat", "ntfs", "exfat", "bitlocker") else None
+    gaps = (*(gpt.gaps if gpt else ()), *(dos.gaps if dos else ()))
+    if dos is not None and dos.partitions:
+        return Table(dos.scheme, dos.partitions, gaps)
+    if at_start is not None:
+        return Table("none", (), gaps)
+    backup = read_gpt(disk, backup_only=True)
+    if backup is not None and backup.partitions:
+        return backup
+    found = search_filesystems(disk)
+    what = f"{len(found)} filesystems were found by their signatures" if found else "no filesystem was found by its signature"
+    missing = Gap("partition table", f"no partition table and no filesystem at the start of the disk; {what}", offset=0)
+    return Table("signature", found, (*gaps, missing))
+
+
+def _clip(disk: Source, offset: int, length: int, name: str) -> Source:
+    return Slice(disk, offset, min(length, disk.size - offset), name) if offset < disk.size else Buffer(name, b"")
+
+
+def _misfits(disk: Source, volumes: Sequence[Volume]) -> list[Gap]:
+    """Partitions that reach past the disk image's end, or into each other."""
+    gaps = []
+    placed = sorted((volume.offset, volume.length, volume.number) for volume in volumes if volume.offset is not None)
+    for offset, length, number in placed:
+        if offset + length > disk.size:
+            missing = offset + length - max(offset, disk.size)
+            error = (
+                f"ends {missing} of its {length} bytes behind the end of the disk image, which was cut short or its table damaged"
+            )
+            gaps.append(Gap("partition", error, number, offset=offset))
+    end, last = 0, 0
+    for offset, length, number in placed:
+        if offset < end:
+            gaps.append(Gap("partition", f"overlaps partition {last}", number, offset=offset))
+        if offset + length > end:
+            end, last = offset + length, number
+    return gaps
+
+
+def _logical_volumes(volumes: Sequence[Volume]) -> tuple[list[Volume], list[Gap]]:
+    physical: list[PhysicalVolume] = []
+    gaps: list[Gap] = []
+    for volume in volumes:
+        if magic.identify(volume.source.read(0, magic.HEAD_SIZE)) == "lvm2":
+            try:
+                physical.append(read_physical_volume(volume.source, volume.number))
+            except CtrForensicsError as error:
+                gaps.append(Gap("LVM2 physical volume", str(error), volume.number, offset=volume.offset))
+    found, lvm_gaps = find_logical_volumes(physical)
+    logical = []
+    for number, lv in enumerate(found, max((volume.number for volume in volumes), default=0) + 1):
+        source: Source = lv.source or Buffer(lv.name, b"")
+        offset = lv.source.contiguous_at() if lv.source else None
+        logical.append(Volume(number, "lvm", lv.name, offset, lv.size, lv.type, None, lv.uuid, source, lv.error))
+        if lv.error:
+            gaps.append(Gap("LVM2 logical volume", f"{lv.name}: {lv.error}", number))
+    return logical, [*gaps, *lvm_gaps]
