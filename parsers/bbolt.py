@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from parsers.bbolt_find import PageCache, find_bucket, find_key
+from parsers.bbolt_free import Deleted, deleted
 from parsers.bbolt_layouts import BIG, HEADER, LITTLE, Layouts, PageFile, Problem, Reader
-from parsers.bbolt_tree import Bucket, Claims, Key, PageCache, Path, find, find_bucket, walk
+from parsers.bbolt_tree import Bucket, Claims, Key, Path, walk
 from parsers.errors import EvidenceError, FormatError
 
 MAGIC = 0xED0CDAED
@@ -83,19 +85,13 @@ class Bolt:
 
         meta: the tree to walk, by default the live one. No keys where there is no such bucket.
         """
-        meta = meta or self.meta
-        bucket = find_bucket(self.cache, Bucket(meta.root, meta.sequence), start)
+        bucket = self._bucket(start, meta or self.meta)
         if bucket is not None:
             yield from walk(self.file, bucket, start, Claims(self.file.limit), deep=deep)
 
     def get(self, bucket: Path, key: bytes) -> bytes | None:
         """A live key's value; None where there is no such key or it is a bucket."""
-        where = self._bucket(bucket)
-        found = find(self.cache, where, key) if where is not None else None
-        if found is None or found[1][0]:
-            return None
-        page, (_, _, start, stop) = found
-        return page.data[start:stop]
+        return find_key(self.cache, tree(self.meta), bucket, key)[1]
 
     def bucket(self, path: Path) -> dict[bytes, bytes]:
         """The live keys of one bucket and their values, without the buckets in it; empty where there is no such bucket."""
@@ -107,11 +103,25 @@ class Bolt:
 
     def sequence(self, path: Path) -> int | None:
         """The sequence of a live bucket, None where there is no such bucket."""
-        where = self._bucket(path)
+        where = self._bucket(path, self.meta)
         return where.sequence if where is not None else None
 
-    def _bucket(self, path: Path) -> Bucket | None:
-        return find_bucket(self.cache, Bucket(self.meta.root, self.meta.sequence), path)
+    def deleted(self) -> Iterator[Deleted]:
+        """Every key of the file that is not live, with where it stands; see bbolt_free."""
+        older = self.previous
+        return deleted(self.cache, tree(self.meta), self.txid, (tree(older), older.txid) if older else None)
+
+    def _bucket(self, path: Path, meta: Meta) -> Bucket | None:
+        try:
+            return find_bucket(self.cache, tree(meta), path)
+        except FormatError as error:
+            self.file.report(Problem(error.what, None, error.offset or 0))
+            return None
+
+
+def tree(meta: Meta) -> Bucket:
+    """The root bucket that a meta points to."""
+    return Bucket(meta.root, meta.sequence)
 
 
 def open_bolt(reader: Reader) -> Bolt:

@@ -60,8 +60,8 @@ class Layouts:
     """The five layouts in one byte order, `<` or `>`."""
 
     order: str
-    page: Any
     meta: Any
+    page: struct.Struct
     branch_element: struct.Struct
     leaf_element: struct.Struct
     bucket: struct.Struct
@@ -72,7 +72,6 @@ def _layouts(order: str) -> Layouts:
     bucket = Struct("root" / uint64, "sequence" / uint64)
     return Layouts(
         order,
-        page=Struct("id" / uint64, "flags" / uint16, "count" / uint16, "overflow" / uint32),
         meta=Struct(
             "magic" / uint32,
             "version" / uint32,
@@ -84,6 +83,7 @@ def _layouts(order: str) -> Layouts:
             "txid" / uint64,
             "checksum" / uint64,
         ),
+        page=_fast(order, Struct("id" / uint64, "flags" / uint16, "count" / uint16, "overflow" / uint32)),
         branch_element=_fast(order, Struct("pos" / uint32, "ksize" / uint32, "pgid" / uint64)),
         leaf_element=_fast(order, Struct("flags" / uint32, "pos" / uint32, "ksize" / uint32, "vsize" / uint32)),
         bucket=_fast(order, bucket),
@@ -122,7 +122,10 @@ class PageFile:
             raise FormatError(str(error), self.reader.name, offset) from error
 
 
-def page_header(file: PageFile, pgid: int) -> Any | None:
-    """The header at a page's place as it stands there, None where the file ends before it."""
+def page_header(file: PageFile, pgid: int) -> tuple[int, int, int, int] | None:
+    """id, flags, count and overflow as they stand at a page's place, None where the file ends before it."""
     raw = file.read(pgid * file.page_size, HEADER)
-    return file.layouts.page.parse(raw) if len(raw) == HEADER else None
+    if len(raw) < HEADER:
+        return None
+    ident, flags, count, overflow = file.layouts.page.unpack(raw)
+    return ident, flags, count, overflow

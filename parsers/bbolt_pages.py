@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from parsers.bbolt_layouts import BRANCH, BUCKET_FLAG, HEADER, LEAF, Layouts, PageFile, Problem
 from parsers.errors import FormatError
@@ -81,12 +80,13 @@ def read_page(file: PageFile, pgid: int, taken: bytearray | None = None) -> Page
     raw = file.read(offset, file.page_size)
     if len(raw) < HEADER:
         raise FormatError(f"page {pgid} is cut off", file.reader.name, offset)
-    header = file.layouts.page.parse(raw)
-    if header.id != pgid:
-        raise FormatError(f"page {pgid} calls itself page {header.id}", file.reader.name, offset)
-    if header.flags not in (BRANCH, LEAF):
-        raise FormatError(f"page {pgid} is no branch or leaf page but has flags 0x{header.flags:02x}", file.reader.name, offset)
-    end = min(pgid + header.overflow + 1, file.limit)
+    header = file.layouts.page.unpack_from(raw)
+    ident, flags, _, overflow = header
+    if ident != pgid:
+        raise FormatError(f"page {pgid} calls itself page {ident}", file.reader.name, offset)
+    if flags not in (BRANCH, LEAF):
+        raise FormatError(f"page {pgid} is no branch or leaf page but has flags 0x{flags:02x}", file.reader.name, offset)
+    end = min(pgid + overflow + 1, file.limit)
     foreign = taken.find(1, pgid + 1, end) if taken is not None else -1
     size = min(((end if foreign < 0 else foreign) - pgid) * file.page_size, file.reader.size - offset)
     data: bytes | Window = raw
@@ -103,29 +103,30 @@ def inline_page(file: PageFile, pgid: int, value: bytes | Window, base: int, sto
     raw = value[base : base + HEADER]
     if stop - base < HEADER or len(raw) < HEADER:
         raise FormatError(f"an inline bucket in page {pgid} is cut off", file.reader.name, where)
-    header = file.layouts.page.parse(raw)
-    if header.id != 0 or header.flags != LEAF or header.overflow != 0:
+    header = file.layouts.page.unpack(raw)
+    ident, flags, _, overflow = header
+    if ident != 0 or flags != LEAF or overflow != 0:
         raise FormatError(f"an inline bucket in page {pgid} does not begin with a leaf page's header", file.reader.name, where)
     return _decode(file, header, pgid, value, base, offset, stop)
 
 
 def _decode(
-    file: PageFile, header: Any, pgid: int, data: bytes | Window, base: int, offset: int, stop: int | None = None
+    file: PageFile, header: tuple[int, ...], pgid: int, data: bytes | Window, base: int, offset: int, stop: int | None = None
 ) -> Page:
     end = len(data) if stop is None else stop
-    is_leaf = header.flags == LEAF
-    got = (_leaf_elements if is_leaf else _branch_elements)(file.layouts, data, base, header.count, end)
-    overflow = (got.content - base) // file.page_size
+    _, flags, count, overflow = header
+    is_leaf = flags == LEAF
+    got = (_leaf_elements if is_leaf else _branch_elements)(file.layouts, data, base, count, end)
+    needed = (got.content - base) // file.page_size
     damaged = None
     if got.bad:
-        what = f"{len(got.bad)} of the {header.count} elements of page {pgid} are damaged"
-        damaged = Problem(what, pgid, offset + got.bad[0])
-    elif not is_leaf and not header.count:
+        damaged = Problem(f"{len(got.bad)} of the {count} elements of page {pgid} are damaged", pgid, offset + got.bad[0])
+    elif not is_leaf and not count:
         damaged = Problem(f"branch page {pgid} has no elements", pgid, offset + base)
-    elif header.overflow > overflow:
-        what = f"page {pgid} claims {header.overflow} overflow pages and has content for {overflow}"
+    elif overflow > needed:
+        what = f"page {pgid} claims {overflow} overflow pages and has content for {needed}"
         damaged = Problem(what, pgid, offset + base)
-    pages = min(header.overflow, overflow) + 1
+    pages = min(overflow, needed) + 1
     return Page(pgid, is_leaf, data, base, offset, pages, got.leaf, got.children, got.cut, damaged)
 
 
@@ -178,11 +179,13 @@ def _sound(spans: Sequence[tuple[int, int, bool]], first: int) -> list[bool]:
 
     bbolt writes contents in order without gaps, so an element that breaks the chain has a wrong position or size.
     """
-    ends = [start for start, _, _ in spans[1:]]
-    return [
-        plausible and (start == first if i == 0 else start >= first) and (i == len(ends) or stop == ends[i])
-        for i, (start, stop, plausible) in enumerate(spans)
-    ]
+    sound, reached = [], first
+    for i, (start, stop, plausible) in enumerate(spans):
+        begins = start == first if i == 0 else start >= reached
+        sound.append(plausible and begins and (i + 1 == len(spans) or stop == spans[i + 1][0]))
+        if sound[-1]:
+            reached = stop
+    return sound
 
 
 def _bad(base: int, count: int, sound: Sequence[bool]) -> list[int]:

@@ -7,18 +7,16 @@ nested buckets and visits no page twice, so cycles and shared pages end it; what
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left, bisect_right
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import ge
 
-from parsers.bbolt_layouts import HEADER, PageFile, Problem
+from parsers.bbolt_layouts import BRANCH, HEADER, LEAF, PageFile, Problem
 from parsers.bbolt_pages import LeafElement, Page, inline_page, read_page
 from parsers.errors import FormatError
 
 MAX_DEPTH = 1024  # of nested buckets; engines use ten
 MAX_LEVELS = 64  # of branch pages; two elements in each reach any page id
-CACHE_BYTES = 8 << 20
 
 Path = tuple[bytes, ...]
 
@@ -55,12 +53,14 @@ class Bucket:
 
 
 class Claims:
-    """Which pages a walk has taken, and for which bucket; buckets are numbered from 1 in the order of the walk."""
+    """Which pages a walk has taken, as what, and for which bucket; buckets are numbered from 1 in the order of the walk."""
 
     def __init__(self, pages: int) -> None:
         self.taken = bytearray(pages)
+        self.kind = bytearray(pages)  # BRANCH or LEAF in a page's first, 0 in its overflow pages
         self.owner = array("I", bytes(array("I").itemsize * pages))
         self.buckets: list[int] = [0]
+        self.broken: set[int] = set()
 
     def enter(self, path: Path) -> int:
         """The number of one more bucket."""
@@ -69,6 +69,7 @@ class Claims:
 
     def take(self, page: Page, number: int) -> None:
         """Marks a page and its overflow pages as one bucket's."""
+        self.kind[page.id] = LEAF if page.is_leaf else BRANCH
         for pgid in range(page.id, min(page.id + page.pages, len(self.taken))):
             self.taken[pgid] = 1
             self.owner[pgid] = number
@@ -93,7 +94,8 @@ def walk(
 ) -> Iterator[Key]:
     """Every key in a bucket and, if deep, below it, in key order, a bucket before its content.
 
-    known: the claims of another walk; a page that it took for the same bucket is passed over, with all below it.
+    known: the claims of the live tree's walk, for the tree of an older meta: a page that the live tree has for the same bucket
+    is passed over with all below it, and a page whose keys are out of place was used again since and is no part of it.
     """
     stack = [_Frame(path, _leaves(file, bucket, path, claims, known))]
     while stack:
@@ -163,9 +165,8 @@ def _leaves(file: PageFile, bucket: Bucket, path: Path, claims: Claims, known: C
         if known is not None and known.has(pgid, path):
             continue
         page = _take(file, pgid, claims, number)
-        if page is None:
+        if page is None or (not _in_order(file, page, low, high) and known is not None):
             continue
-        _check_order(file, page, low, high)
         if page.is_leaf:
             yield page
         elif level >= MAX_LEVELS:
@@ -185,87 +186,35 @@ def _take(file: PageFile, pgid: int, claims: Claims, number: int) -> Page | None
         page = read_page(file, pgid, claims.taken)
     except FormatError as error:
         file.report(Problem(error.what, pgid, error.offset or 0))
+        claims.broken.add(pgid)
         return None
     if page.damaged:
         file.report(page.damaged)
+        claims.broken.add(pgid)
     claims.take(page, number)
     return page
 
 
-def _check_order(file: PageFile, page: Page, low: bytes | None, high: bytes | None) -> None:
-    """Reports keys that are not in ascending order, or outside what the branch page above promised."""
-    keys = page_keys(page)
-    last = low
-    for i, key in enumerate(keys):
-        if last is not None and (key < last or (i > 0 and key == last)):
-            file.report(Problem(f"the keys of page {page.id} are not in order", page.id, page.offset + page.base))
-            return
-        last = key
-    if keys and high is not None and keys[-1] >= high:
-        file.report(Problem(f"page {page.id} has keys beyond its place in the tree", page.id, page.offset + page.base))
+def _in_order(file: PageFile, page: Page, low: bytes | None, high: bytes | None) -> bool:
+    """Whether a page's keys ascend, within what the branch page above promised; a problem where not."""
+    try:
+        keys = page_keys(page)
+    except FormatError as error:
+        file.report(Problem(error.what, page.id, error.offset or 0))
+        return False
+    fault = None
+    if any(map(ge, keys, keys[1:])):
+        fault = f"the keys of page {page.id} are not in order"
+    elif keys and ((low is not None and keys[0] < low) or (high is not None and keys[-1] >= high)):
+        fault = f"page {page.id} has keys beyond its place in the tree"
+    if fault is not None:
+        file.report(Problem(fault, page.id, page.offset + page.base))
+    return fault is None
 
 
 def page_keys(page: Page) -> list[bytes]:
-    """The keys of a page's sound elements."""
+    """The keys of a page's sound elements. FormatError where the evidence cannot give them."""
     if page.is_leaf:
         data = page.data
         return [data[start:middle] for _, start, middle, _ in page.leaf]
     return [key for key, _ in page.children if key is not None]
-
-
-@dataclass(frozen=True)
-class PageCache:
-    """The pages read last, up to CACHE_BYTES of them, for going down the tree again and again."""
-
-    file: PageFile
-    pages: OrderedDict[int, Page] = field(default_factory=OrderedDict)
-
-    def get(self, pgid: int) -> Page | None:
-        """A branch or leaf page; None, and a problem, where it cannot be read."""
-        page = self.pages.get(pgid)
-        if page is not None:
-            self.pages.move_to_end(pgid)
-            return page
-        try:
-            page = read_page(self.file, pgid)
-        except FormatError as error:
-            self.file.report(Problem(error.what, pgid, error.offset or 0))
-            return None
-        if page.damaged:
-            self.file.report(page.damaged)
-        self.pages[pgid] = page
-        while len(self.pages) * self.file.page_size > CACHE_BYTES and len(self.pages) > 1:
-            self.pages.popitem(last=False)
-        return page
-
-
-def find(cache: PageCache, bucket: Bucket, key: bytes) -> tuple[Page, LeafElement] | None:
-    """The leaf element of one key in a bucket, found as bbolt's cursor seeks it."""
-    page = bucket.inline or cache.get(bucket.root)
-    for _ in range(MAX_LEVELS):
-        if page is None or page.is_leaf:
-            break
-        sound = [(name, child) for name, child in page.children if name is not None]
-        if not sound:
-            return None
-        at = bisect_right(sound, key, key=lambda row: row[0])
-        page = cache.get(sound[max(0, at - 1)][1])
-    if page is None or not page.is_leaf:
-        return None
-    data = page.data
-    at = bisect_left(page.leaf, key, key=lambda row: data[row[1] : row[2]])
-    if at < len(page.leaf) and data[page.leaf[at][1] : page.leaf[at][2]] == key:
-        return page, page.leaf[at]
-    return None
-
-
-def find_bucket(cache: PageCache, root: Bucket, path: Path) -> Bucket | None:
-    """The bucket at a path of names, None where there is none."""
-    bucket: Bucket | None = root
-    for name in path:
-        found = find(cache, bucket, name) if bucket is not None else None
-        if found is None or not found[1][0]:
-            return None
-        page, (_, _, start, stop) = found
-        bucket = open_bucket(cache.file, page, start, stop)
-    return bucket

@@ -1,0 +1,166 @@
+"""Old pages of a bbolt file that no tree refers to any more, and the buckets that they were part of.
+
+A page carries neither its bucket's name nor the transaction that wrote it. What tells where it belongs are other old pages:
+branch elements and bucket elements that point to it. A page that was pointed to may have been written again since, as part of
+something else, so a pointer counts only where the page's content fits: behind a branch element, if its first key is the
+element's (bbolt writes them equal); behind a bucket's name, if it shares key names with the live bucket there, or with that
+bucket's neighbours where it is gone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from parsers.bbolt_find import PageCache, find, find_bucket, first_leaf
+from parsers.bbolt_layouts import BRANCH, LEAF, PageFile, page_header
+from parsers.bbolt_pages import Page, read_page
+from parsers.bbolt_tree import MAX_DEPTH, Bucket, Claims, Path, open_bucket, page_keys, walk
+from parsers.errors import FormatError
+
+NEIGHBOURS = 8  # buckets beside a removed one that are asked what keys such a bucket has
+MAX_SUFFIX = 8  # names that a path without a beginning has
+MAX_PLACES = 4  # places in the tree that are tried for one page
+
+
+@dataclass(frozen=True)
+class Stale:
+    """The old pages of a file. taken: pages in use, and the first page of every old one. links: from a page to
+    those below it; parents: the other way."""
+
+    file: PageFile
+    cache: PageCache
+    live: Bucket
+    taken: bytearray
+    heads: frozenset[int]
+    links: dict[int, list[tuple[bytes | None, int]]] = field(default_factory=dict)
+    parents: dict[int, list[tuple[bytes | None, int]]] = field(default_factory=dict)
+
+    def page(self, pgid: int) -> Page | None:
+        """An old page, as far as it was not written over; None where nothing of it can be used."""
+        try:
+            return read_page(self.file, pgid, self.taken)
+        except FormatError:  # an old page has no claim to be whole
+            return None
+
+
+def find_stale(file: PageFile, cache: PageCache, live: Bucket, trees: tuple[Claims, ...]) -> Stale:
+    """The old pages that none of the given walks took. `file` must reach to the end of the file, not only to the hwm."""
+    taken = bytearray(file.limit)
+    for claims in trees:
+        for pgid in range(min(len(claims.taken), file.limit)):
+            taken[pgid] |= claims.taken[pgid]
+    heads = []
+    for pgid in range(2, file.limit):
+        header = None if taken[pgid] else page_header(file, pgid)
+        if header is not None and header[0] == pgid and header[1] in (BRANCH, LEAF) and header[2]:
+            heads.append(pgid)
+    for pgid in heads:
+        taken[pgid] = 1
+    stale = Stale(file, cache, live, taken, frozenset(heads))
+    for pgid in heads:
+        page = stale.page(pgid)
+        if page is not None:
+            found = [link for link in _links(stale, page) if link[1] in stale.heads and link[1] != pgid]
+            if found:
+                stale.links[pgid] = found
+            for name, child in found:
+                stale.parents.setdefault(child, []).append((name, pgid))
+    return stale
+
+
+def _links(stale: Stale, page: Page) -> Iterator[tuple[bytes | None, int]]:
+    """The name of each bucket that the page refers to, or None behind a branch element, and the page where it is."""
+    if page.is_leaf:
+        for flags, start, middle, stop in page.leaf:
+            if flags and stop - middle >= stale.file.layouts.bucket.size:
+                head = page.data[middle : middle + stale.file.layouts.bucket.size]
+                yield page.data[start:middle], stale.file.layouts.bucket.unpack(head)[0]
+        return
+    for key, child in page.children:
+        below = stale.page(child) if child in stale.heads else None
+        if below is not None and key is not None and page_keys(below)[:1] == [key]:
+            yield None, child
+
+
+def places(stale: Stale) -> dict[int, Path]:
+    """The bucket path of each old page that can be followed down from an old root page, by page id.
+
+    A page that fits equally well in more than one place is left out, unless the name of just one of them stands in it.
+    """
+    tops = frozenset(key.key for key in walk(stale.cache.file, stale.live, (), Claims(stale.cache.file.limit), deep=False))
+    roots = [pgid for pgid in sorted(stale.heads) if _is_root(stale, pgid, tops)]
+    fits: dict[int, dict[Path, int]] = {pgid: {(): 2} for pgid in roots}
+    queue: deque[tuple[int, Path]] = deque((pgid, ()) for pgid in roots)
+    while queue:
+        pgid, path = queue.popleft()
+        for name, child in stale.links.get(pgid, ()):
+            place = path if name is None else (*path, name)
+            known = fits.setdefault(child, {})
+            if () in known or place in known or len(known) >= MAX_PLACES or len(place) > MAX_DEPTH:
+                continue
+            page = stale.page(child)
+            fit = 0 if page is None else fits[pgid][path] if name is None else _fit(stale, page, place)
+            known[place] = fit
+            if fit:
+                queue.append((child, place))
+    chosen = ((pgid, _best(stale, pgid, known)) for pgid, known in sorted(fits.items()))
+    return {pgid: place for pgid, place in chosen if place is not None}
+
+
+def suffix(stale: Stale, known: dict[int, Path], pgid: int) -> Path:
+    """The end of the bucket path of a page whose place is not known: the names that all old pages above it agree on."""
+    path: Path = ()
+    seen = {pgid}
+    while len(path) < MAX_SUFFIX:
+        above = [link for link in stale.parents.get(pgid, ()) if link[1] not in known]
+        if len(above) != 1 or above[0][1] in seen:
+            names = {name for name, _ in above}
+            return (name, *path) if len(names) == 1 and (name := names.pop()) is not None else path
+        name, pgid = above[0]
+        seen.add(pgid)
+        path = path if name is None else (name, *path)
+    return path
+
+
+def _best(stale: Stale, pgid: int, fits: dict[Path, int]) -> Path | None:
+    """The one place where a page fits best, None where there is none or more than one."""
+    top = max(fits.values(), default=0)
+    best = [place for place, fit in sorted(fits.items()) if fit == top and top]
+    if len(best) > 1:
+        page = stale.page(pgid)
+        best = [place for place in best if page is not None and place and place[-1] in page.data[: len(page.data)]]
+    return best[0] if len(best) == 1 else None
+
+
+def _is_root(stale: Stale, pgid: int, tops: frozenset[bytes]) -> bool:
+    """Whether a page was the root bucket's: it holds buckets only, named as the live ones are."""
+    page = stale.page(pgid)
+    if page is None or not page.is_leaf or not all(flags for flags, *_ in page.leaf):
+        return False
+    return bool(page.leaf) and tops.issuperset(page_keys(page))
+
+
+def _fit(stale: Stale, page: Page, place: Path) -> int:
+    """How well a page fits as the content of the bucket at a place: 2 it shares keys with it, 1 nothing tells, 0 not at all."""
+    here = find_bucket(stale.cache, stale.live, place)
+    if here is not None:
+        return _likeness(stale, page, here)
+    parent = find_bucket(stale.cache, stale.live, place[:-1])
+    beside = first_leaf(stale.cache, parent) if parent is not None else None
+    rows = [row for row in beside.leaf if row[0]][:NEIGHBOURS] if beside is not None else []
+    siblings = [open_bucket(stale.cache.file, beside, row[2], row[3]) for row in rows] if beside is not None else []
+    likeness = [_likeness(stale, page, sibling) for sibling in siblings if sibling is not None]
+    return 2 if 2 in likeness else min(likeness, default=1)
+
+
+def _likeness(stale: Stale, page: Page, bucket: Bucket) -> int:
+    """2 where a page and a live bucket share a key, 0 where one holds values and the other buckets, 1 where neither."""
+    if any(find(stale.cache, bucket, name) for name in page_keys(page)[:NEIGHBOURS]):
+        return 2
+    if not page.is_leaf:
+        return 1
+    first = first_leaf(stale.cache, bucket)
+    kinds = {flags for flags, *_ in first.leaf} if first is not None else set()
+    return int(not kinds or kinds == {flags for flags, *_ in page.leaf})
