@@ -1,0 +1,35 @@
+"""File content, assembled from runs of blocks."""
+
+from __future__ import annotations
+
+from forensics.filesystems.ext4.blockmap import BlockMap
+from forensics.source import Source
+from parsers.errors import FormatError
+
+MAX_READ = 1 << 30  # bytes returned at once: sparse files cost their maker nothing, and the reader their full length
+
+
+def read_content(source: Source, block_size: int, blocks: BlockMap, offset: int, length: int, number: int) -> bytes:
+    """`length` bytes of a file from `offset` on, holes and unwritten runs as zeros; inside the file's size."""
+    end = offset + length
+    for first, last, error, place in blocks.damage:
+        if first * block_size < end and offset < last * block_size:
+            raise FormatError(f"inode {number}: {error}", source.name, place)
+    pieces: list[bytes] = []
+    at = offset
+    for logical, count, physical, unwritten in blocks.runs:
+        start = max(at, logical * block_size)
+        stop = min(end, (logical + count) * block_size)
+        if start >= stop or unwritten:
+            continue
+        if start > at:
+            pieces.append(bytes(start - at))
+        place = physical * block_size + start - logical * block_size
+        data = source.read(place, stop - start)
+        if len(data) < stop - start:
+            raise FormatError(f"inode {number}: content lies beyond the end", source.name, place + len(data))
+        pieces.append(data)
+        at = stop
+    if at < end:
+        pieces.append(bytes(end - at))
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)

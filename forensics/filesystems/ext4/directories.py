@@ -1,0 +1,239 @@
+"""Reads directories, one or all: from raw inodes to a Listing, the blocks in physical order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forensics.filesystems.ext4.attributes import Attributes
+from forensics.filesystems.ext4.blockmap import BlockMap
+from forensics.filesystems.ext4.dirblocks import Found, walk_blocks
+from forensics.filesystems.ext4.inodes import InodeTables, Numbers, Rows, read_runs
+from forensics.filesystems.ext4.listing import EntryRows, Fault, Listing
+from forensics.filesystems.ext4.runs import BLOCK_AT, leaf_runs
+from parsers.errors import FormatError
+from parsers.ext4 import Incompat
+from parsers.ext4_inode import INODE, InodeFlag, InodeRecord, parse_inode
+
+BATCH = 16 << 20  # bytes of directory blocks that are walked at the same time
+INLINE_HEAD = 4  # bytes of an inline directory before its first entry: the parent's number, instead of `.` and `..`
+WHOLE = 1 << 40  # blocks; more than any directory has
+
+
+class Batch(NamedTuple):
+    """Directories' inodes: numbers and raw rows."""
+
+    numbers: Numbers
+    rows: Rows
+
+
+class _Blocks(NamedTuple):
+    """Runs of directory blocks in columns; owner: the place of the directory in the order of the batches."""
+
+    owner: Numbers
+    logical: Numbers
+    count: Numbers  # type: ignore[assignment] # nobody misses tuple.count
+    physical: Numbers
+
+
+class DirectoryReader:
+    """Reads directories; `changes` (directory to name to inode, None: removed) go before what the blocks hold."""
+
+    def __init__(
+        self,
+        tables: InodeTables,
+        attributes: Attributes,
+        block_map: Callable[[int, InodeRecord], BlockMap],
+        mapped_elsewhere: Iterable[int],
+        changes: Mapping[int, Mapping[bytes, int | None]],
+    ) -> None:
+        self._tables = tables
+        self._attributes = attributes
+        self._block_map = block_map
+        self._elsewhere = np.array(sorted(mapped_elsewhere), np.int64)
+        self._changes = changes
+        superblock = tables.geometry.superblock
+        self._size = superblock.block_size
+        self._has_types = bool(superblock.incompat & Incompat.FILETYPE)
+        self._large = bool(superblock.incompat & Incompat.LARGEDIR)
+
+    def read(self, batches: Iterable[Batch]) -> tuple[Listing, list[Fault]]:
+        """The entries of all directories of the batches, each directory given once, and what is wrong with them."""
+        entries = EntryRows()
+        faults: list[Fault] = []
+        numbers: list[Numbers] = []
+        plans: list[_Blocks] = []
+        known = 0
+        for batch in batches:
+            numbers.append(batch.numbers)
+            plans += self._plan(batch, known, entries, faults)
+            known += len(batch.numbers)
+        directories = np.concatenate([*numbers, np.zeros(0, np.int64)])
+        if plans:
+            plan = _Blocks(*(np.concatenate(column) for column in zip(*plans, strict=True)))
+            self._walk(self._in_order(plan, directories, faults), directories, entries, faults)
+        listing = entries.grouped(directories)
+        touched = [d for d in sorted(self._changes) if listing.index(d) is not None]
+        return (_changed(listing, {d: self._changes[d] for d in touched}) if touched else listing), faults
+
+    def _plan(self, batch: Batch, known: int, entries: EntryRows, faults: list[Fault]) -> list[_Blocks]:
+        """Where the blocks of some directories are; inline ones are read on the spot."""
+        numbers, rows = batch
+        inode = rows.view(INODE.dtype(rows.shape[1]))[:, 0]
+        flags = inode["i_flags"]
+        size = inode["i_size_lo"].astype(np.int64)
+        if self._large:
+            size |= (inode["i_size_high"] & 0x7FFFFFFF).astype(np.int64) << 32
+        runs, simple = leaf_runs(rows, self._tables.geometry)
+        simple &= (flags & (InodeFlag.EXTENTS | InodeFlag.INLINE_DATA | InodeFlag.ENCRYPT) == InodeFlag.EXTENTS) & (
+            ~np.isin(numbers, self._elsewhere)
+        )
+        wanted = simple[runs.owner] & ~runs.unwritten
+        columns = [runs.owner[wanted], runs.logical[wanted], runs.count[wanted], runs.physical[wanted]]
+        damaged = np.zeros(len(numbers), np.bool_)
+        inline: list[tuple[int, bytes, int]] = []
+        others: list[tuple[int, int, int, int]] = []
+        for at in np.flatnonzero(~simple).tolist():
+            number = int(numbers[at])
+            try:
+                record = parse_inode(rows[at].tobytes(), self._large)
+                if record.flags & InodeFlag.ENCRYPT:
+                    faults.append(Fault(number, "the directory is encrypted; its names cannot be read without the key", None))
+                    damaged[at] = True
+                elif record.flags & InodeFlag.INLINE_DATA:
+                    inline += self._inline(at + known, rows[at].tobytes(), record)
+                    damaged[at] = True
+                else:
+                    mapped = self._block_map(number, record)
+                    others += [(at, run.logical, run.count, run.physical) for run in mapped.runs if not run.unwritten]
+                    faults += [Fault(number, d.error, d.offset) for d in mapped.damage]
+                    damaged[at] = bool(mapped.damage)
+            except FormatError as error:
+                faults.append(Fault(number, error.what, error.offset))
+                damaged[at] = True
+        self._walk_inline(inline, entries, faults, numbers, known)
+        if others:
+            columns = [
+                np.concatenate([c, np.array(o, np.int64)]) for c, o in zip(columns, zip(*others, strict=True), strict=True)
+            ]
+        return [self._clip(_Blocks(*columns), numbers, size, damaged, known, faults)]
+
+    def _clip(
+        self, runs: _Blocks, numbers: Numbers, size: Numbers, damaged: NDArray[np.bool_], known: int, faults: list[Fault]
+    ) -> _Blocks:
+        """The runs cut at the directories' sizes; a size that cannot be is not believed, and a hole is a fault."""
+        blocks = -(-size // self._size)
+        odd = ~damaged & ((size == 0) | (size % self._size != 0))
+        for at in np.flatnonzero(odd).tolist():
+            faults.append(Fault(int(numbers[at]), f"the directory's size is {size[at]}, no whole number of blocks", None))
+        end = np.where(odd | damaged, WHOLE, blocks)[runs.owner]
+        inside = runs.logical < end
+        count = np.minimum(runs.count, end - runs.logical)
+        runs = _Blocks(runs.owner[inside], runs.logical[inside], count[inside], runs.physical[inside])
+        covered = np.bincount(runs.owner, runs.count, len(numbers)).astype(np.int64)
+        for at in np.flatnonzero(~odd & ~damaged & (covered < blocks)).tolist():
+            faults.append(
+                Fault(int(numbers[at]), f"{blocks[at] - covered[at]} of the directory's {blocks[at]} blocks are missing", None)
+            )
+        return runs._replace(owner=runs.owner + known)
+
+    def _in_order(self, plan: _Blocks, directories: Numbers, faults: list[Fault]) -> _Blocks:
+        """In physical order. Where directories claim more blocks than there are, each block counts once."""
+        order = np.lexsort((plan.owner, plan.physical))
+        plan = _Blocks(*(column[order] for column in plan))
+        if int(plan.count.sum()) <= self._tables.geometry.superblock.blocks_count:
+            return plan
+        ends = np.maximum.accumulate(plan.physical + plan.count)
+        again = np.concatenate([[False], plan.physical[1:] < ends[:-1]])
+        for at in np.unique(plan.owner[again]).tolist():
+            faults.append(Fault(int(directories[at]), "blocks of the directory belong to others as well", None))
+        return _Blocks(*(column[~again] for column in plan))
+
+    def _walk(self, plan: _Blocks, directories: Numbers, entries: EntryRows, faults: list[Fault]) -> None:
+        if not len(plan.owner):
+            return
+        step = np.arange(int(plan.count.sum()), dtype=np.int64) - np.repeat(np.cumsum(plan.count) - plan.count, plan.count)
+        owner = np.repeat(plan.owner, plan.count)
+        physical = np.repeat(plan.physical, plan.count) + step
+        is_first = np.repeat(plan.logical, plan.count) + step == 0
+        most = max(1, BATCH // self._size)
+        for begin in range(0, len(owner), most):
+            part = slice(begin, begin + most)
+            offsets = physical[part] * self._size
+            data = np.zeros((len(offsets), self._size), np.uint8)
+            for first, last, read in read_runs(self._tables.source, offsets, self._size):
+                whole = np.frombuffer(read.ljust(int(offsets[last - 1] - offsets[first]) + self._size, b"\0"), np.uint8)
+                data[first:last] = whole.reshape(-1, self._size)[(offsets[first:last] - offsets[first]) // self._size]
+            limits = np.full(len(offsets), self._size, np.int64)
+            found = walk_blocks(data, limits, is_first[part], self._tables.count, self._has_types)
+            for fault in found.faults:
+                number = int(directories[owner[begin + fault.row]])
+                faults.append(Fault(number, fault.error, int(offsets[fault.row]) + fault.offset))
+            entries.add(found, owner[part][found.row])
+
+    def _inline(self, owner: int, raw: bytes, record: InodeRecord) -> list[tuple[int, bytes, int]]:
+        """The runs of entries in an inline directory: (owner, bytes, offset in the inode or -1)."""
+        rest = self._attributes.inline_rest(raw, record)
+        parts = [(owner, record.block[INLINE_HEAD:], BLOCK_AT + INLINE_HEAD)]
+        if rest:
+            parts.append((owner, rest, -1))
+        return parts
+
+    def _walk_inline(
+        self, parts: list[tuple[int, bytes, int]], entries: EntryRows, faults: list[Fault], numbers: Numbers, known: int
+    ) -> None:
+        if not parts:
+            return
+        width = max(len(data) for _, data, _ in parts) + 7 & ~3
+        table = np.frombuffer(b"".join(data.ljust(width, b"\0") for _, data, _ in parts), np.uint8).reshape(-1, width)
+        limits = np.array([len(data) & ~3 for _, data, _ in parts], np.int64)
+        found = walk_blocks(table, limits, np.zeros(len(parts), np.bool_), self._tables.count, self._has_types)
+        owners = np.array([owner for owner, _, _ in parts], np.int64)
+        for fault in found.faults:
+            owner, _, base = parts[fault.row]
+            number = int(numbers[owner - known])
+            offset = self._tables.offset(number) + base + fault.offset if base >= 0 else None
+            faults.append(Fault(number, fault.error, offset))
+        entries.add(found, owners[found.row])
+
+
+def _changed(listing: Listing, changes: Mapping[int, Mapping[bytes, int | None]]) -> Listing:
+    """A listing with names taken out and put in; the type of a new name is unknown."""
+    keep = np.ones(len(listing.inode), np.bool_)
+    owners: list[int] = []
+    inodes: list[int] = []
+    names: list[bytes] = []
+    for directory, changed in changes.items():
+        at = listing.index(directory)
+        if at is None:
+            continue
+        first, count = int(listing.first[at]), int(listing.count[at])
+        rows = slice(first, first + count)
+        keep[rows] = [name not in changed for name in listing.name_list(rows)]
+        for name, inode in sorted(changed.items()):
+            if inode is not None:
+                owners.append(at)
+                inodes.append(inode)
+                names.append(name)
+    entries = EntryRows()
+    owner = np.repeat(np.arange(len(listing.directories)), listing.count)
+    blob = np.frombuffer(listing.names, np.uint8)
+    kept = Found(
+        np.flatnonzero(keep), listing.inode[keep], listing.type[keep], listing.start[keep], listing.length[keep], blob, []
+    )
+    entries.add(kept, owner[keep])
+    lengths = np.array([len(name) for name in names], np.int64)
+    new = Found(
+        row=np.arange(len(names)),
+        inode=np.array(inodes, np.uint32),
+        type=np.zeros(len(names), np.uint8),
+        start=np.cumsum(lengths) - lengths,
+        length=lengths.astype(np.uint8),
+        names=np.frombuffer(b"".join(names), np.uint8),
+        faults=[],
+    )
+    entries.add(new, np.array(owners, np.int64))
+    return entries.grouped(listing.directories)

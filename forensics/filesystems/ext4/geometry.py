@@ -1,0 +1,215 @@
+"""Where everything stands on an ext2/3/4 filesystem: its superblock, or a backup of it, and its block group descriptors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forensics.filesystems.ext4.problems import ProblemLog
+from forensics.source import Source
+from parsers.crc32c import crc32c, crc32c_rows
+from parsers.errors import FormatError, UnsupportedFormat
+from parsers.ext4 import (
+    GROUP_DESC,
+    GROUP_INODE_UNINIT,
+    SUPERBLOCK_OFFSET,
+    SUPERBLOCK_SIZE,
+    Compat,
+    Incompat,
+    RoCompat,
+    Superblock,
+    parse_superblock,
+)
+
+MAX_DESCRIPTOR_BYTES = 256 << 20  # 500 TB of 4 KiB blocks
+BACKUP_GROUPS = (1, 3, 5, 7, 9, 25, 27, 49)
+_CHECKSUM_AT = GROUP_DESC.dtype().fields["bg_checksum"][1]  # type: ignore[index] # a record type has fields
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """The layout of one filesystem.
+
+    tables: byte offset of each group's inode table, -1 where it is lost. used: how many inodes of each table were ever in use.
+    seed: of all metadata checksums, None where there are none. backup: the primary superblock was not to be used.
+    """
+
+    superblock: Superblock
+    tables: NDArray[np.int64]
+    used: NDArray[np.int64]
+    seed: int | None
+    backup: bool
+
+    @property
+    def cluster_size(self) -> int:
+        """Bytes that are given to a file at a time; a block, but for bigalloc."""
+        return self.superblock.cluster_size
+
+    def is_block(self, block: int, count: int = 1) -> bool:
+        """Whether a run of blocks is inside the filesystem, where file data can be."""
+        return self.superblock.first_data_block < block and block + count <= self.superblock.blocks_count
+
+
+def read_geometry(source: Source, problems: ProblemLog) -> Geometry:
+    """Open a filesystem. Raises FormatError where no superblock is usable, UnsupportedFormat naming the features."""
+    superblock, backup = _superblock(source, problems)
+    descriptors = superblock.groups * superblock.descriptor_size
+    if descriptors > min(MAX_DESCRIPTOR_BYTES, source.size):
+        raise FormatError(
+            f"{superblock.groups} block groups are more than {source.size} bytes can hold", source.name, SUPERBLOCK_OFFSET
+        )
+    seed = superblock.checksum_seed if superblock.checksum_seed is not None else crc32c(superblock.uuid)
+    has_checksums = bool(superblock.ro_compat & RoCompat.METADATA_CSUM)
+    missing = superblock.blocks_count * superblock.block_size - source.size
+    if missing >= superblock.block_size:
+        problems.add("filesystem", source.name, f"the last {missing} bytes of the filesystem are missing", source.size)
+    tables, used = _groups(source, superblock, seed if has_checksums else None, problems)
+    return Geometry(superblock, tables, used, seed if has_checksums else None, backup)
+
+
+def _superblock(source: Source, problems: ProblemLog) -> tuple[Superblock, bool]:
+    """The primary superblock if its checksum is right, else the first good backup, else the primary as it is."""
+    try:
+        primary, whole = _read_superblock(source, SUPERBLOCK_OFFSET)
+        if whole:
+            return primary, False
+        failure = FormatError("the superblock's checksum is wrong", source.name, SUPERBLOCK_OFFSET)
+    except FormatError as error:
+        primary, failure = None, error
+    for offset in _backup_offsets(source.size):
+        try:
+            backup, whole = _read_superblock(source, offset)
+        except FormatError:
+            continue  # most candidates are where no superblock is
+        if whole and backup.group_number > 0 and _first_byte(backup, backup.group_number) == offset:
+            problems.add("superblock", source.name, f"{failure.what}; the backup at byte {offset} is used", SUPERBLOCK_OFFSET)
+            return backup, True
+    if primary is None:
+        raise failure
+    problems.add("superblock", source.name, failure.what, SUPERBLOCK_OFFSET)
+    return primary, False
+
+
+def _read_superblock(source: Source, offset: int) -> tuple[Superblock, bool]:
+    data = source.read(offset, SUPERBLOCK_SIZE)
+    try:
+        superblock = parse_superblock(data)
+    except UnsupportedFormat as error:
+        raise UnsupportedFormat(error.what, source.name, offset) from error
+    except FormatError as error:
+        raise FormatError(error.what, source.name, offset + (error.offset or 0)) from error
+    if not superblock.ro_compat & RoCompat.METADATA_CSUM:
+        return superblock, True
+    return superblock, crc32c(data[:-4]) == superblock.checksum
+
+
+def _backup_offsets(size: int) -> Iterator[int]:
+    for log_size in range(7):
+        block_size = 1024 << log_size
+        for group in BACKUP_GROUPS:
+            offset = (group * min(8 * block_size, 65528) + (1 if log_size == 0 else 0)) * block_size
+            if offset < size:
+                yield offset
+
+
+def _first_byte(superblock: Superblock, group: int) -> int:
+    return (superblock.first_data_block + group * superblock.blocks_per_group) * superblock.block_size
+
+
+def _groups(source: Source, s: Superblock, seed: int | None, problems: ProblemLog) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Each group's inode table and how much of it is in use; a bad descriptor's table is taken from a backup."""
+    kind = _descriptor_type(s)
+    primary = _descriptors(source, s, 0)
+    tables = _tables(primary, kind, s)
+    good = _plausible(tables, s)
+    whole = good & _checksums_right(primary, s, seed)
+    used = np.full(s.groups, s.inodes_per_group, np.int64)
+    if s.ro_compat & (RoCompat.GDT_CSUM | RoCompat.METADATA_CSUM):
+        fields = primary.view(kind)[:, 0]
+        unused = fields["bg_itable_unused_lo"].astype(np.int64)
+        if "bg_itable_unused_hi" in (kind.names or ()):
+            unused |= fields["bg_itable_unused_hi"].astype(np.int64) << 16
+        unused[fields["bg_flags"] & GROUP_INODE_UNINIT != 0] = s.inodes_per_group
+        used = np.where(whole, np.clip(s.inodes_per_group - unused, 0, s.inodes_per_group), used)
+    if not whole.all():
+        backup = _descriptors(source, s, 1)
+        backup_tables = _tables(backup, kind, s)
+        better = ~whole & _plausible(backup_tables, s) & _checksums_right(backup, s, seed)
+        tables = np.where(better, backup_tables, tables)
+        for group in np.flatnonzero(~whole).tolist():
+            fate = "its backup is used" if better[group] else "it is used as it is" if good[group] else "its inodes are lost"
+            place = _descriptor_block(s, group * s.descriptor_size // s.block_size, 0) * s.block_size
+            offset = place + group * s.descriptor_size % s.block_size
+            problems.add("block group descriptor", f"block group {group}", f"the descriptor is damaged; {fate}", offset)
+        tables[~(good | better)] = -1
+    tables[tables >= 0] *= s.block_size
+    return tables, used
+
+
+def _descriptor_type(s: Superblock) -> np.dtype[np.void]:
+    if s.descriptor_size >= GROUP_DESC.size:
+        return GROUP_DESC.dtype(s.descriptor_size)
+    whole = GROUP_DESC.dtype()
+    return np.dtype([(n, whole[n]) for n in whole.names or () if n.endswith("_lo") or n in ("bg_flags", "bg_checksum")])
+
+
+def _descriptors(source: Source, s: Superblock, copy: int) -> NDArray[np.uint8]:
+    """A copy (0: the primary) of the descriptors as rows of bytes; zeros where the source ends."""
+    per_block = s.block_size // s.descriptor_size
+    blocks = -(-s.groups // per_block)
+    raw = bytearray()
+    block = 0
+    while block < blocks:
+        count = 1
+        if not _in_meta_group(s, block):
+            count = blocks - block if not s.incompat & Incompat.META_BG else min(blocks, s.first_meta_bg) - block
+        size = count * s.block_size
+        raw += source.read(_descriptor_block(s, block, copy) * s.block_size, size).ljust(size, b"\0")
+        block += count
+    return np.frombuffer(bytes(raw[: s.groups * s.descriptor_size]), np.uint8).reshape(s.groups, s.descriptor_size)
+
+
+def _in_meta_group(s: Superblock, block: int) -> bool:
+    return bool(s.incompat & Incompat.META_BG) and block >= s.first_meta_bg
+
+
+def _descriptor_block(s: Superblock, block: int, copy: int) -> int:
+    """The filesystem block of the descriptors' n-th block; super.c descriptor_loc."""
+    if _in_meta_group(s, block):
+        group = block * (s.block_size // s.descriptor_size) + copy
+        extra = 1 if s.has_superblock(group) else 0
+        if s.block_size == 1024 and group == 0 and s.first_data_block == 0:
+            extra += 1
+        return s.first_data_block + group * s.blocks_per_group + extra
+    if copy == 0:
+        return SUPERBLOCK_OFFSET // s.block_size + 1 + block
+    group = next(g for g in (s.backup_groups[0] or 1, 1) if s.has_superblock(g)) if s.compat & Compat.SPARSE_SUPER2 else 1
+    return s.first_data_block + group * s.blocks_per_group + 1 + block
+
+
+def _tables(rows: NDArray[np.uint8], kind: np.dtype[np.void], s: Superblock) -> NDArray[np.int64]:
+    fields = rows.view(kind)[:, 0]
+    tables = fields["bg_inode_table_lo"].astype(np.int64)
+    if s.descriptor_size >= GROUP_DESC.size:
+        tables |= fields["bg_inode_table_hi"].astype(np.int64) << 32
+    return tables
+
+
+def _plausible(tables: NDArray[np.int64], s: Superblock) -> NDArray[np.bool_]:
+    length = -(-s.inodes_per_group * s.inode_size // s.block_size)
+    return (tables > s.first_data_block) & (tables <= s.blocks_count - length)
+
+
+def _checksums_right(rows: NDArray[np.uint8], s: Superblock, seed: int | None) -> NDArray[np.bool_]:
+    """super.c ext4_group_desc_csum, the metadata_csum form."""
+    if seed is None:
+        return np.ones(len(rows), np.bool_)
+    numbers = np.arange(len(rows), dtype="<u4").view(np.uint8).reshape(-1, 4)
+    blanked = rows.copy()
+    blanked[:, _CHECKSUM_AT : _CHECKSUM_AT + 2] = 0
+    wanted = rows[:, _CHECKSUM_AT : _CHECKSUM_AT + 2].copy().view("<u2")[:, 0]
+    right: NDArray[np.bool_] = crc32c_rows(np.hstack([numbers, blanked]), seed) & 0xFFFF == wanted
+    return right

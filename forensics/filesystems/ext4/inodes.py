@@ -1,0 +1,153 @@
+"""Inodes, one at a time and by the hundred thousand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forensics.filesystems.ext4.geometry import Geometry
+from forensics.source import Source
+from parsers.errors import EvidenceError, FormatError
+from parsers.ext4 import Incompat
+from parsers.ext4_inode import InodeRecord, parse_inode
+
+Numbers = NDArray[np.int64]
+Rows = NDArray[np.uint8]
+WINDOW = 16 << 10  # bytes of an inode table that one read of a single inode brings along
+WINDOWS = 256
+NEIGHBOUR = 32 << 10  # bytes between two wanted ones that are cheaper to read than to skip
+LONGEST_READ = 4 << 20
+
+
+class InodeTables:
+    """The inodes of a filesystem as raw bytes; `overrides` (inode number to raw inode) go before what the tables hold."""
+
+    def __init__(self, source: Source, geometry: Geometry, overrides: Mapping[int, bytes]) -> None:
+        self.source = source
+        self.geometry = geometry
+        self.overrides = overrides
+        superblock = geometry.superblock
+        self.size = superblock.inode_size
+        self.count = superblock.inodes_count
+        self._per_group = superblock.inodes_per_group
+        self._large = bool(superblock.incompat & Incompat.LARGEDIR)
+        self._windows: dict[int, bytes] = {}
+
+    def offset(self, number: int) -> int:
+        """The byte in the source where an inode stands. Raises FormatError where there can be none of this number."""
+        if not 1 <= number <= self.count:
+            raise FormatError(f"there is no inode {number}: the filesystem has {self.count}", self.source.name)
+        group, index = divmod(number - 1, self._per_group)
+        table = int(self.geometry.tables[group])
+        if table < 0:
+            raise FormatError(f"inode {number} is lost with the descriptor of block group {group}", self.source.name)
+        return table + index * self.size
+
+    def locate(self, number: int) -> int | None:
+        """The byte in the disk image where an inode stands; None where it comes from elsewhere."""
+        return None if number in self.overrides else self.source.locate(self.offset(number))
+
+    def raw(self, number: int) -> bytes:
+        """The inode's bytes."""
+        override = self.overrides.get(number)
+        if override is not None:
+            return override
+        offset = self.offset(number)
+        start = offset // WINDOW * WINDOW
+        window = self._windows.get(start)
+        if window is None:
+            window = self.source.read(start, WINDOW)
+            if len(self._windows) >= WINDOWS:
+                del self._windows[next(iter(self._windows))]
+            self._windows[start] = window
+        raw = window[offset - start : offset - start + self.size]
+        if len(raw) < self.size:
+            raise FormatError(f"inode {number} lies beyond the end", self.source.name, offset)
+        return raw
+
+    def record(self, number: int) -> InodeRecord:
+        """The inode, parsed. Raises FormatError where it is not to be believed."""
+        try:
+            return parse_inode(self.raw(number), self._large)
+        except FormatError as error:
+            if error.source:
+                raise
+            raise FormatError(f"inode {number}: {error.what}", self.source.name, self.offset(number)) from error
+
+    def offsets(self, numbers: Numbers) -> Numbers:
+        """The bytes in the source where inodes stand, -1 where there is none of this number."""
+        valid = (numbers >= 1) & (numbers <= self.count)
+        group, index = np.divmod(np.where(valid, numbers, 1) - 1, self._per_group)
+        table = self.geometry.tables[group]
+        return np.where(valid & (table >= 0), table + index * self.size, -1)
+
+    def rows(self, numbers: Numbers) -> Rows:
+        """The raw inodes of these numbers, one row each; zeros where an inode cannot be read."""
+        rows = np.zeros((len(numbers), self.size), np.uint8)
+        offsets = self.offsets(numbers)
+        order = np.argsort(offsets, kind="stable")
+        order = order[np.searchsorted(offsets[order], 0) :]
+        for first, last, data in read_runs(self.source, offsets[order], self.size):
+            at = (offsets[order[first:last]] - offsets[order[first]]) // self.size
+            have = len(data) // self.size
+            table = np.frombuffer(data, np.uint8, have * self.size).reshape(have, self.size)
+            wanted = order[first:last]
+            if have <= at[-1]:
+                wanted, at = wanted[at < have], at[at < have]
+            rows[wanted] = table[at]
+        self._override(numbers, rows)
+        return rows
+
+    def _override(self, numbers: Numbers, rows: Rows) -> None:
+        if self.overrides:
+            for at in np.flatnonzero(np.isin(numbers, np.fromiter(self.overrides, np.int64))).tolist():
+                rows[at] = np.frombuffer(self.overrides[int(numbers[at])], np.uint8, self.size)
+
+    def sweep(self) -> Iterator[tuple[Numbers, Rows]]:
+        """Every inode that was ever in use, in physical order: numbers and rows, some megabytes at a time."""
+        tables, used = self.geometry.tables, self.geometry.used
+        step = max(1, LONGEST_READ // self.size)
+        for group in np.argsort(tables, kind="stable").tolist():
+            if tables[group] < 0:
+                continue
+            for first in range(0, int(used[group]), step):
+                count = min(step, int(used[group]) - first)
+                data = read_or_nothing(self.source, int(tables[group]) + first * self.size, count * self.size)
+                count = len(data) // self.size
+                numbers = np.arange(count, dtype=np.int64) + (group * self._per_group + first + 1)
+                rows = np.frombuffer(data, np.uint8, count * self.size).reshape(count, self.size)
+                if self.overrides:
+                    rows = rows.copy()
+                    self._override(numbers, rows)
+                yield numbers, rows
+
+
+def read_runs(source: Source, offsets: Numbers, size: int) -> Iterator[tuple[int, int, bytes]]:
+    """Read pieces of `size` bytes at ascending offsets, neighbours together: (first, end, bytes from the first's offset on)."""
+    if not len(offsets):
+        return
+    cuts = np.flatnonzero(np.diff(offsets) > size + NEIGHBOUR) + 1
+    most = max(1, LONGEST_READ // size) * size
+    for begin, last in zip([0, *cuts.tolist()], [*cuts.tolist(), len(offsets)], strict=True):
+        first = begin
+        while first < last:
+            start = int(offsets[first])
+            end = first + int(np.searchsorted(offsets[first:last], start + most))
+            yield first, end, read_or_nothing(source, start, int(offsets[end - 1]) + size - start)
+            first = end
+
+
+def read_or_nothing(source: Source, offset: int, size: int) -> bytes:
+    """What can be read at an offset; a failing read is read again in small pieces, up to the failing one."""
+    try:
+        return source.read(offset, size)
+    except EvidenceError:
+        parts = []
+        for at in range(0, size, 4096):
+            try:
+                parts.append(source.read(offset + at, min(4096, size - at)))
+            except EvidenceError:
+                parts.append(bytes(min(4096, size - at)))
+        return b"".join(parts)

@@ -1,0 +1,232 @@
+"""An ext2, ext3 or ext4 filesystem behind the filesystem protocol."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from forensics.filesystem import DirEntry, Extent, Inode, Tree
+from forensics.filesystems.ext4.attributes import Attributes
+from forensics.filesystems.ext4.blockmap import BlockMap, block_map
+from forensics.filesystems.ext4.content import MAX_READ, read_content
+from forensics.filesystems.ext4.directories import Batch, DirectoryReader
+from forensics.filesystems.ext4.geometry import read_geometry
+from forensics.filesystems.ext4.inodes import InodeTables
+from forensics.filesystems.ext4.problems import ProblemLog
+from forensics.filesystems.ext4.scan import Scan, scan_all, scan_below
+from forensics.filesystems.ext4.tree import TreeBuilder
+from forensics.source import Source
+from parsers.errors import FormatError, UnsupportedFormat
+from parsers.ext4 import ROOT_INODE, Incompat, Superblock
+from parsers.ext4_inode import InodeFlag, InodeRecord, Run, device
+
+MAX_TARGET = 65536  # bytes of a symlink's target: no more than the largest block
+CACHED_NAMES = 1 << 18  # of directories that were read one at a time
+ALONE = 8  # trees that are read without reading all directories first
+
+ExtentList = Sequence[tuple[int, int, int, bool]]
+
+
+class Ext4:
+    """Reads one filesystem as it stands in `source`.
+
+    What a fast commit changes beyond blocks goes before what `source` holds: `inode_overrides` (inode number to raw inode),
+    `dirent_changes` (directory to name to inode number, None: removed) and `extent_overrides` (inode number to its whole map:
+    logical block, count, physical block, unwritten). Raises FormatError where there is no filesystem to read, UnsupportedFormat
+    where its features are unknown.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        inode_overrides: Mapping[int, bytes] | None = None,
+        dirent_changes: Mapping[int, Mapping[bytes, int | None]] | None = None,
+        extent_overrides: Mapping[int, ExtentList] | None = None,
+    ) -> None:
+        self.source = source
+        self._log = ProblemLog(source)
+        self.geometry = read_geometry(source, self._log)
+        superblock = self.geometry.superblock
+        self.kind = superblock.kind
+        self.label: str | None = superblock.label.decode("utf-8", "backslashreplace") or None
+        self.uuid: str | None = str(uuid.UUID(bytes=superblock.uuid))
+        self.state = "clean"
+        self.root = ROOT_INODE
+        self.block_size = superblock.block_size
+        self.problems = self._log.list
+        self._large = bool(superblock.incompat & Incompat.LARGEDIR)
+        self._maps = {n: [Run(*run) for run in runs] for n, runs in (extent_overrides or {}).items()}
+        self.tables = InodeTables(source, self.geometry, inode_overrides or {})
+        self._attributes = Attributes(source, self.geometry, self._log, self._value)
+        self._directories = DirectoryReader(self.tables, self._attributes, self.block_map, self._maps, dirent_changes or {})
+        self._scan: Scan | None = None
+        self._names: dict[int, dict[bytes, tuple[int, str | None]]] = {}
+        self._cached_names = 0
+        self._trees = 0
+
+    @property
+    def superblock(self) -> Superblock:
+        """The superblock in use."""
+        return self.geometry.superblock
+
+    def inode(self, number: int) -> Inode:
+        """The inode's metadata; nlink 0 where it was deleted."""
+        r = self.tables.record(number)
+        kind = r.type
+        return Inode(
+            number, kind, r.mode & 0xFFF, r.uid, r.gid, r.size, r.links, r.mtime, r.atime, r.ctime, r.crtime,
+            device(r.block) if kind in "cb" else None, r.generation, self.tables.locate(number),
+        )  # fmt: skip
+
+    def raw_inode(self, number: int) -> bytes:
+        """The inode's bytes."""
+        return self.tables.raw(number)
+
+    def block_map(self, number: int, record: InodeRecord | None = None) -> BlockMap:
+        """The file's runs of blocks, and the parts of its map that are damaged."""
+        if number in self._maps:
+            return BlockMap(self._maps[number], [])
+        record = record if record is not None else self.tables.record(number)
+        return block_map(self.source, self.geometry, record, self.tables.offset(number))
+
+    def extents(self, number: int) -> Sequence[Extent] | None:
+        """Where a file's content stands, None for inline content. Raises FormatError where the map is damaged."""
+        record = self.tables.record(number)
+        if record.type not in "fdl" or record.flags & InodeFlag.INLINE_DATA or self._is_fast_link(record):
+            return None if record.type in "fdl" else ()
+        runs, damage = self.block_map(number, record)
+        if damage:
+            raise FormatError(f"inode {number}: {damage[0].error}", self.source.name, damage[0].offset)
+        size = self.block_size
+        end = -(-record.size // size)
+        return [
+            Extent(logical * size, None if unwritten else physical * size, min(count, end - logical) * size)
+            for logical, count, physical, unwritten in runs
+            if logical < end
+        ]
+
+    def read(self, number: int, offset: int = 0, size: int | None = None) -> bytes:
+        """A file's content; at most MAX_READ bytes at once. Raises FormatError where a part of it cannot be read."""
+        record = self.tables.record(number)
+        length = max(0, record.size - offset)
+        length = length if size is None else min(length, size)
+        if record.type not in "fdl" or length <= 0 or offset < 0:
+            return b""
+        if record.flags & InodeFlag.ENCRYPT:
+            raise UnsupportedFormat(f"inode {number} is encrypted", self.source.name, self.tables.offset(number))
+        if record.flags & InodeFlag.INLINE_DATA:
+            inline = self._attributes.inline_data(self.tables.raw(number), record)
+            return inline[offset : offset + length]
+        if self._is_fast_link(record):
+            return record.block[: record.size][offset : offset + length]
+        if length > MAX_READ:
+            raise FormatError(f"inode {number}: {length} bytes are too many to be read at once", self.source.name)
+        return read_content(self.source, self.block_size, self.block_map(number, record), offset, length, number)
+
+    def target(self, number: int) -> bytes:
+        """A symlink's target. Raises FormatError where the inode is none."""
+        return self._target(number, self.tables.raw(number), self.tables.record(number))
+
+    def xattrs(self, number: int) -> dict[bytes, bytes]:
+        """The attributes that the kernel shows, by full name."""
+        return self._xattrs(number, self.tables.raw(number), self.tables.record(number))
+
+    def entries(self, number: int) -> Sequence[DirEntry]:
+        """The names in a directory, sorted."""
+        return [DirEntry(name, inode, kind) for name, (inode, kind) in sorted(self._directory(number).items())]
+
+    def find(self, directory: int, name: bytes) -> int | None:
+        """The inode of one name in a directory, None where there is none or no directory."""
+        found = self._directory(directory).get(name)
+        return None if found is None else found[0]
+
+    def tree(self, number: int) -> Tree:
+        """A directory and all below it. Raises FormatError where the inode is no directory."""
+        record = self.tables.record(number)
+        if record.type != "d":
+            raise FormatError(f"inode {number} is no directory", self.source.name, self.tables.offset(number))
+        self._trees += 1
+        scan = self._scan
+        if scan is None and self._trees > ALONE:
+            scan = self._scan_all()
+        at = scan.listing.index(number) if scan is not None else None
+        if scan is None or at is None:
+            scan = scan_below(self.tables, self._directories, number, self._large)
+            at = scan.listing.index(number)
+        if at is None:
+            raise FormatError(f"inode {number} is no directory in use", self.source.name, self.tables.offset(number))
+        way = scan.walk(at)
+        scan.report(way, self._log)
+        return TreeBuilder(self.tables, self._log, self._large, self._xattrs, self._target).build(number, scan.listing, way)
+
+    def directories(self) -> Iterator[tuple[int, Sequence[tuple[bytes, int]]]]:
+        """Every directory reachable from the root, once, with its subdirectories."""
+        scan = self._scan_all()
+        at = scan.listing.index(self.root)
+        if at is None:
+            self._log.add("directory", f"inode {self.root}", "the root directory is damaged", None)
+            return
+        way = scan.walk(at)
+        scan.report(way, self._log)
+        yield from scan.subdirectories(way)
+
+    def _scan_all(self) -> Scan:
+        if self._scan is None:
+            self._scan = scan_all(self.tables, self._directories, self._large)
+        return self._scan
+
+    def _directory(self, number: int) -> dict[bytes, tuple[int, str | None]]:
+        names = self._names.get(number)
+        if names is not None:
+            return names
+        record = self.tables.record(number)
+        if record.type != "d":
+            return {}
+        at = self._scan.listing.index(number) if self._scan is not None else None
+        if self._scan is not None and at is not None:
+            listing, faults = self._scan.listing, self._scan.faults.get(number, [])
+        else:
+            row = np.frombuffer(self.tables.raw(number), np.uint8).reshape(1, -1)
+            listing, faults = self._directories.read([Batch(np.array([number]), row)])
+            at = 0
+        for fault in faults:
+            self._log.add("directory", f"inode {number}", fault.error, fault.offset)
+        rows = listing.rows(at)
+        kinds = [chr(k) if k else None for k in listing.type[rows].tolist()]
+        names = dict(zip(listing.name_list(rows), zip(listing.inode[rows].tolist(), kinds, strict=True), strict=True))
+        if self._cached_names + len(names) > CACHED_NAMES:
+            self._names.clear()
+            self._cached_names = 0
+        self._names[number] = names
+        self._cached_names += len(names)
+        return names
+
+    def _is_fast_link(self, record: InodeRecord) -> bool:
+        """Whether a symlink's target stands in i_block; inode.c ext4_inode_is_fast_symlink."""
+        if record.type != "l" or not 0 < record.size < len(record.block):
+            return False
+        if self.superblock.incompat & Incompat.EA_INODE:
+            return True
+        of_xattrs = self.superblock.cluster_size // 512 if record.file_acl else 0
+        return record.sectors == of_xattrs
+
+    def _target(self, number: int, raw: bytes, record: InodeRecord) -> bytes:
+        if record.type != "l":
+            raise FormatError(f"inode {number} is no symlink", self.source.name, self.tables.offset(number))
+        if record.size > MAX_TARGET:
+            raise FormatError(f"inode {number}: a target of {record.size} bytes", self.source.name, self.tables.offset(number))
+        return self.read(number).split(b"\0", 1)[0]
+
+    def _xattrs(self, number: int, raw: bytes, record: InodeRecord) -> dict[bytes, bytes]:
+        offset = None if number in self.tables.overrides else self.tables.offset(number)
+        return self._attributes.read(number, raw, record, offset)
+
+    def _value(self, number: int, size: int) -> bytes:
+        """The content of an inode that holds an attribute's value."""
+        record = self.tables.record(number)
+        if not record.flags & InodeFlag.EA_INODE:
+            raise FormatError(f"inode {number} holds no attribute")
+        return self.read(number, 0, size)

@@ -1,0 +1,49 @@
+"""The block maps of many files at once, where they are as simple as nearly all are: up to four extents in the inode itself."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forensics.filesystems.ext4.geometry import Geometry
+from forensics.filesystems.ext4.inodes import Numbers, Rows
+from parsers.ext4_inode import EXTENT_MAGIC, INODE, MAX_INITIALISED
+
+INODE_FIELDS = INODE.dtype()
+BLOCK_AT = INODE_FIELDS.fields["i_block"][1]  # type: ignore[index] # a record type has fields
+IN_INODE = 4
+
+
+class Runs(NamedTuple):
+    """Runs of blocks of many files, in columns; owner: the file's row."""
+
+    owner: Numbers
+    logical: Numbers
+    count: Numbers  # type: ignore[assignment] # nobody misses tuple.count
+    physical: Numbers
+    unwritten: NDArray[np.bool_]
+
+
+def leaf_runs(rows: Rows, geometry: Geometry) -> tuple[Runs, NDArray[np.bool_]]:
+    """The runs of all raw inodes whose extent tree is one sound leaf, and which rows these are."""
+    words = np.ascontiguousarray(rows[:, BLOCK_AT : BLOCK_AT + 60]).view("<u4")
+    entries = (words[:, 0] >> 16).astype(np.int64)
+    simple = (words[:, 0] & 0xFFFF == EXTENT_MAGIC) & (words[:, 1] >> 16 == 0)
+    simple &= (entries <= IN_INODE) & (entries <= (words[:, 1] & 0xFFFF))
+    leaves = words[:, 3:].reshape(-1, IN_INODE, 3)
+    logical = leaves[:, :, 0].astype(np.int64)
+    length = (leaves[:, :, 1] & 0xFFFF).astype(np.int64)
+    physical = leaves[:, :, 2].astype(np.int64) | (leaves[:, :, 1] >> 16).astype(np.int64) << 32
+    unwritten = length > MAX_INITIALISED
+    count = length - unwritten * MAX_INITIALISED
+    used = np.arange(IN_INODE) < entries[:, None]
+    superblock = geometry.superblock
+    good = (count > 0) & (physical > superblock.first_data_block) & (physical + count <= superblock.blocks_count)
+    good[:, 1:] &= logical[:, 1:] >= logical[:, :-1] + count[:, :-1]
+    good &= logical + count <= 1 << 32
+    simple &= (good | ~used).all(axis=1)
+    wanted = used & simple[:, None]
+    owner = np.nonzero(wanted)[0]
+    return Runs(owner, logical[wanted], count[wanted], physical[wanted], unwritten[wanted]), simple
