@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import http.client
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Sequence
@@ -156,6 +158,15 @@ class Host:
 
     def _answers(self, *words: Word) -> bool:
         return subprocess.run([str(word) for word in self._inside(*words)], capture_output=True, check=False).returncode == 0
+
+    def api(self, path: str) -> Any:
+        """What Docker's API answers; its client prints some of that in ways that names with newlines break."""
+        connection = http.client.HTTPConnection("docker")
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(f"/proc/{self.pid}/root/run/docker.sock")
+        connection.request("GET", path)
+        with connection.getresponse() as answer:
+            return json.load(answer)
 
     def sync(self) -> None:
         """Write what is dirty to the volumes, theirs only."""

@@ -28,6 +28,7 @@ exec 9> /tmp/spool; echo held open >&9; rm /tmp/spool; while true; do sleep 3600
 
 LAST = "echo 'the very last line' > /root/last; rm /etc/group; mv /root/.profile /tmp/p"
 DAEMON = {"data-root": "/srv/containers", "userns-remap": "default", "log-driver": "local"}
+REMAP = b"dockremap:100000:65536\n"
 SMALL = ("mkfs.ext4", "-q", "-F", "-b", "1024", "-I", "256")
 
 
@@ -55,7 +56,9 @@ def make(work: Path, truth: Path) -> Path:
         volume.make(work)
     with Host(work, "bookworm", [root, data], "mail-2", DAEMON) as host:
         host.run("useradd", "--system", "--no-create-home", "dockremap")
-        host.run("sh", "-c", "echo dockremap:100000:65536 | tee /etc/subuid > /etc/subgid")
+        for ids in ("/etc/subuid", "/etc/subgid"):
+            host.run("tee", ids, stdin=REMAP)
+            (host.disk / ids[1:]).write_bytes(REMAP)
         host.start_docker()
         write(host, truth)
         host.docker("exec", "sender", "sh", "-c", LAST)

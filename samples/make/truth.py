@@ -36,7 +36,7 @@ def save(truth: Path, name: str, answer: Any) -> None:
 def ask_docker(host: Host, truth: Path, changes: bool = True) -> dict[str, list[str]]:
     """Record what Docker says about itself, its images and its containers; returns each container's layers, top first.
 
-    changes: also what `docker diff` says, which fails on layers with metacopies.
+    changes: also what `docker diff` asks for, which fails on layers with metacopies.
     """
     ids = host.docker("ps", "--all", "--quiet", "--no-trunc").split()
     containers = host.ask("inspect", *ids)
@@ -49,7 +49,7 @@ def ask_docker(host: Host, truth: Path, changes: bool = True) -> dict[str, list[
     save(truth, "networks.json", host.ask("network", "inspect", *networks))
     save(truth, "volumes.json", host.ask("volume", "inspect", *volumes) if volumes else [])
     if changes:
-        save(truth, "diff.json", {key: [line.split(" ", 1) for line in host.docker("diff", key).splitlines()] for key in ids})
+        save(truth, "diff.json", {key: host.api(f"/containers/{key}/changes") or [] for key in ids})
     layers = {}
     for container in containers:
         name = container["Name"].lstrip("/")
