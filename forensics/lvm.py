@@ -17,6 +17,7 @@ from parsers.errors import FormatError, UnsupportedFormat
 
 MAX_RING = 16 << 20  # an older text is looked for in at most so many bytes of a metadata area
 _TEXT_START = re.compile(rb'[A-Za-z0-9+_.-]{1,128} \{\nid = "')
+MAX_SIZE = 1 << 62
 _LABEL_HEAD = lvm2.LABEL_SECTORS * lvm2.SECTOR
 
 
@@ -182,12 +183,11 @@ def _text_in_force(source: Source, area: lvm2.Area) -> bytes | None:
 def _texts_in_ring(source: Source, area: lvm2.Area) -> Iterator[lvm2_text.VolumeGroup]:
     """The texts that a metadata area still holds from earlier changes; each starts on a sector."""
     ring = source.read(area.offset + lvm2.MDA_HEADER_SIZE, min(area.size or MAX_RING, MAX_RING))
-    for match in _TEXT_START.finditer(ring):
-        if match.start() % lvm2.SECTOR:
-            continue
-        end = ring.find(b"\0", match.start())
+    starts = [start for start in range(0, len(ring), lvm2.SECTOR) if _TEXT_START.match(ring, start)]
+    for start, following in zip(starts, [*starts[1:], len(ring)], strict=True):
+        end = ring.find(b"\0", start, following)
         try:
-            yield lvm2_text.volume_group(ring[match.start() : end if end >= 0 else None])
+            yield lvm2_text.volume_group(ring[start : end if end >= 0 else following])
         except FormatError:
             continue  # overwritten in part; a whole one is looked for
 
@@ -213,13 +213,15 @@ def _map_group(
         source: MappedVolume | None = None
         error: str | None = None
         try:
+            if extents * group.extent_size > MAX_SIZE:
+                raise FormatError(f"it is said to have {extents} extents of {group.extent_size} bytes")
             if kind != "striped":
                 raise UnsupportedFormat(f"logical volumes of the type {kind or 'unknown'} are not read")
             source = _map_volume(name, group, volume, by_uuid)
             kind = "linear" if all(len(segment.stripes) == 1 for segment in volume.segments) else "striped"
         except FormatError as problem:
             error = str(problem)
-        yield LogicalVolume(name, volume.uuid, kind, extents * group.extent_size, source, error)
+        yield LogicalVolume(name, volume.uuid, kind, min(extents * group.extent_size, MAX_SIZE), source, error)
 
 
 def _map_volume(

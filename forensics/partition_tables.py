@@ -15,6 +15,7 @@ from parsers.superblock_sizes import filesystem_size
 
 SECTOR = 512
 SECTOR_SIZES = (512, 4096)
+MAX_SECTORS = 1 << 50
 ALIGNMENT = 1 << 20
 MAX_PROBES = 16384
 """Places that a search looks at before it gives up: 16 GiB without a find."""
@@ -98,7 +99,7 @@ def _header(disk: Source, place: int, sector_size: int) -> gpt.Header | None:
 def _gpt_partitions(header: gpt.Header, table: bytes, sector_size: int) -> Iterator[TablePartition]:
     for entry in gpt.read_entries(header, table):
         sectors = entry.last_lba - entry.first_lba + 1
-        if entry.first_lba > 0 and 0 < sectors < 1 << 52 > entry.first_lba:
+        if entry.first_lba > 0 and 0 < sectors < MAX_SECTORS > entry.first_lba:
             yield TablePartition(
                 entry.number,
                 entry.first_lba * sector_size,

@@ -16,6 +16,9 @@ from forensics.source import Buffer, Slice, Source
 from parsers import magic
 from parsers.errors import CtrForensicsError
 
+MAX_PARTITIONS = 256
+"""Linux 6.6 include/linux/genhd.h, DISK_MAX_PARTS."""
+
 
 @dataclass(frozen=True, slots=True)
 class Volume:
@@ -42,6 +45,9 @@ def find_volumes(disk: Source) -> tuple[tuple[Volume, ...], tuple[Gap, ...]]:
     """Every volume, in order of number, and what could not be read. EvidenceError where the disk image itself fails."""
     table = _read_table(disk)
     gaps = list(table.gaps)
+    if len(table.partitions) > MAX_PARTITIONS:
+        error = f"{len(table.partitions)} partitions; only the first {MAX_PARTITIONS}, as many as Linux knows, are looked at"
+        gaps.append(Gap("partition table", error))
     volumes = [
         Volume(
             part.number,
@@ -54,7 +60,7 @@ def find_volumes(disk: Source) -> tuple[tuple[Volume, ...], tuple[Gap, ...]]:
             part.uuid,
             _clip(disk, part.offset, part.length, f"p{part.number}"),
         )
-        for part in table.partitions
+        for part in table.partitions[:MAX_PARTITIONS]
     ]
     gaps.extend(_misfits(disk, volumes))
     if not volumes:

@@ -11,6 +11,7 @@ from parsers import lvm2
 from parsers.errors import FormatError
 
 EXT_64BIT = 0x80
+MAX_SIZE = 1 << 62
 
 ext_sizes = Struct(
     "s_inodes_count" / Int32ul,
@@ -30,6 +31,11 @@ btrfs_sizes = Struct(Padding(48), "bytenr" / Int64ul, Padding(56), "total_bytes"
 
 def filesystem_size(kind: str, head: bytes) -> int | None:
     """Bytes that the volume at whose start `head` stands takes up; 0 where it does not tell, None where this is not its start."""
+    size = _size(kind, head)
+    return size if size is not None and size < MAX_SIZE else None
+
+
+def _size(kind: str, head: bytes) -> int | None:
     if kind in ("ext2", "ext3", "ext4"):
         ext = ext_sizes.parse(head[1024:2048])
         if ext.s_block_group_nr != 0:

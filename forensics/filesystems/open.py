@@ -18,6 +18,13 @@ BACK_ENDS: tuple[tuple[tuple[str, ...], Opener], ...] = (
     (tsk.KINDS, lambda source, kind, replay_journal: tsk.open_tsk(source, kind)),
 )
 
+_REMEDIES = {
+    "luks": "which is encrypted; open it with cryptsetup and give the disk image of what it holds",
+    "bitlocker": "which is encrypted; unlock it and give the disk image of what it holds",
+    "md_raid": "a member of a Linux RAID; assemble it with mdadm and give the disk image of the whole",
+    "apfs": "a container of volumes that The Sleuth Kit's Python module cannot open",
+}
+
 # Where ext's first backup superblock stands, by the block size: at the start of the second block group.
 _EXT_BACKUPS = tuple((size, size * 8 * size + (1024 if size == 1024 else 0)) for size in (4096, 1024, 2048, 65536))
 
@@ -50,4 +57,4 @@ def open_filesystem(source: Source, replay_journal: bool = True) -> Filesystem |
     for kinds, opener in BACK_ENDS:
         if kind in kinds:
             return opener(source, kind, replay_journal)
-    raise UnsupportedFormat(f"{kind} is not read", source.name)
+    raise UnsupportedFormat(f"holds {kind}, {_REMEDIES.get(kind, 'which is not read yet')}", source.name)
