@@ -22,7 +22,7 @@ STAGES = (
     ("filesystems",),
     ("host", "survey"),
     ("stores",),
-    ("layers", "overlay", "changes"),
+    ("layers", "overlay_marks", "wh_marks", "overlay_layer", "overlay_lookup", "overlay_delta", "overlay", "changes"),
     ("hashing",),
     ("case",),
     ("pipeline",),

@@ -1,0 +1,100 @@
+"""What `docker diff` says of an overlay2 container: its merged view against that of the layer below it.
+
+moby (Docker 20.10 to 28), pkg/archive/changes.go: collectFileInfoForChanges, addChanges; changes_unix.go: statDifferent. The
+daemon walks both views; here only what the layer's delta names can differ.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+
+from forensics.filesystem import Tree
+from forensics.overlay import Delta, LayerTree
+
+Change = tuple[str, bytes]  # A, C or D, and an absolute path
+
+_CAPABILITY = b"security.capability"
+_SECOND = 1_000_000_000
+# statDifferent and isDir test the bit S_IFDIR alone, which block devices and sockets have too
+_DIR_BIT = frozenset(b"dbs")
+
+
+def docker_changes(chain: Sequence[LayerTree], delta: Delta) -> list[Change]:
+    """The changes of the topmost layer of `chain` (topmost first) against the view below it, sorted by path."""
+    entries = _Entries(chain)
+    old = {entries.path(entry): entry for entry, _, _ in delta.hidden} | dict(delta.lost)
+    new = dict(_own_paths(chain[0], delta)) | {path: entry for _, entry, path in delta.placed}
+    changes: dict[bytes, str] = {}
+    for path, entry in new.items():
+        before = old.get(path)
+        if before is None:
+            changes[path] = "A"
+        elif _differ(*entries.find(before), *entries.find(entry)):
+            changes[path] = "C"
+    for path in old.keys() - new.keys():
+        parent = path.rpartition(b"/")[0]
+        if parent in new:
+            tree, row = entries.find(new[parent])
+            listed = tree.type[row] in _DIR_BIT
+        else:
+            listed = parent not in old  # else what was above went with it
+        if listed:
+            changes[path] = "D"
+    for path in list(changes):
+        parent = path.rpartition(b"/")[0]
+        while parent and parent not in changes:
+            changes[parent] = "C"
+            parent = parent.rpartition(b"/")[0]
+    changes.pop(b"", None)
+    return sorted(((kind, path) for path, kind in changes.items()), key=lambda change: change[1])
+
+
+class _Entries:
+    """The entries of a chain of layers; a root's path is empty here, so that every other one begins with its parent's."""
+
+    def __init__(self, chain: Sequence[LayerTree]) -> None:
+        self._layers = sorted(chain, key=lambda layer: layer.first_entry)
+        self._firsts = [layer.first_entry for layer in self._layers]
+
+    def find(self, entry: int) -> tuple[Tree, int]:
+        layer = self._layers[bisect_right(self._firsts, entry) - 1]
+        return layer.tree, entry - layer.first_entry
+
+    def path(self, entry: int) -> bytes:
+        tree, row = self.find(entry)
+        parts = []
+        while row:
+            parts.append(b"/" + tree.names[row])
+            row = int(tree.parent[row])
+        return b"".join(reversed(parts))
+
+
+def _own_paths(layer: LayerTree, delta: Delta) -> Iterator[tuple[bytes, int]]:
+    """The layer's own entries that its view shows, by path."""
+    invisible = {entry for entry, _ in delta.invisible}
+    paths: list[bytes] = []
+    for row, (parent, name) in enumerate(zip(layer.tree.parent.tolist(), layer.tree.names, strict=True)):
+        paths.append(paths[parent] + b"/" + name if row else b"")
+        if layer.first_entry + row not in invisible:
+            yield paths[row], layer.first_entry + row
+
+
+def _differ(old: Tree, old_row: int, new: Tree, new_row: int) -> bool:
+    """statDifferent, and the file capabilities."""
+    for column in ("type", "mode", "uid", "gid", "rdev_major", "rdev_minor"):
+        if getattr(old, column)[old_row] != getattr(new, column)[new_row]:
+            return True
+    content = old.size[old_row] != new.size[new_row] or not _same_time(_mtime(old, old_row), _mtime(new, new_row))
+    if content and old.type[old_row] not in _DIR_BIT:
+        return True
+    return old.xattrs.get(old_row, {}).get(_CAPABILITY) != new.xattrs.get(new_row, {}).get(_CAPABILITY)
+
+
+def _mtime(tree: Tree, row: int) -> int:
+    return tree.far_times.get((row, "mtime_ns"), int(tree.mtime_ns[row]))
+
+
+def _same_time(a: int, b: int) -> bool:
+    """Equal, or of one second where one of them has no fraction: tar archives keep none."""
+    return a == b or (a // _SECOND == b // _SECOND and (a % _SECOND == 0 or b % _SECOND == 0))

@@ -1,0 +1,66 @@
+"""The `.wh.` names of fuse-overlayfs and aufs, which the kernel's overlayfs knows nothing of.
+
+fuse-overlayfs 1.14, main.c: get_whiteout_name, load_dir, is_directory_opaque; containers/storage's override_stat. aufs 5,
+include/uapi/linux/aufs_type.h: AUFS_WH_PFX, AUFS_WH_DIROPQ, AUFS_WH_PLNKDIR, AUFS_WH_ORPHDIR, AUFS_WH_BASE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from forensics.filesystem import Tree
+from forensics.overlay_marks import Marks, device_whiteouts
+from parsers.errors import FormatError
+from parsers.overlay_marks import OVERRIDE_STAT, OverrideStat, is_fuse_opaque, parse_override_stat
+
+PREFIX = b".wh."
+OPAQUE = b".wh..wh..opq"
+PRIVATE = b".wh..wh."  # aufs: the directory's own opaque mark, and at a branch's root plnk, orph and the base whiteout
+
+
+def fuse_marks(tree: Tree) -> Marks:
+    """The marks that fuse-overlayfs reads: its xattrs first, `.wh..wh..opq` only where there is none; devices 0:0 too."""
+    whiteouts, hints, hinted = _wh_names(tree)
+    opaques = set()
+    for row in np.flatnonzero(tree.type == ord("d")).tolist():
+        said = is_fuse_opaque(tree.xattrs[row]) if row in tree.xattrs else None
+        if said or (said is None and row in hinted):
+            opaques.add(row)
+    whiteouts |= {row: tree.names[row] for row in device_whiteouts(tree) if row not in whiteouts and row not in hints}
+    return Marks(whiteouts, frozenset(hints), frozenset(opaques))
+
+
+def aufs_marks(tree: Tree) -> Marks:
+    """The marks that aufs reads."""
+    whiteouts, hints, hinted = _wh_names(tree)
+    return Marks(whiteouts, frozenset(hints), frozenset(hinted))
+
+
+def _wh_names(tree: Tree) -> tuple[dict[int, bytes], set[int], set[int]]:
+    """Whiteouts by row; rows that only the overlay reads and that hide nothing; directories that hold `.wh..wh..opq`."""
+    whiteouts, hints, hinted = {}, set(), set()
+    for row, name in enumerate(tree.names):
+        parent = int(tree.parent[row]) if row and name.startswith(PREFIX) else -1
+        if parent < 0:
+            continue
+        if name == OPAQUE:
+            hinted.add(parent)
+        if name.startswith(PRIVATE) or len(name) == len(PREFIX):
+            hints.add(row)
+        else:
+            whiteouts[row] = name[len(PREFIX) :]
+    return whiteouts, hints, hinted
+
+
+def overridden(tree: Tree) -> Iterator[tuple[int, OverrideStat]]:
+    """The rows of a fuse-overlayfs layer whose owner and mode an xattr tells, with what it tells."""
+    for row, xattrs in sorted(tree.xattrs.items()):
+        for name in OVERRIDE_STAT:
+            if name in xattrs:
+                try:
+                    yield row, parse_override_stat(xattrs[name])
+                except FormatError:
+                    continue  # the inode's own owner and mode stand, as for a file without the xattr
+                break
