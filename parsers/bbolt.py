@@ -8,8 +8,9 @@ pages are used again, the state before. Layouts: bbolt_pages; trees: bbolt_tree.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from parsers.bbolt_check import PageState, check, page_states, survey
 from parsers.bbolt_find import PageCache, find_bucket, find_key
 from parsers.bbolt_free import Deleted, deleted
 from parsers.bbolt_layouts import BIG, HEADER, LITTLE, Layouts, PageFile, Problem, Reader
@@ -110,6 +111,20 @@ class Bolt:
         """Every key of the file that is not live, with where it stands; see bbolt_free."""
         older = self.previous
         return deleted(self.cache, tree(self.meta), self.txid, (tree(older), older.txid) if older else None)
+
+    def pages(self) -> Iterator[PageState]:
+        """Every page of the file, in order, with what it is and what refers to it."""
+        found = survey(self.file, tree(self.meta), self.meta.freelist)
+        older = Claims(self.file.limit) if self.previous else None
+        if self.previous is not None and older is not None:
+            for _ in walk(replace(self.file, problems=[]), tree(self.previous), (), older):
+                pass
+        yield from page_states(self.file, found, older)
+
+    def check(self) -> list[Problem]:
+        """Everything that is wrong with the file: its metas, trees and freelist; empty for a sound one."""
+        check(self.file, survey(self.file, tree(self.meta), self.meta.freelist))
+        return self.problems
 
     def _bucket(self, path: Path, meta: Meta) -> Bucket | None:
         try:

@@ -106,7 +106,7 @@ class PageFile:
     page_size: int
     limit: int
     problems: list[Problem] = field(default_factory=list)
-    _known: set[Problem] = field(default_factory=set, repr=False)
+    _known: set[Problem] = field(default_factory=set, init=False, repr=False)
 
     def report(self, problem: Problem) -> None:
         """Keeps a problem, once."""

@@ -9,12 +9,13 @@ bucket's neighbours where it is gone.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
+from parsers.bbolt_content import Index, Likeness, likeness
 from parsers.bbolt_find import PageCache, find, find_bucket, first_leaf
-from parsers.bbolt_layouts import BRANCH, LEAF, PageFile, page_header
+from parsers.bbolt_layouts import BRANCH, FREELIST, LEAF, PageFile, page_header
 from parsers.bbolt_pages import Page, read_page
 from parsers.bbolt_tree import MAX_DEPTH, Bucket, Claims, Path, open_bucket, page_keys, walk
 from parsers.errors import FormatError
@@ -54,10 +55,11 @@ def find_stale(file: PageFile, cache: PageCache, live: Bucket, trees: tuple[Clai
     heads = []
     for pgid in range(2, file.limit):
         header = None if taken[pgid] else page_header(file, pgid)
-        if header is not None and header[0] == pgid and header[1] in (BRANCH, LEAF) and header[2]:
+        if header is None or header[0] != pgid or header[1] not in (BRANCH, LEAF, FREELIST):
+            continue
+        taken[pgid] = 1  # whatever was written last into an old page's overflow pages begins with a header
+        if header[1] != FREELIST and header[2]:
             heads.append(pgid)
-    for pgid in heads:
-        taken[pgid] = 1
     stale = Stale(file, cache, live, taken, frozenset(heads))
     for pgid in heads:
         page = stale.page(pgid)
@@ -84,32 +86,41 @@ def _links(stale: Stale, page: Page) -> Iterator[tuple[bytes | None, int]]:
             yield None, child
 
 
-def places(stale: Stale) -> dict[int, Path]:
-    """The bucket path of each old page that can be followed down from an old root page, by page id.
+def places(stale: Stale, index: Index) -> dict[int, tuple[Path, str]]:
+    """The bucket path of old pages, by page id, and what tells it: content, or a pointer from an old page whose place is known.
 
     A page that fits equally well in more than one place is left out, unless the name of just one of them stands in it.
     """
     tops = frozenset(key.key for key in walk(stale.cache.file, stale.live, (), Claims(stale.cache.file.limit), deep=False))
-    roots = [pgid for pgid in sorted(stale.heads) if _is_root(stale, pgid, tops)]
-    fits: dict[int, dict[Path, int]] = {pgid: {(): 2} for pgid in roots}
-    queue: deque[tuple[int, Path]] = deque((pgid, ()) for pgid in roots)
+    alike: dict[int, Likeness] = {}
+    fits: dict[int, dict[Path, int]] = {}
+    for pgid in sorted(stale.heads):
+        page = stale.page(pgid)
+        if page is None or not page.is_leaf:
+            continue
+        alike[pgid] = likeness(stale.file, index, page)
+        if _is_root(page, tops):
+            fits[pgid] = {(): 2}
+        elif alike[pgid].certain:
+            fits[pgid] = {alike[pgid].best[0]: 2}
+    fixed = frozenset(fits)
+    queue = deque((pgid, place) for pgid, known in sorted(fits.items()) for place in known)
     while queue:
         pgid, path = queue.popleft()
         for name, child in stale.links.get(pgid, ()):
             place = path if name is None else (*path, name)
             known = fits.setdefault(child, {})
-            if () in known or place in known or len(known) >= MAX_PLACES or len(place) > MAX_DEPTH:
+            if child in fixed or place in known or len(known) >= MAX_PLACES or len(place) > MAX_DEPTH:
                 continue
-            page = stale.page(child)
-            fit = 0 if page is None else fits[pgid][path] if name is None else _fit(stale, page, place)
-            known[place] = fit
-            if fit:
+            known[place] = _fit(stale, child, place, alike.get(child)) if name is not None else fits[pgid][path]
+            if known[place]:
                 queue.append((child, place))
     chosen = ((pgid, _best(stale, pgid, known)) for pgid, known in sorted(fits.items()))
-    return {pgid: place for pgid, place in chosen if place is not None}
+    basis = {pgid: "content" if alike[pgid].certain else "pointer" for pgid in fixed}
+    return {pgid: (place, basis.get(pgid, "pointer")) for pgid, place in chosen if place is not None}
 
 
-def suffix(stale: Stale, known: dict[int, Path], pgid: int) -> Path:
+def suffix(stale: Stale, known: Container[int], pgid: int) -> Path:
     """The end of the bucket path of a page whose place is not known: the names that all old pages above it agree on."""
     path: Path = ()
     seen = {pgid}
@@ -134,28 +145,33 @@ def _best(stale: Stale, pgid: int, fits: dict[Path, int]) -> Path | None:
     return best[0] if len(best) == 1 else None
 
 
-def _is_root(stale: Stale, pgid: int, tops: frozenset[bytes]) -> bool:
+def _is_root(page: Page, tops: frozenset[bytes]) -> bool:
     """Whether a page was the root bucket's: it holds buckets only, named as the live ones are."""
-    page = stale.page(pgid)
-    if page is None or not page.is_leaf or not all(flags for flags, *_ in page.leaf):
-        return False
-    return bool(page.leaf) and tops.issuperset(page_keys(page))
+    return bool(page.leaf) and all(flags for flags, *_ in page.leaf) and tops.issuperset(page_keys(page))
 
 
-def _fit(stale: Stale, page: Page, place: Path) -> int:
+def _fit(stale: Stale, pgid: int, place: Path, alike: Likeness | None) -> int:
     """How well a page fits as the content of the bucket at a place: 2 it shares keys with it, 1 nothing tells, 0 not at all."""
+    page = stale.page(pgid)
+    if page is None or (alike is not None and alike.shared >= 2 and place not in alike.best):
+        return 0
     here = find_bucket(stale.cache, stale.live, place)
     if here is not None:
-        return _likeness(stale, page, here)
+        return _resemblance(stale, page, here)
     parent = find_bucket(stale.cache, stale.live, place[:-1])
     beside = first_leaf(stale.cache, parent) if parent is not None else None
     rows = [row for row in beside.leaf if row[0]][:NEIGHBOURS] if beside is not None else []
-    siblings = [open_bucket(stale.cache.file, beside, row[2], row[3]) for row in rows] if beside is not None else []
-    likeness = [_likeness(stale, page, sibling) for sibling in siblings if sibling is not None]
-    return 2 if 2 in likeness else min(likeness, default=1)
+    found = [open_bucket(stale.cache.file, beside, row[2], row[3]) for row in rows] if beside is not None else []
+    siblings = [sibling for sibling in found if sibling is not None]
+    resemblance = [_resemblance(stale, page, sibling) for sibling in siblings]
+    if 2 in resemblance:
+        return 2
+    firsts = [first_leaf(stale.cache, sibling) for sibling in siblings]
+    keys = Counter(key for first in firsts if first is not None for key in page_keys(first))
+    return 0 if max(keys.values(), default=0) > 1 else min(resemblance, default=1)
 
 
-def _likeness(stale: Stale, page: Page, bucket: Bucket) -> int:
+def _resemblance(stale: Stale, page: Page, bucket: Bucket) -> int:
     """2 where a page and a live bucket share a key, 0 where one holds values and the other buckets, 1 where neither."""
     if any(find(stale.cache, bucket, name) for name in page_keys(page)[:NEIGHBOURS]):
         return 2

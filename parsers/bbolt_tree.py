@@ -25,8 +25,8 @@ Path = tuple[bytes, ...]
 class Key:
     """One key of a bucket, or one bucket in a bucket.
 
-    bucket: the path of bucket names that leads here. value: None for a bucket, which has a sequence, and is inline where its
-    content stands in this page. offset: of the key's bytes in the file; the value stands right behind its key.
+    bucket: the path of bucket names that leads here. value: None for a bucket, which has a sequence and the page id of its
+    root, 0 where its content stands in this page. offset: of the key's bytes in the file; the value stands right behind its key.
     """
 
     bucket: Path
@@ -35,7 +35,12 @@ class Key:
     page: int
     offset: int
     sequence: int | None = None
-    inline: bool = False
+    root: int | None = None
+
+    @property
+    def inline(self) -> bool:
+        """Whether it is a bucket whose content stands in the value."""
+        return self.root == 0
 
     @property
     def depth(self) -> int:
@@ -115,7 +120,7 @@ def walk(
                     continue
                 if child is None:
                     continue
-                yield Key(path, name, None, pgid, offset + start, child.sequence, child.inline is not None)
+                yield Key(path, name, None, pgid, offset + start, child.sequence, child.root)
                 if not deep:
                     continue
                 if len(stack) >= MAX_DEPTH:
