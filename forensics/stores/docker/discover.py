@@ -1,0 +1,116 @@
+"""Finding Docker's data-roots, wherever they are: where a host's configuration says, and by shape anywhere on the disk."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forensics.filesystem import Filesystem
+from forensics.stores.docker.daemon import configured_roots
+from forensics.stores.host_tree import HostTree, host_trees, resolve_or_none
+from forensics.stores.reading import Place, StoreReader
+from forensics.survey import Survey
+from parsers.errors import FormatError
+
+MARKS = frozenset(
+    (b"containers", b"image", b"network", b"volumes", b"plugins", b"swarm", b"buildkit", b"runtimes", b"trust", b"graph")
+)
+ENOUGH_MARKS = 4  # a data-root of any version has at least six of them
+MAX_DEPTH = 4096
+
+_REMAPPED = re.compile(rb"\d+\.\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class DockerRoot:
+    """A data-root. host_path: its path on the host, None where no host mounts its partition. how: what told of it."""
+
+    place: Place
+    host_path: bytes | None
+    how: str
+    tree: HostTree | None = None
+
+
+def find_docker_roots(found: Survey, reader: StoreReader) -> tuple[DockerRoot, ...]:
+    """Every data-root on the disk, once. What could not be read on the way is added to the reader's gaps."""
+    roots: dict[tuple[int, int], DockerRoot] = {}
+    trees = host_trees(found)
+    for tree in trees:
+        for path, how in configured_roots(reader, tree):
+            place = resolve_or_none(tree, path)
+            if place is not None and _has_marks(reader, place, 2):
+                _add(roots, DockerRoot(place, _normal(path), how, tree))
+    for partition in found.partitions:
+        if partition.filesystem is not None:
+            for place in _by_shape(partition.volume.number, partition.filesystem):
+                _add(roots, _on_host(place, trees))
+    for root in list(roots.values()):
+        for place in reader.children(root.place):
+            if _REMAPPED.fullmatch(place.name) and reader.type(place) == "d" and _has_marks(reader, place, 2):
+                host_path = root.host_path + b"/" + place.name if root.host_path is not None else None
+                _add(roots, DockerRoot(place, host_path, "userns-remap", root.tree))
+    return tuple(roots[key] for key in sorted(roots))
+
+
+def _add(roots: dict[tuple[int, int], DockerRoot], root: DockerRoot) -> None:
+    roots.setdefault((root.place.partition, root.place.inode), root)
+
+
+def _on_host(place: Place, trees: Sequence[HostTree]) -> DockerRoot:
+    for tree in trees:
+        host_path = tree.host_path(place)
+        if host_path is not None:
+            return DockerRoot(place, host_path, "shape", tree)
+    return DockerRoot(place, None, "shape")
+
+
+def _has_marks(reader: StoreReader, place: Place, enough: int) -> bool:
+    if reader.type(place) != "d":
+        return False
+    return len(MARKS.intersection(child.name for child in reader.children(place))) >= enough
+
+
+def _by_shape(partition: int, fs: Filesystem) -> Iterator[Place]:
+    """Directories that hold `containers` and `image/<driver>/layerdb`, or enough of what only a data-root holds together."""
+    children, parents = array("Q"), array("Q")
+    candidates = []
+    for number, subdirectories in fs.directories():
+        names = dict(subdirectories)
+        children.extend(names.values())
+        parents.extend([number] * len(names))
+        if b"containers" in names and (len(MARKS & names.keys()) >= ENOUGH_MARKS or _has_layerdb(fs, names.get(b"image"))):
+            candidates.append(number)
+    child, parent = np.array(children, np.uint64), np.array(parents, np.uint64)
+    for number in sorted(candidates):
+        yield Place(partition, fs, number, _path(fs, number, child, parent))
+
+
+def _has_layerdb(fs: Filesystem, image: int | None) -> bool:
+    if image is None:
+        return False
+    try:
+        return any(fs.find(entry.inode, b"layerdb") is not None for entry in fs.entries(image))
+    except FormatError:
+        return False  # told by the filesystem's problems
+
+
+def _path(fs: Filesystem, number: int, child: NDArray[np.uint64], parent: NDArray[np.uint64]) -> bytes:
+    """The path of a directory; `child` is a subdirectory of `parent`, row by row."""
+    names: list[bytes] = []
+    while number != fs.root and len(names) < MAX_DEPTH:
+        rows = np.flatnonzero(child == number)
+        if not len(rows):
+            break
+        above = int(parent[rows[0]])
+        names.append(next(entry.name for entry in fs.entries(above) if entry.inode == number))
+        number = above
+    return b"/" + b"/".join(reversed(names))
+
+
+def _normal(path: bytes) -> bytes:
+    return b"/" + b"/".join(part for part in path.split(b"/") if part)

@@ -1,0 +1,86 @@
+"""Container images as Docker before 1.10 kept them: each layer is an image, in graph/<id>, named in repositories-<driver>.
+
+graph/<id>/json         the layer's config; `parent` is the layer below
+graph/<id>/layersize    the sum of its file sizes
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from forensics.records import ContainerImage, HistoryStep
+from forensics.stores.reading import Place, StoreReader
+from parsers.docker_image import ImageConfig, parse_image_config, parse_repositories
+from parsers.docker_layer import MAX_LOWER, parse_size
+
+MAX_CONFIG = 8 << 20
+MAX_REPOSITORIES = 32 << 20
+MAX_TEXT = 4096
+
+_ID = re.compile(rb"[0-9a-f]{64}")
+
+
+def read_graph(reader: StoreReader, root: Place) -> tuple[ContainerImage, ...]:
+    """Every layer of graph/ as a container image; refs are those of all repositories-<driver> files."""
+    refs: dict[str, list[str]] = {}
+    for place in reader.children(root, "f"):
+        if place.name.startswith(b"repositories-"):
+            names = reader.load(place, "repositories", parse_repositories, MAX_REPOSITORIES)
+            for image_id, known in (names.refs if names is not None else {}).items():
+                refs.setdefault(image_id, []).extend(known)
+    configs: dict[str, ImageConfig] = {}
+    places: dict[str, Place] = {}
+    for place in reader.children(reader.child(root, b"graph"), "d"):
+        if _ID.fullmatch(place.name):
+            image_id = place.name.decode()
+            places[image_id] = place
+            config = reader.load(reader.child(place, b"json"), "container image config", parse_image_config, MAX_CONFIG)
+            if config is not None:
+                configs[image_id] = config
+                reader.tell("container image config", config.problems, place)
+    sizes = {image_id: _size(reader, place) for image_id, place in places.items()}
+    return tuple(
+        _record(reader, image_id, place, configs, sizes, tuple(sorted(refs.get(image_id, ()))))
+        for image_id, place in sorted(places.items())
+    )
+
+
+def _size(reader: StoreReader, place: Place) -> int | None:
+    return reader.load(reader.child(place, b"layersize"), "layersize", parse_size, MAX_TEXT)
+
+
+def _record(
+    reader: StoreReader,
+    image_id: str,
+    place: Place,
+    configs: Mapping[str, ImageConfig],
+    sizes: Mapping[str, int | None],
+    refs: tuple[str, ...],
+) -> ContainerImage:
+    chain: list[str] = []
+    at: str | None = image_id
+    while at is not None and at not in chain and len(chain) < MAX_LOWER:
+        chain.append(at)
+        at = configs[at].parent if at in configs else None
+    known = [size for link in chain if (size := sizes.get(link)) is not None]
+    config = configs.get(image_id)
+    return ContainerImage(
+        engine="docker",
+        namespace=None,
+        image_id=image_id,
+        refs=refs,
+        created_ns=config.created_ns if config is not None else None,
+        size_bytes=sum(known) if len(known) == len(chain) else None,
+        layers=tuple(reversed(chain)),
+        architecture=config.architecture if config is not None else None,
+        os=config.os if config is not None else None,
+        history=tuple(
+            HistoryStep(configs[link].created_ns, None, None, configs[link].author, False)
+            for link in reversed(chain)
+            if link in configs
+        ),
+        labels=config.labels if config is not None else {},
+        parent_image=config.parent if config is not None else None,
+        source=reader.provenance(place),
+    )

@@ -1,0 +1,131 @@
+"""A Docker data-root, read as a whole: its parts, joined."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from forensics.records import ContainerImage, Layer, Store, StoreContents
+from forensics.stores.docker.claims import Claims, claim_directories, claims_as_told
+from forensics.stores.docker.containers import StoredContainer, docker_containers, images_of, read_containers
+from forensics.stores.docker.discover import DockerRoot
+from forensics.stores.docker.graph_v1 import read_graph
+from forensics.stores.docker.images import StoredImage, docker_images, known_chain, read_images
+from forensics.stores.docker.layerdb import LayerDb, read_layerdb
+from forensics.stores.docker.layers import docker_layers
+from forensics.stores.docker.networks import docker_networks, read_networks
+from forensics.stores.docker.overlay2 import GraphDriver, read_overlay2
+from forensics.stores.docker.volumes import docker_volumes
+from forensics.stores.host_tree import resolve_or_none
+from forensics.stores.reading import Place, StoreReader
+from forensics.text import readable
+
+LAYERS_READ = ("overlay2",)
+
+
+@dataclass(frozen=True, slots=True)
+class _Driver:
+    """What one graph driver has in a data-root."""
+
+    name: str
+    images: Mapping[str, StoredImage]
+    db: LayerDb
+    claims: Claims
+    layers: tuple[Layer, ...]
+    image_records: tuple[ContainerImage, ...]
+
+
+def read_docker(root: DockerRoot) -> StoreContents:
+    """Everything that a data-root tells; whatever of it is damaged is a gap."""
+    reader = StoreReader()
+    stored = read_containers(reader, _part(reader, root, b"containers"))
+    places = reader.children(_part(reader, root, b"image"), "d")
+    drivers = [driver for place in places if (driver := _read_driver(reader, root, place, stored)) is not None]
+    network = _part(reader, root, b"network")
+    networks = read_networks(reader, reader.child(network, b"files", b"local-kv.db") if network is not None else None)
+    host_root = _host_root(root, stored)
+    images = {image_id: image for driver in drivers for image_id, image in driver.images.items()}
+    joined = [(driver.name, driver.db, driver.claims) for driver in drivers]
+    containers = docker_containers(reader, host_root, stored, joined, images, networks.names)
+    driver_name = _main_driver(stored, drivers)
+    if driver_name is not None and driver_name not in LAYERS_READ:
+        reader.gap("graph driver", f"the layers of {driver_name} are not read from this data-root", root.place)
+    return StoreContents(
+        store=Store(
+            key=f"docker:p{root.place.partition}:{host_root}",
+            engine="docker",
+            root=host_root,
+            driver=driver_name,
+            version=None,
+            partition=root.place.partition,
+        ),
+        layers=tuple(layer for driver in drivers for layer in driver.layers),
+        images=(*(image for driver in drivers for image in driver.image_records), *read_graph(reader, root.place)),
+        containers=containers,
+        volumes=docker_volumes(reader, host_root, _part(reader, root, b"volumes"), containers),
+        networks=docker_networks(networks, stored),
+        gaps=tuple(dict.fromkeys(reader.gaps)),
+    )
+
+
+def _read_driver(reader: StoreReader, root: DockerRoot, image: Place, stored: Mapping[str, StoredContainer]) -> _Driver | None:
+    """image: the directory image/<driver>. None for a driver that was tried and never used."""
+    name = readable(image.name)
+    images = read_images(reader, image)
+    layerdb = reader.child(image, b"layerdb")
+    if not images and (layerdb is None or not reader.children(layerdb)):
+        return None
+    db = read_layerdb(reader, layerdb, known_chain(images))
+    of_containers = images_of(stored, images)
+    if name in LAYERS_READ:
+        directory = _part(reader, root, image.name)
+        graph = read_overlay2(reader, directory)
+        mine = {cid: c.place for cid, c in stored.items() if c.config is None or c.config.driver in (name, None)}
+        claims = claim_directories(reader, graph, db, mine, of_containers)
+    else:
+        directory, graph, claims = None, GraphDriver({}, {}), claims_as_told(db, of_containers)
+    used = {c.config.image: claims.image[cid] for cid, c in stored.items() if c.config and c.config.image and cid in claims.image}
+    return _Driver(
+        name=name,
+        images=images,
+        db=db,
+        claims=claims,
+        layers=docker_layers(reader, name, directory or image, graph, db, claims),
+        image_records=docker_images(reader, name, images, db, claims, used),
+    )
+
+
+def _part(reader: StoreReader, root: DockerRoot, name: bytes) -> Place | None:
+    """A directory of the data-root, which may be a symlink, or a filesystem of its own."""
+    place = reader.child(root.place, name)
+    linked = place is not None and reader.type(place) == "l"
+    if root.tree is not None and root.host_path is not None:
+        path = root.host_path + b"/" + name
+        if linked or path in root.tree.mounts or path in root.tree.binds:
+            place, linked = resolve_or_none(root.tree, path) or place, False
+    if place is not None and reader.type(place) != "d":
+        reader.gap("data-root", "a symlink that leads nowhere" if linked else "no directory", place)
+        return None
+    return place
+
+
+def _host_root(root: DockerRoot, stored: Mapping[str, StoredContainer]) -> str:
+    """The data-root's path on the host: as it is mounted, else as containers' configs have it, else in its partition."""
+    if root.host_path is not None:
+        return readable(root.host_path)
+    told: Counter[str] = Counter()
+    for cid, container in stored.items():
+        config = container.config
+        for path in (config.hostname_path, config.log_path) if config is not None else ():
+            base, found, _ = (path or "").partition(f"/containers/{cid}/")
+            told.update([base] if found else [])
+    return min(told, key=lambda base: (-told[base], base)) if told else readable(root.place.path)
+
+
+def _main_driver(stored: Mapping[str, StoredContainer], drivers: list[_Driver]) -> str | None:
+    """The driver that most containers name, else the one with most layers."""
+    named = Counter(container.config.driver for container in stored.values() if container.config is not None)
+    named.update({driver.name: 0 for driver in drivers})
+    layers = {driver.name: len(driver.layers) for driver in drivers}
+    return min((name for name in named if name), key=lambda name: (-named[name], -layers.get(name, 0), name), default=None)

@@ -1,0 +1,103 @@
+"""A host's directory tree over all its filesystems: what stands at a path of the host, symlinks and mounts followed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from forensics.filesystem import MAX_SYMLINKS
+from forensics.host import Host, mount_points
+from forensics.stores.reading import Place
+from forensics.survey import Survey
+from parsers.errors import FormatError
+
+MAX_BINDS = 8
+
+
+@dataclass(frozen=True)
+class HostTree:
+    """One host. mounts: the roots of its filesystems by mount point. binds: the path shown at a path, of fstab's bind mounts."""
+
+    mounts: Mapping[bytes, Place]
+    binds: Mapping[bytes, bytes] = field(default_factory=dict)
+
+    def resolve(self, path: bytes) -> Place | None:
+        """What the host's processes see at an absolute path; None where there is nothing. Raises FormatError on damage."""
+        trail: list[tuple[bytes, Place]] = [(b"", self.mounts[b"/"])]
+        pending = _parts(path)
+        links = 0
+        while pending:
+            part = pending.pop()
+            if part == b"..":
+                if len(trail) > 1:
+                    trail.pop()
+                continue
+            base, here = trail[-1]
+            full = base + b"/" + part
+            if full in self.mounts:
+                trail.append((full, self.mounts[full]))
+                continue
+            if full in self.binds and links < MAX_BINDS:
+                links += 1
+                trail = [trail[0]]
+                pending += _parts(self.binds[full])
+                continue
+            number = here.fs.find(here.inode, part)
+            if number is None:
+                return None
+            if here.fs.inode(number).type != "l":
+                trail.append((full, Place(here.partition, here.fs, number, here.path.rstrip(b"/") + b"/" + part)))
+                continue
+            links += 1
+            if links > MAX_SYMLINKS:
+                return None
+            target = here.fs.target(number)
+            if target.startswith(b"/"):
+                trail = [trail[0]]
+            pending += _parts(target)
+        return trail[-1][1]
+
+    def host_path(self, place: Place) -> bytes | None:
+        """The path on the host of a place in one of its filesystems; None where the host does not mount that one."""
+        for point, root in sorted(self.mounts.items()):
+            if root.partition == place.partition:
+                return point.rstrip(b"/") + place.path if place.path != b"/" else point
+        return None
+
+
+def host_trees(found: Survey) -> tuple[HostTree, ...]:
+    """The tree of each host on the disk, in order of its root's volume number."""
+    volumes = [(partition.volume, partition.filesystem) for partition in found.partitions]
+    roots = {
+        p.volume.number: Place(p.volume.number, p.filesystem, p.filesystem.root, b"/")
+        for p in found.partitions
+        if p.filesystem is not None
+    }
+    trees = []
+    for _, host in sorted(found.hosts.items()):
+        points = {point.encode(): number for number, point in mount_points(host, volumes).items()}
+        mounts = {point: roots[number] for point, number in sorted(points.items()) if number in roots}
+        if b"/" in mounts:
+            trees.append(HostTree(mounts, _binds(host)))
+    return tuple(trees)
+
+
+def resolve_or_none(tree: HostTree, path: bytes) -> Place | None:
+    """As HostTree.resolve, with nothing where a directory on the way is damaged: the filesystem's problems tell that."""
+    try:
+        return tree.resolve(path)
+    except FormatError:
+        return None
+
+
+def _binds(host: Host) -> dict[bytes, bytes]:
+    return {
+        entry.file.rstrip("/").encode(): entry.spec.encode()
+        for entry in host.fstab
+        if entry.spec.startswith("/") and entry.file.startswith("/") and {"bind", "rbind"} & set((entry.options or "").split(","))
+    }
+
+
+def _parts(path: bytes) -> list[bytes]:
+    """The components of a path, the first one last."""
+    return [part for part in reversed(path.split(b"/")) if part not in (b"", b".")]
