@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from forensics.filesystem import NO_TIME, Tree
 from forensics.text import raw_if_unequal, readable
 from parsers.overlay_marks import private_prefixes, visible_xattrs
 
 SLICE = 20_000  # rows turned into Python values at a time, so that a large layer does not double in memory
-COLUMNS = (
-    "id", "layer_id", "path", "path_raw", "type", "mode", "uid", "gid", "size", "mtime_ns", "atime_ns", "ctime_ns", "crtime_ns",
-    "nlink", "inode", "offset", "mark", "target", "target_raw", "rdev", "xattrs", "private_xattrs", "metacopy", "merged",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +53,24 @@ def tree_path(tree: Tree, row: int) -> bytes:
     return b"".join(b"/" + part for part in reversed(parts))
 
 
-def entry_rows(entries: LayerEntries) -> Iterator[tuple[Any, ...]]:
-    """The layer's rows, one tuple each in the order of COLUMNS."""
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of the table `entry`. Only these columns have a value in any of them; in the `sparse` ones '' stands for NULL.
+
+    Binding None is what takes longest in an INSERT (sqlite3 looks for an adapter each time), and nearly all that could be
+    bound would be None.
+    """
+
+    columns: tuple[str, ...]
+    sparse: frozenset[str]
+    values: Iterable[tuple[Any, ...]]
+
+
+def entry_rows(entries: LayerEntries) -> Iterator[Rows]:
+    """The layer's rows, some at a time."""
     paths = tree_paths(entries.tree)
     for start in range(0, len(paths), SLICE):
-        yield from _slice_rows(entries, paths[start : start + SLICE], start)
+        yield _slice(entries, paths[start : start + SLICE], start)
 
 
 def far_time_rows(entries: LayerEntries) -> Iterator[tuple[int, str, str]]:
@@ -70,101 +79,103 @@ def far_time_rows(entries: LayerEntries) -> Iterator[tuple[int, str, str]]:
         yield entries.first_entry + row, column, str(ns)
 
 
-def _slice_rows(entries: LayerEntries, raw_paths: list[bytes], start: int) -> Iterator[tuple[Any, ...]]:
+def _slice(entries: LayerEntries, raw_paths: list[bytes], start: int) -> Rows:
     tree, count = entries.tree, len(raw_paths)
     stop = start + count
     rows = range(start, stop)
     paths, path_raw = _texts(raw_paths)
-    return zip(
-        range(entries.first_entry + start, entries.first_entry + stop),
-        [entries.layer_id] * count,
-        paths,
-        path_raw,
-        tree.type[start:stop].tobytes().decode("ascii"),
-        tree.mode[start:stop].tolist(),
-        tree.uid[start:stop].tolist(),
-        tree.gid[start:stop].tolist(),
-        tree.size[start:stop].tolist(),
-        _or_null(tree.mtime_ns[start:stop], NO_TIME),
-        _or_null(tree.atime_ns[start:stop], NO_TIME),
-        _or_null(tree.ctime_ns[start:stop], NO_TIME),
-        _or_null(tree.crtime_ns[start:stop], NO_TIME),
-        tree.nlink[start:stop].tolist(),
-        tree.inode[start:stop].tolist(),
-        _or_null(tree.offset[start:stop], -1),
-        _sparse(rows, entries.marks),
-        *_targets(tree, rows),
-        _devices(tree, start, stop),
-        *_xattrs(entries, rows),
-        _flags(rows, entries.metacopy),
-        _flags(rows, entries.merged),
-        strict=True,
-    )
+    target, target_raw = _targets(tree, rows)
+    xattrs, private_xattrs = _xattrs(entries, rows)
+    columns: dict[str, Iterable[Any] | None] = {
+        "id": range(entries.first_entry + start, entries.first_entry + stop),
+        "layer_id": repeat(entries.layer_id, count),
+        "path": paths,
+        "type": tree.type[start:stop].tobytes().decode("ascii"),
+        "mode": tree.mode[start:stop].tolist(),
+        "uid": tree.uid[start:stop].tolist(),
+        "gid": tree.gid[start:stop].tolist(),
+        "size": tree.size[start:stop].tolist(),
+        "nlink": tree.nlink[start:stop].tolist(),
+        "inode": tree.inode[start:stop].tolist(),
+    }
+    sparse: dict[str, list[Any] | None] = {
+        "path_raw": path_raw,
+        "mark": _filled(rows, entries.marks),
+        "target": target,
+        "target_raw": target_raw,
+        "rdev": _devices(tree, rows),
+        "xattrs": xattrs,
+        "private_xattrs": private_xattrs,
+        "metacopy": _filled(rows, dict.fromkeys(entries.metacopy, 1)),
+        "merged": _filled(rows, dict.fromkeys(entries.merged, 1)),
+    }
+    for name, column, unknown in (
+        ("mtime_ns", tree.mtime_ns, NO_TIME),
+        ("atime_ns", tree.atime_ns, NO_TIME),
+        ("ctime_ns", tree.ctime_ns, NO_TIME),
+        ("crtime_ns", tree.crtime_ns, NO_TIME),
+        ("offset", tree.offset, -1),
+    ):
+        part = column[start:stop]
+        if (part == unknown).any():
+            sparse[name] = ["" if value == unknown else value for value in part.tolist()]
+        else:
+            columns[name] = part.tolist()
+    filled = {name: values for name, values in sparse.items() if values is not None}
+    return Rows((*columns, *filled), frozenset(filled), zip(*columns.values(), *filled.values(), strict=True))
 
 
-def _texts(raw: list[bytes]) -> tuple[list[str], list[bytes | None]]:
+def _texts(raw: list[bytes]) -> tuple[list[str], list[Any] | None]:
     """Texts, and the raw bytes where a text does not give them back; in one go where all are UTF-8."""
     try:
-        return b"\0".join(raw).decode("utf-8").split("\0"), [None] * len(raw)
+        return b"\0".join(raw).decode("utf-8").split("\0"), None
     except UnicodeDecodeError:
         texts = [readable(r) for r in raw]
-        return texts, [raw_if_unequal(r, t) for r, t in zip(raw, texts, strict=True)]
+        raws = [raw_if_unequal(r, t) for r, t in zip(raw, texts, strict=True)]
+        return texts, ["" if r is None else r for r in raws]
 
 
-def _or_null(column: NDArray[np.int64], null: int) -> list[int | None]:
-    values: list[int | None] = column.tolist()
-    if (column == null).any():
-        return [None if value == null else value for value in values]
-    return values
-
-
-def _sparse(rows: range, values: Mapping[int, str]) -> list[str | None]:
-    column: list[str | None] = [None] * len(rows)
-    for row, value in values.items():
-        if row in rows:
-            column[row - rows.start] = value
+def _filled(rows: range, values: Mapping[int, Any]) -> list[Any] | None:
+    """A column with the values of these rows, None where none of them has one."""
+    found = [row for row in values if row in rows] if len(values) < len(rows) else [row for row in rows if row in values]
+    if not found:
+        return None
+    column: list[Any] = [""] * len(rows)
+    for row in found:
+        column[row - rows.start] = values[row]
     return column
 
 
-def _flags(rows: range, flagged: frozenset[int]) -> list[int | None]:
-    return [1 if row in flagged else None for row in rows] if flagged else [None] * len(rows)
+def _targets(tree: Tree, rows: range) -> tuple[list[Any] | None, list[Any] | None]:
+    links = np.flatnonzero(tree.type[rows.start : rows.stop] == ord("l")) + rows.start
+    targets = {row: tree.targets[row] for row in links.tolist() if row in tree.targets}
+    texts = {row: readable(target) for row, target in targets.items()}
+    raws = {row: raw for row, text in texts.items() if (raw := raw_if_unequal(targets[row], text)) is not None}
+    return _filled(rows, texts), _filled(rows, raws)
 
 
-def _targets(tree: Tree, rows: range) -> tuple[list[str | None], list[bytes | None]]:
-    texts: list[str | None] = [None] * len(rows)
-    raws: list[bytes | None] = [None] * len(rows)
-    links = np.flatnonzero(tree.type[rows.start : rows.stop] == ord("l")).tolist()
-    for index in links:
-        target = tree.targets.get(rows.start + index)
-        if target is not None:
-            text = readable(target)
-            texts[index], raws[index] = text, raw_if_unequal(target, text)
-    return texts, raws
+def _devices(tree: Tree, rows: range) -> list[Any] | None:
+    kinds = tree.type[rows.start : rows.stop]
+    devices = np.flatnonzero((kinds == ord("c")) | (kinds == ord("b"))) + rows.start
+    return _filled(rows, {row: f"{tree.rdev_major[row]}:{tree.rdev_minor[row]}" for row in devices.tolist()})
 
 
-def _devices(tree: Tree, start: int, stop: int) -> list[str | None]:
-    column: list[str | None] = [None] * (stop - start)
-    kinds = tree.type[start:stop]
-    for index in np.flatnonzero((kinds == ord("c")) | (kinds == ord("b"))).tolist():
-        column[index] = f"{tree.rdev_major[start + index]}:{tree.rdev_minor[start + index]}"
-    return column
-
-
-def _xattrs(entries: LayerEntries, rows: range) -> tuple[list[str | None], list[str | None]]:
-    shown: list[str | None] = [None] * len(rows)
-    private: list[str | None] = [None] * len(rows)
-    prefixes = private_prefixes(entries.namespace)
-    for row in rows if len(rows) < len(entries.tree.xattrs) else sorted(r for r in entries.tree.xattrs if r in rows):
-        xattrs = entries.tree.xattrs.get(row)
+def _xattrs(entries: LayerEntries, rows: range) -> tuple[list[Any] | None, list[Any] | None]:
+    all_xattrs, prefixes = entries.tree.xattrs, private_prefixes(entries.namespace)
+    shown: dict[int, str] = {}
+    private: dict[int, str] = {}
+    for row in [row for row in all_xattrs if row in rows] if len(all_xattrs) < len(rows) else rows:
+        xattrs = all_xattrs.get(row)
         if xattrs:
             visible = visible_xattrs(xattrs, entries.namespace)
-            shown[row - rows.start] = _xattr_json(visible)
-            private[row - rows.start] = _xattr_json({k: v for k, v in xattrs.items() if k.startswith(prefixes)})
-    return shown, private
+            hidden = {name: value for name, value in xattrs.items() if name.startswith(prefixes)}
+            if visible:
+                shown[row] = _xattr_json(visible)
+            if hidden:
+                private[row] = _xattr_json(hidden)
+    return _filled(rows, shown), _filled(rows, private)
 
 
-def _xattr_json(xattrs: Mapping[bytes, bytes]) -> str | None:
-    """A JSON object of xattr names to base64 of their values; None where there are none."""
-    if not xattrs:
-        return None
+def _xattr_json(xattrs: Mapping[bytes, bytes]) -> str:
+    """A JSON object of xattr names to base64 of their values."""
     return json.dumps({readable(name): base64.b64encode(xattrs[name]).decode("ascii") for name in sorted(xattrs)})

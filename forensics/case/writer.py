@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from forensics.case.entries import COLUMNS, LayerEntries, entry_rows, far_time_rows
+from forensics.case.entries import LayerEntries, entry_rows, far_time_rows
 from forensics.case.schema import INDEXES, SCHEMA_VERSION, TABLES, VIEWS
 from forensics.hashing import Hashed
 from forensics.host import Host
@@ -64,10 +64,10 @@ class CaseWriter:
             raise CaseError(f"{self.path}: the case file cannot be completed ({failure})") from failure
 
     def _finish(self) -> None:
+        self._db.execute("COMMIT")
         self._db.executescript(INDEXES)
         self._db.executescript(VIEWS)
         self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        self._db.execute("COMMIT")
         self._db.close()
         with self._partial.open("rb") as partial:
             os.fsync(partial.fileno())
@@ -186,8 +186,9 @@ class CaseWriter:
 
     def entries(self, entries: LayerEntries) -> None:
         """All rows of a layer's tree."""
-        columns, marks = ", ".join(COLUMNS), ", ".join("?" * len(COLUMNS))
-        self._db.executemany(f"INSERT INTO entry ({columns}) VALUES ({marks})", entry_rows(entries))
+        for rows in entry_rows(entries):
+            marks = ", ".join("nullif(?, '')" if name in rows.sparse else "?" for name in rows.columns)
+            self._db.executemany(f"INSERT INTO entry ({', '.join(rows.columns)}) VALUES ({marks})", rows.values)
         self._db.executemany("INSERT INTO far_time VALUES (?, ?, ?)", far_time_rows(entries))
 
     def delta(self, layer_id: int, delta: Delta) -> None:
