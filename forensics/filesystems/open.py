@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from forensics.filesystem import Filesystem
 from forensics.filesystems import tsk
-from forensics.filesystems.ext4 import open_ext4
+from forensics.filesystems.ext4.mount import open_ext4
 from forensics.source import Source
 from parsers import magic
 from parsers.errors import UnsupportedFormat

@@ -97,25 +97,27 @@ class _Target:
             raw[_BLOCK] = given[_BLOCK]
 
     def dentry(self, record: Dentry) -> None:
+        """Give an inode a name, or take one from it."""
         if record.tag == UNLINK:
             self._unlink(record)
-            return
+        elif record.tag == CREAT:
+            self._create(record)
+        elif self._alive(record.inode):
+            self._link(record)
+
+    def _create(self, record: Dentry) -> None:
         if not self._alive(record.inode):
-            if record.tag == CREAT:
-                name = record.name.decode("utf-8", "backslashreplace")
-                self._problems.add(
-                    "fast commits", f"inode {record.inode}", f"the name {name} was made for an inode that is not there"
-                )
+            self._problems.add("fast commits", f"inode {record.inode}", "a name was made for an inode that is not there")
             return
-        if record.tag == CREAT and self._is_directory(record.inode):
-            if not self._alive(record.parent):
-                return
-            self._empty(record.inode, record.parent)
+        if self._is_directory(record.inode) and not self._make_directory(record.inode, record.parent):
+            return
+        self._link(record)
+        self._set(record.inode, "i_links_count", 1)  # of directories too
+
+    def _link(self, record: Dentry) -> None:
         if self._alive(record.parent) and self._lookup(record.parent, record.name) is None:
             self._entries.setdefault(record.parent, {})[record.name] = record.inode
             self._add_links(record.inode, 1)
-        if record.tag == CREAT:
-            self._set(record.inode, "i_links_count", 1)
 
     def _unlink(self, record: Dentry) -> None:
         if not (self._alive(record.inode) and self._alive(record.parent)):
@@ -137,21 +139,29 @@ class _Target:
             what = f"blocks {run.physical} to {run.physical + run.count - 1} are outside the filesystem"
             self._problems.add("fast commits", f"inode {number}", what)
             return
-        runs = self._runs.get(number)
-        if runs is None:
-            inode = parse_inode(self._raw_of(number))
-            runs = self._runs[number] = block_map(self._tables.source, self._tables.geometry, inode, None).runs
+        runs = self._runs.setdefault(number, self._map_of(number))
         replace(runs, run.logical, run.logical + run.count, [] if hole or not run.count else [run])
 
-    def _empty(self, number: int, parent: int) -> None:
-        """A new directory: the kernel gives it a block with `.` and `..`; here it is an inline one."""
+    def _make_directory(self, number: int, parent: int) -> bool:
+        """A new directory: the kernel gives it a block with `.` and `..`; here it is an inline one.
+
+        False where the kernel fails: of an older directory with this number, whose removal is replayed before, it leaves the
+        blocks in their place (the link count never comes down to 0), and then finds the new one's first block taken.
+        """
+        if not self._alive(parent):
+            return False
         raw = self._writable(number)
+        if not self._flags(raw) & InodeFlag.INLINE_DATA and any(run.logical == 0 for run in self._map_of(number)):
+            what = "the kernel's replay does not bring the new directory back: its number was a removed one's"
+            self._problems.add("fast commits", f"inode {number}", what)
+            return False
         flags = self._flags(raw) & ~InodeFlag.EXTENTS | InodeFlag.INLINE_DATA
         self._set(number, "i_flags", flags, 4)
         raw[_BLOCK] = parent.to_bytes(4, "little") + _EMPTY_INLINE
         self._runs.pop(number, None)
         self._entries.pop(number, None)
         self._new.add(number)
+        return True
 
     def _free(self, number: int) -> None:
         """The last name is gone, and the blocks with it; the number may come back as another file's."""
@@ -160,6 +170,12 @@ class _Target:
         self._set(number, "i_size_high", 0, 4)
         raw[_BLOCK] = _NO_EXTENTS.ljust(60, b"\0") if self._flags(raw) & InodeFlag.EXTENTS else bytes(60)
         self._runs.pop(number, None)
+
+    def _map_of(self, number: int) -> list[Run]:
+        runs = self._runs.get(number)
+        if runs is not None:
+            return runs
+        return block_map(self._tables.source, self._tables.geometry, parse_inode(self._raw_of(number)), None).runs
 
     def _lookup(self, directory: int, name: bytes) -> int | None:
         changed = self._entries.get(directory, {})

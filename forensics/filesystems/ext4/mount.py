@@ -1,0 +1,31 @@
+"""Opens an ext2, ext3 or ext4 filesystem as the kernel's next mount would show it, or as it lies on the disk."""
+
+from __future__ import annotations
+
+from forensics.filesystems.ext4.journal import NOT_REPLAYED, replay
+from forensics.filesystems.ext4.reader import Ext4
+from forensics.source import Source
+
+
+def open_ext4(source: Source, replay_journal: bool = True) -> Ext4:
+    """Open a filesystem, its journal replayed in memory where it needs that.
+
+    Raises FormatError where there is none, UnsupportedFormat naming features. A journal that cannot be replayed is a problem.
+    """
+    lying = Ext4(source)
+    if not replay_journal:
+        if lying.superblock.needs_recovery:
+            lying.state = NOT_REPLAYED
+        return lying
+    done = replay(lying)
+    fs = lying
+    if done.source is not source or done.inode_overrides or done.dirent_changes:
+        fs = Ext4(
+            done.source,
+            inode_overrides=done.inode_overrides,
+            dirent_changes=done.dirent_changes,
+            extent_overrides=done.extent_overrides,
+        )
+    fs.state = done.state
+    fs.problems.extend(done.problems)
+    return fs
