@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from forensics.case.entries import LayerEntries, tree_path
 from forensics.case.writer import CaseWriter
+from forensics.changes import docker_changes
 from forensics.content_plan import ContentPlan
 from forensics.filesystem import Filesystem, Tree
 from forensics.layers import NumberedLayer
@@ -68,6 +69,8 @@ class LayerContent:
         self._plan.add(numbered.layer.kind, numbered.layer.partition, first, tree, metacopy)
         self._plan.need(data for _, data in delta.data if data is not None)
         self._report(numbered.layer, layer_tree, delta)
+        if numbered.layer.kind == "container" and numbered.layer.stacked:
+            self.changes[numbered.number] = docker_changes(merger.chain, delta)
         self.present.add(numbered.number)
         self._next_entry += len(tree)
 

@@ -22,6 +22,7 @@ from forensics.layers import NumberedLayer, number_layers, rootfs_state
 from forensics.progress import Progress
 from forensics.records import Gap, StoreContents
 from forensics.stores.all import read_stores
+from forensics.stores.reading import StoreReader
 from forensics.survey import Survey, survey
 
 
@@ -78,7 +79,8 @@ def _write_stores(case: CaseWriter, found: Survey, options: CarveOptions, progre
     content = LayerContent(case, filesystems, plan, progress)
     next_number = 1
     containers = 0
-    for contents in read_stores(found):
+    reader = StoreReader()
+    for contents in read_stores(found, reader):
         store_id = case.store(contents.store)
         case.gaps(contents.gaps)
         layers, gaps = number_layers(contents.layers, next_number)
@@ -87,6 +89,7 @@ def _write_stores(case: CaseWriter, found: Survey, options: CarveOptions, progre
         progress.stage(f"reading the layers of {contents.store.engine} {contents.store.root}", len(layers), "layers")
         content.write(store_id, layers)
         containers += _write_records(case, store_id, contents, layers, content)
+    case.gaps(reader.gaps)
     plan.hash_all(case, filesystems, progress)
     return containers
 
