@@ -69,13 +69,49 @@ def read_networks(reader: StoreReader, database: Place | None) -> StoredNetworks
     return StoredNetworks(tuple(networks), tuple(endpoints), tuple(sandboxes), names)
 
 
-def docker_networks(stored: StoredNetworks, containers: Mapping[str, StoredContainer]) -> tuple[Network, ...]:
-    """The records of all networks; a container's own config tells its endpoints too, as of its last run."""
+def docker_networks(
+    reader: StoreReader, stored: StoredNetworks, containers: Mapping[str, StoredContainer]
+) -> tuple[Network, ...]:
+    """The records of all networks; those that only containers' configs still name are gone, or their record is damaged."""
+    attached = _endpoints(stored, containers)
+    records = {
+        network.id or where.path: Network(
+            engine="docker",
+            name=network.name or "",
+            network_id=network.id or "",
+            driver=network.driver,
+            subnets=network.subnets,
+            endpoints=attached.get(network.id or "", ()),
+            created_ns=network.created_ns,
+            labels=network.labels,
+            source=where,
+        )
+        for network, where in stored.networks
+    }
+    for _, container in sorted(containers.items()):
+        for told in container.config.networks if container.config is not None else ():
+            if told.network_id is not None and told.network_id not in records:
+                records[told.network_id] = Network(
+                    engine="docker",
+                    name=told.network,
+                    network_id=told.network_id,
+                    driver=None,
+                    endpoints=attached.get(told.network_id, ()),
+                    source=reader.provenance(container.config_place or container.place),
+                )
+    return tuple(record for _, record in sorted(records.items()))
+
+
+def _endpoints(stored: StoredNetworks, containers: Mapping[str, StoredContainer]) -> dict[str, tuple[Endpoint, ...]]:
+    """What is attached to each network, by its id: the live endpoints, and what running containers' own configs say."""
     owner = {sandbox.id: sandbox.container_id for sandbox in stored.sandboxes}
+    live = {endpoint.id for endpoint in stored.endpoints}
     attached: dict[str, dict[str, Endpoint]] = {}
     for cid, container in sorted(containers.items()):
-        for a in container.config.networks if container.config is not None else ():
-            if a.network_id is not None and a.endpoint_id is not None:
+        config = container.config
+        running = config is not None and config.state is not None and config.state.running
+        for a in config.networks if config is not None else ():
+            if a.network_id is not None and a.endpoint_id is not None and (running or a.endpoint_id in live):
                 attached.setdefault(a.network_id, {})[a.endpoint_id] = Endpoint(cid, a.endpoint_id, a.address, a.mac)
     for e in stored.endpoints:
         if e.id is not None:
@@ -83,17 +119,4 @@ def docker_networks(stored: StoredNetworks, containers: Mapping[str, StoredConta
             attached[e.network][e.id] = Endpoint(
                 owner.get(e.sandbox) or known.container_id, e.id, e.address or known.address, e.mac or known.mac
             )
-    return tuple(
-        Network(
-            engine="docker",
-            name=network.name or "",
-            network_id=network.id or "",
-            driver=network.driver,
-            subnets=network.subnets,
-            endpoints=tuple(endpoint for _, endpoint in sorted(attached.get(network.id or "", {}).items())),
-            created_ns=network.created_ns,
-            labels=network.labels,
-            source=source,
-        )
-        for network, source in stored.networks
-    )
+    return {network: tuple(endpoint for _, endpoint in sorted(inside.items())) for network, inside in attached.items()}

@@ -64,7 +64,7 @@ def read_docker(root: DockerRoot) -> StoreContents:
         images=(*(image for driver in drivers for image in driver.image_records), *read_graph(reader, root.place)),
         containers=containers,
         volumes=docker_volumes(reader, host_root, _part(reader, root, b"volumes"), containers),
-        networks=docker_networks(networks, stored),
+        networks=docker_networks(reader, networks, stored),
         gaps=tuple(dict.fromkeys(reader.gaps)),
     )
 
