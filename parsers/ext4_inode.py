@@ -5,7 +5,6 @@ Source: Linux 6.12, fs/ext4/ext4.h, ext4_extents.h, inode.c. All integers are li
 
 from __future__ import annotations
 
-from enum import IntFlag
 from typing import NamedTuple
 
 from construct import Bytes, Int8ul, Int16ul, Int32sl, Int32ul, Padding, Struct
@@ -14,15 +13,15 @@ from parsers.errors import FormatError
 from parsers.ext4 import GOOD_OLD_INODE_SIZE
 from parsers.layout import Buffer, Layout
 
+IN_INODE = 60  # bytes of i_block
 EXTENT_MAGIC = 0xF30A
 MAX_EXTENT_DEPTH = 5
 MAX_INITIALISED = 32768  # blocks; an ee_len above it is an unwritten extent of ee_len - 32768 blocks
 
 
-class InodeFlag(IntFlag):
-    """i_flags, as far as reading depends on it."""
+class InodeFlag:
+    """i_flags, as far as reading depends on it; plain integers, for they are tested once for every file."""
 
-    COMPRESSED = 0x4
     ENCRYPT = 0x800
     INDEX = 0x1000
     EXTENTS = 0x80000

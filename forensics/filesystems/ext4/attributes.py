@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from forensics.filesystems.ext4.geometry import Geometry
+from forensics.filesystems.ext4.inodes import InodeTables
 from forensics.filesystems.ext4.problems import ProblemLog
-from forensics.source import Source
 from parsers.errors import FormatError
-from parsers.ext4_inode import InodeFlag, InodeRecord
+from parsers.ext4_inode import InodeRecord
 from parsers.ext4_xattr import (
     ACL_ACCESS,
     ACL_DEFAULT,
@@ -23,28 +22,29 @@ from parsers.ext4_xattr import (
 
 MAX_VALUE = 65536  # XATTR_SIZE_MAX: no longer value passes getxattr
 CACHED_BLOCKS = 4096  # attribute blocks are shared by files with the same attributes
-IN_BLOCK = 60  # bytes of inline data in i_block; the rest is the value of system.data
 
 
 class Attributes:
     """Reads attributes; `value_of` reads an inode's content (number, size), for values that have inodes of their own."""
 
-    def __init__(self, source: Source, geometry: Geometry, problems: ProblemLog, value_of: Callable[[int, int], bytes]) -> None:
-        self._source = source
-        self._geometry = geometry
+    def __init__(self, tables: InodeTables, problems: ProblemLog, value_of: Callable[[int, int], bytes]) -> None:
+        self._tables = tables
+        self._source = tables.source
+        self._geometry = tables.geometry
         self._problems = problems
         self._value_of = value_of
         self._blocks: dict[int, XattrList] = {}
 
-    def read(self, number: int, raw: bytes, record: InodeRecord, offset: int | None) -> dict[bytes, bytes]:
-        """The attributes of an inode by full name; `offset` is where it stands in the source."""
+    def read(self, number: int, raw: bytes, extra_isize: int, file_acl: int) -> dict[bytes, bytes]:
+        """The attributes of an inode by full name."""
         found: dict[bytes, bytes] = {}
-        body = parse_ibody(raw, record.extra_isize)
+        body = parse_ibody(raw, extra_isize)
         if body.damage is not None:
-            self._report(number, body.damage[0], None if offset is None else offset + body.damage[1])
+            error, at = body.damage
+            self._report(number, error, None if number in self._tables.overrides else self._tables.offset(number) + at)
         self._take(number, body.entries, found)
-        if record.file_acl:
-            self._take(number, self._block(number, record.file_acl).entries, found)
+        if file_acl:
+            self._take(number, self._block(number, file_acl).entries, found)
         return found
 
     def inline_data(self, raw: bytes, record: InodeRecord) -> bytes:
@@ -100,8 +100,3 @@ class Attributes:
 
     def _report(self, number: int, error: str, offset: int | None) -> None:
         self._problems.add("extended attributes", f"inode {number}", error, offset)
-
-
-def is_inline(record: InodeRecord) -> bool:
-    """Whether content stands in the inode itself."""
-    return bool(record.flags & InodeFlag.INLINE_DATA)

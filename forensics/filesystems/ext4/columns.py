@@ -37,6 +37,8 @@ class Columns:
     far_times: dict[tuple[int, str], int]
     """Times that do not fit, by (row, name)."""
     extra_isize: NDArray[np.uint16]
+    sectors: Numbers
+    """i_blocks, in units of 512 bytes."""
 
 
 def types(rows: Rows, large_directories: bool) -> NDArray[np.uint8]:
@@ -84,6 +86,7 @@ def columns(rows: Rows, large_directories: bool) -> Columns:
         times=times,
         far_times=far,
         extra_isize=extra,
+        sectors=_joined(inode, "i_blocks_lo", "i_blocks_high", 32),
     )
 
 

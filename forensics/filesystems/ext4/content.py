@@ -1,10 +1,12 @@
-"""File content, assembled from runs of blocks."""
+"""File content, assembled from runs of blocks; and whether a symlink has any."""
 
 from __future__ import annotations
 
 from forensics.filesystems.ext4.blockmap import BlockMap
 from forensics.source import Source
 from parsers.errors import FormatError
+from parsers.ext4 import Incompat, Superblock
+from parsers.ext4_inode import IN_INODE
 
 MAX_READ = 1 << 30  # bytes returned at once: sparse files cost their maker nothing, and the reader their full length
 
@@ -33,3 +35,11 @@ def read_content(source: Source, block_size: int, blocks: BlockMap, offset: int,
     if at < end:
         pieces.append(bytes(end - at))
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def is_fast_link(size: int, sectors: int, file_acl: int, superblock: Superblock) -> bool:
+    """Whether a symlink's target stands in i_block and has no blocks; inode.c ext4_inode_is_fast_symlink."""
+    if not 0 < size < IN_INODE:
+        return False
+    of_xattrs = superblock.cluster_size // 512 if file_acl else 0
+    return bool(superblock.incompat & Incompat.EA_INODE) or sectors == of_xattrs

@@ -58,7 +58,7 @@ class DirectoryReader:
         superblock = tables.geometry.superblock
         self._size = superblock.block_size
         self._has_types = bool(superblock.incompat & Incompat.FILETYPE)
-        self._large = bool(superblock.incompat & Incompat.LARGEDIR)
+        self.large = bool(superblock.incompat & Incompat.LARGEDIR)
 
     def read(self, batches: Iterable[Batch]) -> tuple[Listing, list[Fault]]:
         """The entries of all directories of the batches, each directory given once, and what is wrong with them."""
@@ -85,7 +85,7 @@ class DirectoryReader:
         inode = rows.view(INODE.dtype(rows.shape[1]))[:, 0]
         flags = inode["i_flags"]
         size = inode["i_size_lo"].astype(np.int64)
-        if self._large:
+        if self.large:
             size |= (inode["i_size_high"] & 0x7FFFFFFF).astype(np.int64) << 32
         runs, simple = leaf_runs(rows, self._tables.geometry)
         simple &= (flags & (InodeFlag.EXTENTS | InodeFlag.INLINE_DATA | InodeFlag.ENCRYPT) == InodeFlag.EXTENTS) & (
@@ -99,7 +99,7 @@ class DirectoryReader:
         for at in np.flatnonzero(~simple).tolist():
             number = int(numbers[at])
             try:
-                record = parse_inode(rows[at].tobytes(), self._large)
+                record = parse_inode(rows[at].tobytes(), self.large)
                 if record.flags & InodeFlag.ENCRYPT:
                     faults.append(Fault(number, "the directory is encrypted; its names cannot be read without the key", None))
                     damaged[at] = True
@@ -160,10 +160,11 @@ class DirectoryReader:
         physical = np.repeat(plan.physical, plan.count) + step
         is_first = np.repeat(plan.logical, plan.count) + step == 0
         most = max(1, BATCH // self._size)
+        room = np.empty((min(most, len(owner)), self._size), np.uint8)
         for begin in range(0, len(owner), most):
             part = slice(begin, begin + most)
             offsets = physical[part] * self._size
-            data = np.zeros((len(offsets), self._size), np.uint8)
+            data = room[: len(offsets)]
             for first, last, read in read_runs(self._tables.source, offsets, self._size):
                 whole = np.frombuffer(read.ljust(int(offsets[last - 1] - offsets[first]) + self._size, b"\0"), np.uint8)
                 data[first:last] = whole.reshape(-1, self._size)[(offsets[first:last] - offsets[first]) // self._size]

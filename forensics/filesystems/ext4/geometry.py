@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,12 +35,14 @@ class Geometry:
     """The layout of one filesystem.
 
     tables: byte offset of each group's inode table, -1 where it is lost. used: how many inodes of each table were ever in use.
+    directories: how many there are, as far as the descriptors can be believed.
     seed: of all metadata checksums, None where there are none. backup: the primary superblock was not to be used.
     """
 
     superblock: Superblock
     tables: NDArray[np.int64]
     used: NDArray[np.int64]
+    directories: int
     seed: int | None
     backup: bool
 
@@ -66,8 +69,8 @@ def read_geometry(source: Source, problems: ProblemLog) -> Geometry:
     missing = superblock.blocks_count * superblock.block_size - source.size
     if missing >= superblock.block_size:
         problems.add("filesystem", source.name, f"the last {missing} bytes of the filesystem are missing", source.size)
-    tables, used = _groups(source, superblock, seed if has_checksums else None, problems)
-    return Geometry(superblock, tables, used, seed if has_checksums else None, backup)
+    tables, used, directories = _groups(source, superblock, seed if has_checksums else None, problems)
+    return Geometry(superblock, tables, used, directories, seed if has_checksums else None, backup)
 
 
 def _superblock(source: Source, problems: ProblemLog) -> tuple[Superblock, bool]:
@@ -86,6 +89,8 @@ def _superblock(source: Source, problems: ProblemLog) -> tuple[Superblock, bool]
             continue  # most candidates are where no superblock is
         if whole and backup.group_number > 0 and _first_byte(backup, backup.group_number) == offset:
             problems.add("superblock", source.name, f"{failure.what}; the backup at byte {offset} is used", SUPERBLOCK_OFFSET)
+            if backup.compat & Compat.HAS_JOURNAL:  # only the journal itself knows then whether it is to be replayed
+                backup = replace(backup, incompat=backup.incompat | Incompat.RECOVER)
             return backup, True
     if primary is None:
         raise failure
@@ -119,24 +124,28 @@ def _first_byte(superblock: Superblock, group: int) -> int:
     return (superblock.first_data_block + group * superblock.blocks_per_group) * superblock.block_size
 
 
-def _groups(source: Source, s: Superblock, seed: int | None, problems: ProblemLog) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Each group's inode table and how much of it is in use; a bad descriptor's table is taken from a backup."""
+class _Groups(NamedTuple):
+    tables: NDArray[np.int64]
+    used: NDArray[np.int64]
+    directories: int
+
+
+def _groups(source: Source, s: Superblock, seed: int | None, problems: ProblemLog) -> _Groups:
+    """What the descriptors tell; a bad descriptor's table is taken from a backup."""
     kind = _descriptor_type(s)
     primary = _descriptors(source, s, 0)
-    tables = _tables(primary, kind, s)
+    tables = _field(primary, kind, "bg_inode_table", 32)
     good = _plausible(tables, s)
     whole = good & _checksums_right(primary, s, seed)
     used = np.full(s.groups, s.inodes_per_group, np.int64)
     if s.ro_compat & (RoCompat.GDT_CSUM | RoCompat.METADATA_CSUM):
+        unused = _field(primary, kind, "bg_itable_unused", 16)
         fields = primary.view(kind)[:, 0]
-        unused = fields["bg_itable_unused_lo"].astype(np.int64)
-        if "bg_itable_unused_hi" in (kind.names or ()):
-            unused |= fields["bg_itable_unused_hi"].astype(np.int64) << 16
         unused[fields["bg_flags"] & GROUP_INODE_UNINIT != 0] = s.inodes_per_group
         used = np.where(whole, np.clip(s.inodes_per_group - unused, 0, s.inodes_per_group), used)
     if not whole.all():
         backup = _descriptors(source, s, 1)
-        backup_tables = _tables(backup, kind, s)
+        backup_tables = _field(backup, kind, "bg_inode_table", 32)
         better = ~whole & _plausible(backup_tables, s) & _checksums_right(backup, s, seed)
         tables = np.where(better, backup_tables, tables)
         for group in np.flatnonzero(~whole).tolist():
@@ -146,7 +155,8 @@ def _groups(source: Source, s: Superblock, seed: int | None, problems: ProblemLo
             problems.add("block group descriptor", f"block group {group}", f"the descriptor is damaged; {fate}", offset)
         tables[~(good | better)] = -1
     tables[tables >= 0] *= s.block_size
-    return tables, used
+    directories = int(_field(primary, kind, "bg_used_dirs_count", 16)[whole].sum())
+    return _Groups(tables, used, directories)
 
 
 def _descriptor_type(s: Superblock) -> np.dtype[np.void]:
@@ -190,12 +200,13 @@ def _descriptor_block(s: Superblock, block: int, copy: int) -> int:
     return s.first_data_block + group * s.blocks_per_group + 1 + block
 
 
-def _tables(rows: NDArray[np.uint8], kind: np.dtype[np.void], s: Superblock) -> NDArray[np.int64]:
+def _field(rows: NDArray[np.uint8], kind: np.dtype[np.void], name: str, bits: int) -> NDArray[np.int64]:
+    """A field of every descriptor, joined with its high part where descriptors have one."""
     fields = rows.view(kind)[:, 0]
-    tables = fields["bg_inode_table_lo"].astype(np.int64)
-    if s.descriptor_size >= GROUP_DESC.size:
-        tables |= fields["bg_inode_table_hi"].astype(np.int64) << 32
-    return tables
+    values: NDArray[np.int64] = fields[f"{name}_lo"].astype(np.int64)
+    if f"{name}_hi" in (kind.names or ()):
+        values |= fields[f"{name}_hi"].astype(np.int64) << bits
+    return values
 
 
 def _plausible(tables: NDArray[np.int64], s: Superblock) -> NDArray[np.bool_]:

@@ -18,16 +18,22 @@ Rows = NDArray[np.uint8]
 WINDOW = 16 << 10  # bytes of an inode table that one read of a single inode brings along
 WINDOWS = 256
 NEIGHBOUR = 32 << 10  # bytes between two wanted ones that are cheaper to read than to skip
-LONGEST_READ = 4 << 20
+LONGEST_READ = 1 << 20  # bytes; what is read at once is still in the processor's cache when it is looked at
 
 
 class InodeTables:
-    """The inodes of a filesystem as raw bytes; `overrides` (inode number to raw inode) go before what the tables hold."""
+    """The inodes of a filesystem as raw bytes.
 
-    def __init__(self, source: Source, geometry: Geometry, overrides: Mapping[int, bytes]) -> None:
+    `overrides` (number to raw inode) go before what the tables hold; `places` has the bytes in the source where those were found.
+    """
+
+    def __init__(
+        self, source: Source, geometry: Geometry, overrides: Mapping[int, bytes], places: Mapping[int, int] | None = None
+    ) -> None:
         self.source = source
         self.geometry = geometry
         self.overrides = overrides
+        self._places = places or {}
         superblock = geometry.superblock
         self.size = superblock.inode_size
         self.count = superblock.inodes_count
@@ -46,8 +52,9 @@ class InodeTables:
         return table + index * self.size
 
     def locate(self, number: int) -> int | None:
-        """The byte in the disk image where an inode stands; None where it comes from elsewhere."""
-        return None if number in self.overrides else self.source.locate(self.offset(number))
+        """The byte in the disk image where an inode stands, None where it stands nowhere."""
+        place = self._places.get(number) if number in self.overrides else self.offset(number)
+        return None if place is None else self.source.locate(place)
 
     def raw(self, number: int) -> bytes:
         """The inode's bytes."""
@@ -105,15 +112,17 @@ class InodeTables:
             for at in np.flatnonzero(np.isin(numbers, np.fromiter(self.overrides, np.int64))).tolist():
                 rows[at] = np.frombuffer(self.overrides[int(numbers[at])], np.uint8, self.size)
 
-    def sweep(self) -> Iterator[tuple[Numbers, Rows]]:
-        """Every inode that was ever in use, in physical order: numbers and rows, some megabytes at a time."""
-        tables, used = self.geometry.tables, self.geometry.used
+    def sweep(self, used: bool = True) -> Iterator[tuple[Numbers, Rows]]:
+        """Every inode that was ever in use (or that never was), in physical order: numbers and rows, a megabyte at a time."""
+        tables = self.geometry.tables
+        firsts = np.zeros_like(tables) if used else self.geometry.used
+        ends = self.geometry.used if used else np.full_like(tables, self._per_group)
         step = max(1, LONGEST_READ // self.size)
         for group in np.argsort(tables, kind="stable").tolist():
             if tables[group] < 0:
                 continue
-            for first in range(0, int(used[group]), step):
-                count = min(step, int(used[group]) - first)
+            for first in range(int(firsts[group]), int(ends[group]), step):
+                count = min(step, int(ends[group]) - first)
                 data = read_or_nothing(self.source, int(tables[group]) + first * self.size, count * self.size)
                 count = len(data) // self.size
                 numbers = np.arange(count, dtype=np.int64) + (group * self._per_group + first + 1)

@@ -10,7 +10,7 @@ import numpy as np
 from forensics.filesystem import DirEntry, Extent, Inode, Tree
 from forensics.filesystems.ext4.attributes import Attributes
 from forensics.filesystems.ext4.blockmap import BlockMap, block_map
-from forensics.filesystems.ext4.content import MAX_READ, read_content
+from forensics.filesystems.ext4.content import MAX_READ, is_fast_link, read_content
 from forensics.filesystems.ext4.directories import Batch, DirectoryReader
 from forensics.filesystems.ext4.geometry import read_geometry
 from forensics.filesystems.ext4.inodes import InodeTables
@@ -24,18 +24,16 @@ from parsers.ext4_inode import InodeFlag, InodeRecord, Run, device
 
 MAX_TARGET = 65536  # bytes of a symlink's target: no more than the largest block
 CACHED_NAMES = 1 << 18  # of directories that were read one at a time
-ALONE = 8  # trees that are read without reading all directories first
-
-ExtentList = Sequence[tuple[int, int, int, bool]]
+FEW = 256  # directories that are read without reading all of them first
 
 
 class Ext4:
     """Reads one filesystem as it stands in `source`.
 
-    What a fast commit changes beyond blocks goes before what `source` holds: `inode_overrides` (inode number to raw inode),
-    `dirent_changes` (directory to name to inode number, None: removed) and `extent_overrides` (inode number to its whole map:
-    logical block, count, physical block, unwritten). Raises FormatError where there is no filesystem to read, UnsupportedFormat
-    where its features are unknown.
+    What a fast commit changes beyond blocks goes before what `source` holds. inode_overrides: inode number to raw inode;
+    inode_places: the byte in the source where such a one was found. dirent_changes: directory to name to inode number, None:
+    removed. extent_overrides: inode number to all of its runs of blocks. Raises FormatError where there is no filesystem to
+    read, UnsupportedFormat where its features are not read.
     """
 
     def __init__(
@@ -43,8 +41,9 @@ class Ext4:
         source: Source,
         *,
         inode_overrides: Mapping[int, bytes] | None = None,
+        inode_places: Mapping[int, int] | None = None,
         dirent_changes: Mapping[int, Mapping[bytes, int | None]] | None = None,
-        extent_overrides: Mapping[int, ExtentList] | None = None,
+        extent_overrides: Mapping[int, Sequence[Run]] | None = None,
     ) -> None:
         self.source = source
         self._log = ProblemLog(source)
@@ -58,14 +57,14 @@ class Ext4:
         self.block_size = superblock.block_size
         self.problems = self._log.list
         self._large = bool(superblock.incompat & Incompat.LARGEDIR)
-        self._maps = {n: [Run(*run) for run in runs] for n, runs in (extent_overrides or {}).items()}
-        self.tables = InodeTables(source, self.geometry, inode_overrides or {})
-        self._attributes = Attributes(source, self.geometry, self._log, self._value)
+        self._maps = {number: list(runs) for number, runs in (extent_overrides or {}).items()}
+        self.tables = InodeTables(source, self.geometry, inode_overrides or {}, inode_places or {})
+        self._attributes = Attributes(self.tables, self._log, self._value)
         self._directories = DirectoryReader(self.tables, self._attributes, self.block_map, self._maps, dirent_changes or {})
         self._scan: Scan | None = None
         self._names: dict[int, dict[bytes, tuple[int, str | None]]] = {}
         self._cached_names = 0
-        self._trees = 0
+        self._read_alone = 0
 
     @property
     def superblock(self) -> Superblock:
@@ -81,9 +80,9 @@ class Ext4:
             device(r.block) if kind in "cb" else None, r.generation, self.tables.locate(number),
         )  # fmt: skip
 
-    def raw_inode(self, number: int) -> bytes:
-        """The inode's bytes."""
-        return self.tables.raw(number)
+    def report(self, what: str, error: str, offset: int | None) -> None:
+        """Record something wrong with the filesystem as a whole; offset: in the source."""
+        self._log.add(what, self.source.name, error, offset)
 
     def block_map(self, number: int, record: InodeRecord | None = None) -> BlockMap:
         """The file's runs of blocks, and the parts of its map that are damaged."""
@@ -128,11 +127,17 @@ class Ext4:
 
     def target(self, number: int) -> bytes:
         """A symlink's target. Raises FormatError where the inode is none."""
-        return self._target(number, self.tables.raw(number), self.tables.record(number))
+        record = self.tables.record(number)
+        if record.type != "l":
+            raise FormatError(f"inode {number} is no symlink", self.source.name, self.tables.offset(number))
+        if record.size > MAX_TARGET:
+            raise FormatError(f"inode {number}: a target of {record.size} bytes", self.source.name, self.tables.offset(number))
+        return self.read(number).split(b"\0", 1)[0]
 
     def xattrs(self, number: int) -> dict[bytes, bytes]:
         """The attributes that the kernel shows, by full name."""
-        return self._xattrs(number, self.tables.raw(number), self.tables.record(number))
+        record = self.tables.record(number)
+        return self._attributes.read(number, self.tables.raw(number), record.extra_isize, record.file_acl)
 
     def entries(self, number: int) -> Sequence[DirEntry]:
         """The names in a directory, sorted."""
@@ -148,19 +153,13 @@ class Ext4:
         record = self.tables.record(number)
         if record.type != "d":
             raise FormatError(f"inode {number} is no directory", self.source.name, self.tables.offset(number))
-        self._trees += 1
-        scan = self._scan
-        if scan is None and self._trees > ALONE:
-            scan = self._scan_all()
-        at = scan.listing.index(number) if scan is not None else None
-        if scan is None or at is None:
-            scan = scan_below(self.tables, self._directories, number, self._large)
-            at = scan.listing.index(number)
+        scan = self._scan_below(number)
+        at = scan.listing.index(number)
         if at is None:
             raise FormatError(f"inode {number} is no directory in use", self.source.name, self.tables.offset(number))
-        way = scan.walk(at)
+        way = scan.subdirectories.walk(at)
         scan.report(way, self._log)
-        return TreeBuilder(self.tables, self._log, self._large, self._xattrs, self._target).build(number, scan.listing, way)
+        return TreeBuilder(self.tables, self._log, self._attributes, self.target).build(number, scan.listing, way)
 
     def directories(self) -> Iterator[tuple[int, Sequence[tuple[bytes, int]]]]:
         """Every directory reachable from the root, once, with its subdirectories."""
@@ -169,14 +168,24 @@ class Ext4:
         if at is None:
             self._log.add("directory", f"inode {self.root}", "the root directory is damaged", None)
             return
-        way = scan.walk(at)
+        way = scan.subdirectories.walk(at)
         scan.report(way, self._log)
-        yield from scan.subdirectories(way)
+        yield from scan.subdirectories.of_walk(way)
 
     def _scan_all(self) -> Scan:
         if self._scan is None:
-            self._scan = scan_all(self.tables, self._directories, self._large)
+            self._scan = scan_all(self.tables, self._directories)
         return self._scan
+
+    def _scan_below(self, number: int) -> Scan:
+        """A scan that covers a directory: of it alone as long as little is read that way, else of the whole filesystem."""
+        if self._scan is None:
+            most = max(FEW, self.geometry.directories // 4) - self._read_alone
+            below = scan_below(self.tables, self._directories, number, most)
+            self._read_alone += len(below.listing.directories) if below is not None else most
+            if below is not None:
+                return below
+        return self._scan_all()
 
     def _directory(self, number: int) -> dict[bytes, tuple[int, str | None]]:
         names = self._names.get(number)
@@ -205,24 +214,8 @@ class Ext4:
         return names
 
     def _is_fast_link(self, record: InodeRecord) -> bool:
-        """Whether a symlink's target stands in i_block; inode.c ext4_inode_is_fast_symlink."""
-        if record.type != "l" or not 0 < record.size < len(record.block):
-            return False
-        if self.superblock.incompat & Incompat.EA_INODE:
-            return True
-        of_xattrs = self.superblock.cluster_size // 512 if record.file_acl else 0
-        return record.sectors == of_xattrs
-
-    def _target(self, number: int, raw: bytes, record: InodeRecord) -> bytes:
-        if record.type != "l":
-            raise FormatError(f"inode {number} is no symlink", self.source.name, self.tables.offset(number))
-        if record.size > MAX_TARGET:
-            raise FormatError(f"inode {number}: a target of {record.size} bytes", self.source.name, self.tables.offset(number))
-        return self.read(number).split(b"\0", 1)[0]
-
-    def _xattrs(self, number: int, raw: bytes, record: InodeRecord) -> dict[bytes, bytes]:
-        offset = None if number in self.tables.overrides else self.tables.offset(number)
-        return self._attributes.read(number, raw, record, offset)
+        """Whether a symlink's target stands in i_block."""
+        return record.type == "l" and is_fast_link(record.size, record.sectors, record.file_acl, self.superblock)
 
     def _value(self, number: int, size: int) -> bytes:
         """The content of an inode that holds an attribute's value."""

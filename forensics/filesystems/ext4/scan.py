@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,22 +12,20 @@ from forensics.filesystems.ext4.directories import Batch, DirectoryReader
 from forensics.filesystems.ext4.inodes import InodeTables, Numbers
 from forensics.filesystems.ext4.listing import Fault, Listing, merge
 from forensics.filesystems.ext4.problems import ProblemLog
-from forensics.filesystems.ext4.tree import SubDirectories, Walk
+from forensics.filesystems.ext4.walk import SubDirectories, Walk
 
 DIRECTORY = ord("d")
+MAX_LEVELS = 64  # of directories that are read without reading all
+STEP = 1 << 16
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What was read: the listing, the ways through it, and what is wrong with which directory."""
+    """What was read: the listing, its subdirectories, and what is wrong with which directory."""
 
     listing: Listing
-    subdirectories_of: SubDirectories
+    subdirectories: SubDirectories
     faults: dict[int, list[Fault]]
-
-    def walk(self, at: int) -> Walk:
-        """The entries below the directory at a place of the listing."""
-        return self.subdirectories_of.walk(at)
 
     def report(self, way: Walk, problems: ProblemLog) -> None:
         """Record what is wrong with the directories of a walk."""
@@ -39,67 +37,64 @@ class Scan:
             number = int(self.listing.inode[way.entries[row - 1]])
             problems.add("directory", f"inode {number}", "the directory has more than one name; it is entered once", None)
 
-    def subdirectories(self, way: Walk) -> Iterator[tuple[int, Sequence[tuple[bytes, int]]]]:
-        """The directories of a walk: number and subdirectories (name, number)."""
-        listing = self.listing
-        again = {int(way.entries[row - 1]) for row in way.again}
-        for at in way.visited:
-            rows, _ = self.subdirectories_of.children(at)
-            names = listing.name_list(rows)
-            found = zip(names, listing.inode[rows].tolist(), rows.tolist(), strict=True)
-            yield int(listing.directories[at]), [(name, number) for name, number, row in found if row not in again]
 
-
-def scan_all(tables: InodeTables, reader: DirectoryReader, large: bool) -> Scan:
+def scan_all(tables: InodeTables, reader: DirectoryReader) -> Scan:
     """Read every directory of the filesystem: the inode tables once through, then the blocks."""
-    return _complete(tables, reader, _sweep(tables, large), large)
+    large = reader.large
+    first, faults = reader.read(_sweep(tables, large, used=True))
+    if not any(True for _ in _chosen(tables, _unread(first, first.directories), large)):
+        return _scan([first], faults)
+    # The descriptors tell too few inodes in use: the host was not shut down, or they are damaged.
+    second, more = reader.read(_sweep(tables, large, used=False))
+    return _scan([first, second], faults + more)
 
 
-def scan_below(tables: InodeTables, reader: DirectoryReader, number: int, large: bool) -> Scan:
-    """Read a directory and those below it, level by level."""
-    return _complete(tables, reader, _chosen(tables, np.array([number]), large), large)
+def scan_below(tables: InodeTables, reader: DirectoryReader, number: int, most: int) -> Scan | None:
+    """Read a directory and those below it, level by level; None where these are more than `most` or lie too deep."""
+    parts: list[Listing] = []
+    faults: list[Fault] = []
+    known = np.zeros(0, np.int64)
+    wanted = np.array([number])
+    for _ in range(MAX_LEVELS):
+        part, found = reader.read(_chosen(tables, wanted, reader.large))
+        parts.append(part)
+        faults += found
+        known = np.union1d(known, part.directories)
+        wanted = _unread(part, known)
+        if not len(wanted):
+            return _scan(parts, faults)
+        if len(known) + len(wanted) > most:
+            break
+    return None
 
 
-def _sweep(tables: InodeTables, large: bool) -> Iterator[Batch]:
-    seen: list[Numbers] = []
-    for numbers, rows in tables.sweep():
+def _scan(parts: list[Listing], faults: list[Fault]) -> Scan:
+    by_directory: dict[int, list[Fault]] = {}
+    for fault in faults:
+        by_directory.setdefault(fault.directory, []).append(fault)
+    listing = merge(parts)
+    return Scan(listing, SubDirectories(listing), by_directory)
+
+
+def _unread(part: Listing, known: Numbers) -> Numbers:
+    """The inodes that a listing's entries call directories, or do not tell, and that are not known."""
+    named = part.inode[(part.type == DIRECTORY) | (part.type == 0)].astype(np.int64)
+    return np.setdiff1d(named, known)
+
+
+def _sweep(tables: InodeTables, large: bool, used: bool) -> Iterator[Batch]:
+    """The directories in the part of the inode tables that is in use, or that is not."""
+    for numbers, rows in tables.sweep(used):
         at = np.flatnonzero(types(rows, large) == DIRECTORY)
         if len(at):
-            seen.append(numbers[at])
             yield Batch(numbers[at], rows[at])
-    if tables.overrides:
-        new = np.setdiff1d(np.fromiter(tables.overrides, np.int64), np.concatenate([*seen, np.zeros(0, np.int64)]))
-        yield from _chosen(tables, new, large)
 
 
 def _chosen(tables: InodeTables, numbers: Numbers, large: bool) -> Iterator[Batch]:
     """Those of the inodes that are directories."""
-    step = 1 << 16
-    for first in range(0, len(numbers), step):
-        part = numbers[first : first + step]
+    for first in range(0, len(numbers), STEP):
+        part = numbers[first : first + STEP]
         rows = tables.rows(part)
         at = np.flatnonzero(types(rows, large) == DIRECTORY)
         if len(at):
             yield Batch(part[at], rows[at])
-
-
-def _complete(tables: InodeTables, reader: DirectoryReader, batches: Iterator[Batch], large: bool) -> Scan:
-    """Read directories, then those that these name and that were not read yet, until there are no more."""
-    parts: list[Listing] = []
-    faults: dict[int, list[Fault]] = {}
-    known = np.zeros(0, np.int64)
-    while True:
-        part, found = reader.read(batches)
-        for fault in found:
-            faults.setdefault(fault.directory, []).append(fault)
-        if not len(part.directories):
-            break
-        parts.append(part)
-        known = np.union1d(known, part.directories)
-        named = part.inode[(part.type == DIRECTORY) | (part.type == 0)].astype(np.int64)
-        new = np.setdiff1d(named, known)
-        if not len(new):
-            break
-        batches = _chosen(tables, new, large)
-    listing = merge(parts)
-    return Scan(listing, SubDirectories.of(listing), faults)

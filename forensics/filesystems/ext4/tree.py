@@ -3,107 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forensics.filesystem import NO_TIME, Tree
-from forensics.filesystems.ext4.columns import TIMES, columns
+from forensics.filesystems.ext4.attributes import Attributes
+from forensics.filesystems.ext4.columns import TIMES, Columns, columns
+from forensics.filesystems.ext4.content import is_fast_link
 from forensics.filesystems.ext4.inodes import InodeTables, Numbers, Rows
 from forensics.filesystems.ext4.listing import Listing
 from forensics.filesystems.ext4.problems import ProblemLog
+from forensics.filesystems.ext4.runs import BLOCK_AT
+from forensics.filesystems.ext4.walk import Walk
 from forensics.source import Source
 from parsers.errors import FormatError
-from parsers.ext4 import GOOD_OLD_INODE_SIZE
-from parsers.ext4_inode import InodeRecord, parse_inode
+from parsers.ext4 import GOOD_OLD_INODE_SIZE, Incompat
+from parsers.ext4_inode import IN_INODE, InodeFlag
 from parsers.ext4_xattr import MAGIC
 
 BATCH = 1 << 16  # inodes that are decoded at the same time
 GRAIN = 4096  # bytes that stand together in the disk image, whatever it is made of
 
 
-@dataclass(frozen=True, slots=True)
-class Walk:
-    """The way through a listing from one directory down.
-
-    entries: the listing's rows in the tree's order. parent: the tree row of each one's directory (row 0: the start).
-    visited: the directories entered, as places in the listing; again: tree rows of directories that were entered before.
-    """
-
-    entries: Numbers
-    parent: Numbers
-    visited: list[int]
-    again: list[int]
-
-
-@dataclass(frozen=True, slots=True)
-class SubDirectories:
-    """Which entries of a listing are directories of it; first: per directory, the first of its own in `row`."""
-
-    listing: Listing
-    row: Numbers
-    child: Numbers
-    first: Numbers
-
-    @classmethod
-    def of(cls, listing: Listing) -> SubDirectories:
-        """Find them."""
-        directories = listing.directories
-        at = np.minimum(np.searchsorted(directories, listing.inode), max(0, len(directories) - 1))
-        row = np.flatnonzero(directories[at] == listing.inode) if len(directories) else np.zeros(0, np.int64)
-        first = np.searchsorted(row, np.append(listing.first, len(listing.inode)))
-        return cls(listing, row, at[row], first)
-
-    def children(self, at: int) -> tuple[Numbers, Numbers]:
-        """The subdirectories of a directory: the listing's rows, and their places in the listing."""
-        part = slice(int(self.first[at]), int(self.first[at + 1]))
-        return self.row[part], self.child[part]
-
-    def walk(self, start: int) -> Walk:
-        """The entries below a directory, each directory entered once."""
-        listing = self.listing
-        entered = {start}
-        order: list[int] = []
-        own_row: list[int] = []
-        again: list[int] = []
-        pending = [(start, 0)]
-        length = 1
-        while pending:
-            at, row = pending.pop()
-            order.append(at)
-            own_row.append(row)
-            rows, places = self.children(at)
-            base = length - int(listing.first[at])
-            length += int(listing.count[at])
-            for entry, place in zip(rows.tolist(), places.tolist(), strict=True):
-                if place in entered:
-                    again.append(base + entry)
-                else:
-                    entered.add(place)
-                    pending.append((place, base + entry))
-        places = np.array(order, np.int64)
-        count = listing.count[places]
-        step = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
-        return Walk(np.repeat(listing.first[places], count) + step, np.repeat(np.array(own_row), count), order, again)
-
-
 class TreeBuilder:
-    """Fills a Tree's columns; `xattrs_of` and `target_of` read what does not fit into columns."""
+    """Fills a Tree's columns; `attributes` and `target_of` (of long symlinks) read what no column holds."""
 
     def __init__(
         self,
         tables: InodeTables,
         problems: ProblemLog,
-        large_directories: bool,
-        xattrs_of: Callable[[int, bytes, InodeRecord], dict[bytes, bytes]],
-        target_of: Callable[[int, bytes, InodeRecord], bytes],
+        attributes: Attributes,
+        target_of: Callable[[int], bytes],
     ) -> None:
         self._tables = tables
         self._problems = problems
-        self._large = large_directories
-        self._xattrs_of = xattrs_of
+        self._attributes = attributes
         self._target_of = target_of
+        self._superblock = tables.geometry.superblock
 
     def build(self, number: int, listing: Listing, way: Walk) -> Tree:
         """The tree of a directory. An entry whose inode is not in use or damaged is left out and becomes a problem."""
@@ -160,7 +97,7 @@ class TreeBuilder:
 
     def _fill(self, stats: _Stats, first: int, numbers: Numbers) -> None:
         rows = self._tables.rows(numbers)
-        found = columns(rows, self._large)
+        found = columns(rows, bool(self._superblock.incompat & Incompat.LARGEDIR))
         part = slice(first, first + len(numbers))
         stats.type[part] = found.type
         stats.mode[part] = found.mode
@@ -175,20 +112,28 @@ class TreeBuilder:
         for (at, name), value in found.far_times.items():
             stats.far_times[first + at, name] = value
         stats.offset[part] = self._locate(numbers)
+        live = found.type != 0
         with_xattrs = (found.file_acl != 0) | _has_ibody(rows, found.extra_isize)
-        links = found.type == ord("l")
-        for at in np.flatnonzero((with_xattrs | links) & (found.type != 0)).tolist():
-            raw = rows[at].tobytes()
-            record = parse_inode(raw, self._large)
-            if with_xattrs[at]:
-                xattrs = self._xattrs_of(int(numbers[at]), raw, record)
-                if xattrs:
-                    stats.xattrs[first + at] = xattrs
-            if links[at]:
-                try:
-                    stats.targets[first + at] = self._target_of(int(numbers[at]), raw, record)
-                except FormatError as error:
-                    self._problems.add("symlink", f"inode {numbers[at]}", error.what, error.offset)
+        for at in np.flatnonzero(with_xattrs & live).tolist():
+            raw, extra_isize, file_acl = rows[at].tobytes(), int(found.extra_isize[at]), int(found.file_acl[at])
+            xattrs = self._attributes.read(int(numbers[at]), raw, extra_isize, file_acl)
+            if xattrs:
+                stats.xattrs[first + at] = xattrs
+        self._fill_targets(stats, first, numbers, rows, found)
+
+    def _fill_targets(self, stats: _Stats, first: int, numbers: Numbers, rows: Rows, found: Columns) -> None:
+        links = np.flatnonzero(found.type == ord("l"))
+        sizes, sectors, acls = found.size[links].tolist(), found.sectors[links].tolist(), found.file_acl[links].tolist()
+        inline = (found.flags[links] & InodeFlag.INLINE_DATA != 0).tolist()
+        blocks = rows[links, BLOCK_AT : BLOCK_AT + IN_INODE].tobytes()
+        for i, (at, size) in enumerate(zip(links.tolist(), sizes, strict=True)):
+            if not inline[i] and is_fast_link(size, sectors[i], acls[i], self._superblock):
+                stats.targets[first + at] = blocks[i * IN_INODE : i * IN_INODE + size].split(b"\0", 1)[0]
+                continue
+            try:
+                stats.targets[first + at] = self._target_of(int(numbers[at]))
+            except FormatError as error:
+                self._problems.add("symlink", f"inode {numbers[at]}", error.what, error.offset)
 
     def _locate(self, numbers: Numbers) -> Numbers:
         offsets = self._tables.offsets(numbers)
@@ -197,7 +142,9 @@ class TreeBuilder:
         start = np.array(found, np.int64)[inverse]
         located = np.where((offsets >= 0) & (start >= 0), start + offsets % GRAIN, -1)
         if self._tables.overrides:
-            located[np.isin(numbers, np.fromiter(self._tables.overrides, np.int64))] = -1
+            for at in np.flatnonzero(np.isin(numbers, np.fromiter(self._tables.overrides, np.int64))).tolist():
+                place = self._tables.locate(int(numbers[at]))
+                located[at] = -1 if place is None else place
         return located
 
     def _report_lost(self, rows: Numbers, names: list[bytes], inode: Numbers, directory: Numbers) -> None:
