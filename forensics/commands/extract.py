@@ -1,0 +1,55 @@
+"""extract: a file or a directory tree of a view onto the analyst's own disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from forensics.case.lookup import evidence_paths, open_case
+from forensics.case.view import KINDS
+from forensics.commands.browse import ContainerArgument, ImageOption, LayerOption, PathArgument, chosen_view
+from forensics.commands.output import GAPS, refuse_to_overwrite, say
+from forensics.commands.tables import CaseArgument
+from forensics.text import readable
+from parsers.errors import UsageError
+
+
+def extract(
+    case: CaseArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file or directory to make.", show_default=False)],
+    container: ContainerArgument = None,
+    path: PathArgument = None,
+    layer: LayerOption = None,
+    image: ImageOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Write into a directory that is not empty, replace files.")] = False,
+) -> None:
+    """Copy a file or a directory tree to this disk, harmless there: no devices, no set-id bits, no links leading out.
+
+    What was left out is named on stderr.
+
+    Example: ctrforensics extract disk.img.case.db web /etc -o web-etc
+    """
+    from forensics.content import open_contents
+    from forensics.extraction import extract_file, extract_tree
+
+    with open_case(case) as opened:
+        view, wanted = chosen_view(opened, container, path, layer)
+        top = view.follow(view.typed(wanted or "/"))
+        if top.type not in ("d", "f"):
+            raise UsageError(f"{view.title}: {readable(top.path)} is {KINDS[top.type]}; only files and directories are extracted")
+        with open_contents(opened, image) as contents:
+            if top.type == "d":
+                notes = extract_tree(view, contents, top, output, force)
+            else:
+                output = output / os.fsdecode(top.name) if output.is_dir() else output
+                refuse_to_overwrite(output, force, (opened.path, *evidence_paths(opened)))
+                notes = extract_file(view, contents, top, output, force)
+            unread = 0
+            for note in notes:
+                say(f"{readable(note.path)}: {note.text}")
+                unread += note.unread
+    if unread:
+        raise typer.Exit(GAPS)

@@ -1,0 +1,150 @@
+"""The contents behind a case's entries: the evidence opened once more, as the carve opened it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from forensics.case.lookup import Case, evidence_paths
+from forensics.case.view import Entry, View
+from forensics.evidence import DiskImage, open_disk_image
+from forensics.filesystem import Extent, Filesystem
+from forensics.filesystems.open import open_filesystem
+from forensics.text import readable
+from forensics.volumes import Volume, find_volumes
+from parsers.errors import EvidenceError, FormatError, UsageError
+
+CHUNK = 1 << 20
+ZEROS_LIMIT = 16 << 30  # bytes of holes in one file that are written out: a size costs nothing to forge
+_ZEROS = bytes(CHUNK)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What was not written as it stands in the evidence, and why. unread: because its content cannot be read."""
+
+    path: bytes
+    text: str
+    unread: bool = False
+
+
+@dataclass(slots=True)
+class Contents:
+    """The disk image of a case, with the filesystems that were asked for so far."""
+
+    disk: DiskImage
+    volumes: dict[int, Volume]
+    replay_journal: bool
+    _opened: dict[int, Filesystem] = field(default_factory=dict)
+
+    def chunks(self, view: View, entry: Entry) -> Iterator[bytes]:
+        """A regular file's bytes in pieces, holes as zeros. Raises FormatError or EvidenceError where they cannot be read."""
+        data = view.data(entry)
+        if data is None:
+            raise FormatError("its data is in no layer below it", readable(entry.path))
+        return _read(self._filesystem(data.partition), data.inode, data.size)
+
+    def size(self, view: View, entry: Entry) -> int:
+        """How many bytes `chunks` gives: for a metacopy file, those of the file that it stands for."""
+        data = view.data(entry) if entry.metacopy else None
+        return data.size if data is not None else entry.size
+
+    def _filesystem(self, partition: int) -> Filesystem:
+        if partition not in self._opened:
+            if partition not in self.volumes:
+                raise EvidenceError(f"{self.disk.name} has no volume {partition}; is it the disk image that was carved?")
+            fs = open_filesystem(self.volumes[partition].source, self.replay_journal)
+            if fs is None:
+                raise EvidenceError(
+                    f"volume {partition} of {self.disk.name} has no filesystem; is it the disk image that was carved?"
+                )
+            self._opened[partition] = fs
+        return self._opened[partition]
+
+
+@contextmanager
+def open_contents(case: Case, image: Path | None = None) -> Iterator[Contents]:
+    """The case's evidence, open until the block ends. image: where the disk image is now, if not where it was."""
+    path = image or _find_evidence(case)
+    (expected,) = case.db.execute("SELECT coalesce(sum(size), 0) FROM evidence").fetchone()
+    with open_disk_image(path) as disk:
+        if disk.size != expected:
+            raise UsageError(
+                f"{path} has {disk.size} bytes, but the carved disk image had {expected}; "
+                "name the right one with --image, or carve this one"
+            )
+        volumes, _gaps = find_volumes(disk)
+        _check_volumes(case, path, volumes)
+        replayed = case.db.execute("SELECT value FROM run WHERE key = 'journal'").fetchone()
+        yield Contents(disk, {v.number: v for v in volumes}, replayed != ("not replayed",))
+
+
+def _find_evidence(case: Case) -> Path:
+    """The first file of the disk image: where it was, or now beside the case file."""
+    paths = evidence_paths(case)
+    if not paths:
+        raise UsageError(f"{case.path} names no disk image; name it with --image")
+    for candidate in (paths[0], case.path.parent / paths[0], case.path.parent / paths[0].name):
+        if os.path.lexists(candidate):
+            return candidate
+    raise UsageError(f"the disk image {paths[0]} is not there any more; say with --image where it is")
+
+
+def _check_volumes(case: Case, path: Path, volumes: Sequence[Volume]) -> None:
+    found = {(v.number, v.offset, v.length) for v in volumes}
+    missing = [row for row in case.db.execute("SELECT number, offset, length FROM partitions") if row not in found]
+    if missing:
+        number, offset, _length = missing[0]
+        raise UsageError(
+            f"{path} has no volume {number} at byte {offset} as the carved disk image had; "
+            "name the right one with --image, or carve this one"
+        )
+
+
+def _read(fs: Filesystem, inode: int, size: int) -> Iterator[bytes]:
+    extents = fs.extents(inode)
+    if extents is None:
+        return _read_whole(fs, inode, size)
+    stored = sum(e.length for e in extents if e.offset is not None)
+    if size - stored > ZEROS_LIMIT:
+        raise FormatError(f"{size} bytes long, of which the disk holds no more than {stored}", f"inode {inode}")
+    return _read_extents(fs, inode, extents, size)
+
+
+def _read_whole(fs: Filesystem, inode: int, size: int) -> Iterator[bytes]:
+    """Content that has no extents of its own."""
+    for position in range(0, size, CHUNK):
+        piece = fs.read(inode, position, min(CHUNK, size - position))
+        if len(piece) < min(CHUNK, size - position):
+            raise FormatError(f"only {position + len(piece)} of {size} bytes can be read", f"inode {inode}")
+        yield piece
+
+
+def _read_extents(fs: Filesystem, inode: int, extents: Sequence[Extent], size: int) -> Iterator[bytes]:
+    position = 0
+    for extent in extents:
+        if extent.logical >= size:
+            break
+        if extent.logical < position:
+            raise FormatError("its extents overlap", f"inode {inode}", extent.logical)
+        yield from _zeros(extent.logical - position)
+        length = min(extent.length, size - extent.logical)
+        if extent.offset is None:
+            yield from _zeros(length)
+        else:
+            for done in range(0, length, CHUNK):
+                wanted = min(CHUNK, length - done)
+                piece = fs.source.read(extent.offset + done, wanted)
+                if len(piece) < wanted:
+                    raise FormatError("the disk image ends before the file's content", f"inode {inode}", extent.logical + done)
+                yield piece
+        position = extent.logical + length
+    yield from _zeros(size - position)
+
+
+def _zeros(count: int) -> Iterator[bytes]:
+    for done in range(0, count, CHUNK):
+        yield _ZEROS[: min(CHUNK, count - done)]

@@ -1,0 +1,116 @@
+"""What a person wants to know at the end of a carve, read back from the case file."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+
+LISTED_GAPS = 5
+LISTED_CONTAINERS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """facts: labelled lines above the containers; containers: a table, its header first; after: labelled lines below it."""
+
+    facts: tuple[tuple[str, str], ...]
+    containers: tuple[tuple[str | int | None, ...], ...]
+    after: tuple[tuple[str, str], ...]
+
+
+def summarise(db: sqlite3.Connection, case: Path) -> Summary:
+    """The summary of the case file `case`, open as `db`."""
+    facts = [*_hosts(db), *_evidence(db), *_partitions(db), *_stores(db), *_layers(db), *_counts(db)]
+    return Summary(tuple(facts), _containers(db), (*_gaps(db), *_next(db, case)))
+
+
+def _hosts(db: sqlite3.Connection) -> list[tuple[str, str]]:
+    rows = db.execute("SELECT hostname, os, kernel, timezone, partition FROM host ORDER BY partition").fetchall()
+    named = ("", "", "kernel ", "time zone ")
+    return [
+        ("host", ", ".join([name + value for name, value in zip(named, row[:4], strict=True) if value] or ["nothing is known"]))
+        for row in rows
+    ] or [("host", "no Linux host was found")]
+
+
+def _evidence(db: sqlite3.Connection) -> list[tuple[str, str]]:
+    rows = db.execute("SELECT path, size, sha256 FROM evidence ORDER BY position").fetchall()
+    more = f" and {len(rows) - 1} more files" if len(rows) > 1 else ""
+    found = [("disk image", f"{rows[0][0]}{more}, {sum(row[1] for row in rows):,} bytes")] if rows else []
+    return found + [("sha256", row[2]) for row in rows[:1] if row[2]]
+
+
+def _partitions(db: sqlite3.Connection) -> list[tuple[str, str]]:
+    rows = db.execute("SELECT name, number, filesystem, state, mount_point FROM partitions ORDER BY number")
+    return [
+        ("volume", ", ".join(part for part in (name or f"p{number}", kind, state, point and f"mounted at {point}") if part))
+        for name, number, kind, state, point in rows
+    ]
+
+
+def _stores(db: sqlite3.Connection) -> list[tuple[str, str]]:
+    rows = db.execute("SELECT engine, version, driver, root, partition FROM stores ORDER BY key").fetchall()
+    return [
+        ("store", f"{' '.join(part for part in (engine, version, driver) if part)} in {root} (p{partition})")
+        for engine, version, driver, root, partition in rows
+    ] or [("store", "no container store was found")]
+
+
+def _layers(db: sqlite3.Connection) -> list[tuple[str, str]]:
+    rows = db.execute("SELECT kind, count(*), sum(entries) FROM layers GROUP BY kind ORDER BY kind").fetchall()
+    if not rows:
+        return []
+    kinds = ", ".join(f"{count} {kind}" for kind, count, _entries in rows)
+    return [("layers", f"{sum(row[1] for row in rows)} ({kinds}), {sum(row[2] for row in rows):,} entries")]
+
+
+def _counts(db: sqlite3.Connection) -> list[tuple[str, str]]:
+    counted = [
+        (db.execute(f"SELECT count(*) FROM {view}").fetchone()[0], name)
+        for view, name in (("images", "container images"), ("container_volumes", "volumes"), ("networks", "networks"))
+    ]
+    return [("also", ", ".join(f"{count} {name}" for count, name in counted))] if any(count for count, _name in counted) else []
+
+
+def _containers(db: sqlite3.Connection) -> tuple[tuple[str | int | None, ...], ...]:
+    rows = db.execute(
+        "SELECT substr(container_id, 1, 12), iif(pod IS NULL, name, pod || '/' || name), image,"
+        " coalesce(state, '?') || iif(state = 'exited', ' (' || coalesce(exit_code, '?') || ')', '')"
+        " || iif(privileged, ', privileged', ''),"
+        " (SELECT group_concat(kind || ' ' || n, ', ') FROM (SELECT kind, count(*) AS n FROM container_change"
+        " WHERE container = container_number GROUP BY kind ORDER BY kind)), rootfs, origin"
+        " FROM containers ORDER BY origin, engine, created_ns, container_id LIMIT ?",
+        (LISTED_CONTAINERS,),
+    ).fetchall()
+    return (("id", "container", "image", "state", "changes", "rootfs", "origin"), *rows)
+
+
+def _gaps(db: sqlite3.Connection) -> list[tuple[str, str]]:
+    (count,) = db.execute("SELECT count(*) FROM gaps").fetchone()
+    if not count:
+        return [("gaps", "none: everything that was found could be read")]
+    rows = db.execute(
+        "SELECT artefact, path, error FROM gaps ORDER BY partition, path, artefact LIMIT ?", (LISTED_GAPS,)
+    ).fetchall()
+    lines = [(str(number), ": ".join(part for part in row if part)) for number, row in enumerate(rows, 1)]
+    return [("gaps", f"{count} things could not be read{', the first ones are' if count > len(rows) else ''}"), *lines]
+
+
+def _next(db: sqlite3.Connection, case: Path) -> list[tuple[str, str]]:
+    (gaps,) = db.execute("SELECT count(*) FROM gaps").fetchone()
+    rows = db.execute("SELECT name, container_id FROM containers ORDER BY origin, changes DESC, created_ns").fetchall()
+    file = quote(str(case))
+    commands = [f"containers {file}"] if len(rows) > LISTED_CONTAINERS else []
+    if rows:
+        name, container_id = rows[0]
+        plain = name is not None and re.fullmatch(r"[\w.][\w.-]*", name, re.ASCII) and [n for n, _id in rows].count(name) == 1
+        container = name if plain else container_id[:12]
+        commands += [f"show {file} {container}", f"diff {file} {container}", f"ls {file} {container} / -l"]
+        commands += [f"export {file} {container} -o {container}.tar"]
+    if gaps > LISTED_GAPS:
+        commands.append(f"gaps {file}")
+    lines = [("" if number else "next", f"ctrforensics {command}") for number, command in enumerate(commands)]
+    return [("case file", str(case)), *lines]
