@@ -156,7 +156,8 @@ def _open(path: Path) -> int:
         except PermissionError:
             continue
         except OSError as error:
-            raise EvidenceError(f"{path}: {error.strerror}") from error
+            hint = "; allow more with `ulimit -n`" if error.errno == errno.EMFILE else ""
+            raise EvidenceError(f"{path}: {error.strerror}{hint}") from error
     hint = "reading a device takes root or the group `disk`" if path.is_block_device() else "this user needs the right to read it"
     raise EvidenceError(f"{path}: permission denied; {hint}")
 

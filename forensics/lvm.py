@@ -5,6 +5,7 @@ Source: LVM2 2.03, lib/format_text/format-text.c (finding the text in force, the
 
 from __future__ import annotations
 
+import itertools
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -184,7 +185,7 @@ def _texts_in_ring(source: Source, area: lvm2.Area) -> Iterator[lvm2_text.Volume
     """The texts that a metadata area still holds from earlier changes; each starts on a sector."""
     ring = source.read(area.offset + lvm2.MDA_HEADER_SIZE, min(area.size or MAX_RING, MAX_RING))
     starts = [start for start in range(0, len(ring), lvm2.SECTOR) if _TEXT_START.match(ring, start)]
-    for start, following in zip(starts, [*starts[1:], len(ring)], strict=True):
+    for start, following in itertools.pairwise([*starts, len(ring)]):
         end = ring.find(b"\0", start, following)
         try:
             yield lvm2_text.volume_group(ring[start : end if end >= 0 else following])

@@ -108,6 +108,8 @@ class _Comparison:
             self._descend(b"", Found(self.new_root[0], self.new_root), self.old_root, cause)
             while self.frames:
                 self._compare_directory(self.frames.pop())
+        for row in self.marks.metacopies:
+            self.own.data.setdefault(self.index.entry(row), None)  # one that nothing reaches here may be placed further up
         self._stale_whiteouts()
         first = self.index.layer.first_entry
         unplaced = sorted(self.unplaced.items(), key=lambda each: each[1][0])

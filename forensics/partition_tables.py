@@ -119,7 +119,7 @@ def read_dos(disk: Source) -> Table | None:
     gaps: list[Gap] = []
     partitions: list[TablePartition] = []
     for slot in record.slots:
-        if slot.system not in mbr.EXTENDED:
+        if slot.system not in mbr.EXTENDED | {mbr.PROTECTIVE}:
             partitions.append(_dos_partition(slot.index + 1, slot.start, slot, record, unit))
     number = 5
     for extended in record.slots:

@@ -134,7 +134,9 @@ def _record(
 
 def _mounts(host_root: str, config: ContainerConfig | None, host: HostConfig | None) -> tuple[Mount, ...]:
     """What `docker inspect` lists, then what hostconfig.json alone has, then the engine's own files (type `engine`)."""
-    points = config.mount_points if config is not None else host.mounts if host is not None else ()
+    points = config.mount_points if config is not None else None
+    if points is None:
+        points = host.mounts if host is not None else ()
     mounts = [_mount(host_root, point) for point in sorted(points, key=lambda point: point.destination)]
     taken = {mount.destination for mount in mounts}
     for destination, options in sorted(host.tmpfs.items() if host is not None else ()):

@@ -112,8 +112,9 @@ def _lower(
     elif sure and names[0] != instead:
         reader.gap("overlay2 lower", f"{names[0]} is below, but layerdb tells of {instead}", directory.place)
     for name, below in zip(names, [*names[1:], None], strict=True):
-        if name not in graph.directories:
-            lower.setdefault(name, below)
+        if name in graph.directories:
+            break
+        lower.setdefault(name, below)
     return names[0]
 
 
@@ -130,12 +131,18 @@ def _above_tells(graph: GraphDriver, name: str) -> str | None:
 def _compare_stacks(reader: StoreReader, graph: GraphDriver, lower: Mapping[str, str | None]) -> None:
     """A `lower` list holds the whole stack; where the lists of the layers below say otherwise, it is told."""
     for name, directory in sorted(graph.directories.items()):
+        if not directory.lower:
+            continue
         at = lower[name]
-        for listed in graph.stack(name):
-            if listed is not None and listed != at:
+        for link in directory.lower:
+            listed = graph.links.get(link, f"l/{link}")
+            if listed != at:
                 reader.gap("overlay2 lower", f"lists {listed} where the layers below lead to {at}", directory.place)
                 break
-            at = lower.get(at) if at is not None else None
+            at = lower.get(at)
+        else:
+            if at is not None:
+                reader.gap("overlay2 lower", f"ends before {at}, to which the layers below lead", directory.place)
 
 
 def _kinds(lower: Mapping[str, str | None], expected: Mapping[str, _Expected]) -> dict[str, str]:

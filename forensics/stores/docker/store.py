@@ -21,7 +21,7 @@ from forensics.stores.host_tree import resolve_or_none
 from forensics.stores.reading import Place, StoreReader
 from forensics.text import readable
 
-LAYERS_READ = ("overlay2",)
+LAYERS_READ = (b"overlay2",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,13 @@ def read_docker(root: DockerRoot) -> StoreContents:
     """Everything that a data-root tells; whatever of it is damaged is a gap."""
     reader = StoreReader()
     stored = read_containers(reader, _part(reader, root, b"containers"))
-    places = reader.children(_part(reader, root, b"image"), "d")
-    drivers = [driver for place in places if (driver := _read_driver(reader, root, place, stored)) is not None]
+    image = _part(reader, root, b"image")
+    found: dict[bytes, Place | None] = {place.name: place for place in reader.children(image, "d")}
+    for name in LAYERS_READ:  # its layers may be there where image/ is damaged
+        found.setdefault(name, None)
+    drivers = [
+        driver for name, place in sorted(found.items()) if (driver := _read_driver(reader, root, name, place, stored)) is not None
+    ]
     network = _part(reader, root, b"network")
     networks = read_networks(reader, reader.child(network, b"files", b"local-kv.db") if network is not None else None)
     host_root = _host_root(root, stored)
@@ -49,7 +54,7 @@ def read_docker(root: DockerRoot) -> StoreContents:
     joined = [(driver.name, driver.db, driver.claims) for driver in drivers]
     containers = docker_containers(reader, host_root, stored, joined, images, networks.names)
     driver_name = _main_driver(stored, drivers)
-    if driver_name is not None and driver_name not in LAYERS_READ:
+    if driver_name is not None and driver_name.encode() not in LAYERS_READ:
         reader.gap("graph driver", f"the layers of {driver_name} are not read from this data-root", root.place)
     return StoreContents(
         store=Store(
@@ -69,29 +74,31 @@ def read_docker(root: DockerRoot) -> StoreContents:
     )
 
 
-def _read_driver(reader: StoreReader, root: DockerRoot, image: Place, stored: Mapping[str, StoredContainer]) -> _Driver | None:
-    """image: the directory image/<driver>. None for a driver that was tried and never used."""
-    name = readable(image.name)
-    images = read_images(reader, image)
-    layerdb = reader.child(image, b"layerdb")
-    if not images and (layerdb is None or not reader.children(layerdb)):
+def _read_driver(
+    reader: StoreReader, root: DockerRoot, driver: bytes, image: Place | None, stored: Mapping[str, StoredContainer]
+) -> _Driver | None:
+    """image: the directory image/<driver>. None for a driver that has neither images nor layers."""
+    name = readable(driver)
+    images = read_images(reader, image) if image is not None else {}
+    layerdb = reader.child(image, b"layerdb") if image is not None else None
+    directory = _part(reader, root, driver) if driver in LAYERS_READ else None
+    if not images and not reader.children(layerdb) and not reader.children(directory):
         return None
     db = read_layerdb(reader, layerdb, known_chain(images))
     of_containers = images_of(stored, images)
-    if name in LAYERS_READ:
-        directory = _part(reader, root, image.name)
+    if driver in LAYERS_READ:
         graph = read_overlay2(reader, directory)
         mine = {cid: c.place for cid, c in stored.items() if c.config is None or c.config.driver in (name, None)}
         claims = claim_directories(reader, graph, db, mine, of_containers)
     else:
-        directory, graph, claims = None, GraphDriver({}, {}), claims_as_told(db, of_containers)
+        graph, claims = GraphDriver({}, {}), claims_as_told(db, of_containers)
     used = {c.config.image: claims.image[cid] for cid, c in stored.items() if c.config and c.config.image and cid in claims.image}
     return _Driver(
         name=name,
         images=images,
         db=db,
         claims=claims,
-        layers=docker_layers(reader, name, directory or image, graph, db, claims),
+        layers=docker_layers(reader, name, directory or image or root.place, graph, db, claims),
         image_records=docker_images(reader, name, images, db, claims, used),
     )
 

@@ -1,0 +1,393 @@
+"""LVM2 volumes: against the mapping that lvs prints, against a mapping drawn at random, and damaged in every way."""
+
+import os
+import random
+import re
+import shutil
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forensics.volumes import find_volumes
+from parsers import lvm2, lvm2_text
+from parsers.errors import CtrForensicsError, FormatError
+from support.disks import MIB, Disk, put, put_mbr, put_pv, run, vg_text
+
+EXTENT = 64 << 10
+UUIDS = [letter * 32 for letter in "abc"]
+PV_SIZE = 4 * MIB
+PV_EXTENTS = (PV_SIZE - MIB) // EXTENT
+
+
+def disk_with(text, pvs=1, missing=(), **how):
+    """A DOS disk with `pvs` physical volumes, the first of which has the text, and data that is everywhere different."""
+    disk = bytearray(random.Random(7).randbytes(MIB + pvs * PV_SIZE))
+    put(disk, 0, bytes(512))
+    put_mbr(disk, [(0x8E, (MIB + n * PV_SIZE) // 512, PV_SIZE // 512) for n in range(pvs) if n not in missing])
+    for n in range(pvs):
+        put(disk, MIB + n * PV_SIZE, bytes(MIB))
+        put_pv(disk, MIB + n * PV_SIZE, PV_SIZE, UUIDS[n], text if n == 0 else b"", mda=n == 0, **(how if n == 0 else {}))
+    return disk
+
+
+def pv_list(count):
+    return [(f"pv{n}", UUIDS[n], PV_EXTENTS) for n in range(count)]
+
+
+def linear(start, count, pv, extent):
+    stripes = f'["pv{pv}", {extent}]'
+    return {"start_extent": start, "extent_count": count, "type": '"striped"', "stripe_count": 1, "stripes": stripes}
+
+
+def extent_at(disk, pv, extent):
+    start = 2 * MIB + pv * PV_SIZE + extent * EXTENT
+    return bytes(disk[start : start + EXTENT])
+
+
+def volumes_of(disk):
+    volumes, gaps = find_volumes(Disk("disk.img", bytes(disk)))
+    return {volume.name: volume for volume in volumes if volume.scheme == "lvm"}, [gap.error for gap in gaps]
+
+
+def test_linear_segments_over_two_physical_volumes():
+    text = vg_text("vg0", pv_list(2), {"root": (True, [linear(0, 3, 0, 5), linear(3, 2, 1, 7), linear(5, 1, 0, 0)])})
+    disk = disk_with(text, pvs=2)
+    volumes, errors = volumes_of(disk)
+    volume = volumes["vg0/root"]
+    content = b"".join(extent_at(disk, *place) for place in ((0, 5), (0, 6), (0, 7), (1, 7), (1, 8), (0, 0)))
+    assert errors == []
+    assert (volume.number, volume.type, volume.offset, volume.length) == (3, "linear", None, 6 * EXTENT)
+    assert volume.source.read(0, 10 * EXTENT) == content
+    for offset in (0, EXTENT - 1, 3 * EXTENT - 1, 3 * EXTENT, 6 * EXTENT - 1):
+        assert volume.source.read(offset, 2) == content[offset : offset + 2]
+        assert disk[volume.source.locate(offset)] == content[offset]
+    assert (volume.source.read(6 * EXTENT, 1), volume.source.read(-1, 1), volume.source.locate(6 * EXTENT)) == (b"", b"", None)
+
+
+def test_one_piece_in_several_segments_has_an_offset():
+    text = vg_text("vg0", pv_list(1), {"a": (True, [linear(0, 1, 0, 3), linear(1, 2, 0, 4)])})
+    volumes, _ = volumes_of(disk_with(text))
+    assert volumes["vg0/a"].offset == 2 * MIB + 3 * EXTENT
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.integers(1, 3), st.sampled_from([8, 16, 128]), st.integers(1, 4), st.integers(0, 2**32))
+def test_stripes_fall_as_the_kernel_lays_them(columns, chunk_sectors, rows, seed):
+    """Chunk n of a striped segment is chunk n // columns of column n % columns: Linux drivers/md/dm-stripe.c."""
+    numbers = random.Random(seed)
+    starts = [numbers.randrange(PV_EXTENTS - rows - 2) for _ in range(columns)]
+    stripes = ", ".join(f'"pv{pv}", {start}' for pv, start in enumerate(starts))
+    striped = {"start_extent": 0, "extent_count": rows * columns, "type": '"striped"', "stripes": f"[{stripes}]"}
+    striped |= {"stripe_count": columns} | ({"stripe_size": chunk_sectors} if columns > 1 else {})
+    tail = linear(rows * columns, 1, 0, PV_EXTENTS - 1)
+    disk = disk_with(vg_text("vg0", pv_list(3), {"st": (True, [striped, tail])}), pvs=3)
+    chunk = chunk_sectors * 512
+    content = bytearray()
+    for n in range(rows * columns * EXTENT // chunk):
+        pv = n % columns
+        start = 2 * MIB + pv * PV_SIZE + starts[pv] * EXTENT + n // columns * chunk
+        content += disk[start : start + chunk]
+    content += extent_at(disk, 0, PV_EXTENTS - 1)
+    volumes, errors = volumes_of(disk)
+    source = volumes["vg0/st"].source
+    assert errors == []
+    assert source.read(0, source.size) == content
+    for _ in range(20):
+        offset, size = numbers.randrange(len(content)), numbers.randrange(200_000)
+        assert source.read(offset, size) == content[offset : offset + size]
+        assert disk[source.locate(offset)] == content[offset]
+
+
+def test_the_text_that_wraps_around_its_ring():
+    text = vg_text("vg0", pv_list(1), {"root": (True, [linear(0, 2, 0, 1)])})
+    size = 16384
+    volumes, errors = volumes_of(disk_with(text, text_at=size - 512, mda_size=size))
+    assert errors == []
+    assert list(volumes) == ["vg0/root"]
+
+
+def test_kinds_that_are_not_read_are_rows_and_gaps():
+    pool = {"start_extent": 0, "extent_count": 4, "type": '"thin-pool"', "metadata": '"tp_tmeta"', "pool": '"tp_tdata"'}
+    thin = {"start_extent": 0, "extent_count": 9, "type": '"thin"', "thin_pool": '"tp"', "device_id": 1}
+    raid = {"start_extent": 0, "extent_count": 2, "type": '"raid1"', "raids": '["r_rmeta_0", "r_rimage_0"]'}
+    snapshot = {"start_extent": 0, "extent_count": 2, "type": '"snapshot"', "origin": '"root"', "cow_store": '"snap"'}
+    text = vg_text(
+        "vg0",
+        pv_list(1),
+        {
+            "root": (True, [linear(0, 2, 0, 0)]),
+            "snap": (True, [linear(0, 1, 0, 2)]),
+            "snapshot0": (False, [snapshot]),
+            "tp": (True, [pool]),
+            "tp_tdata": (False, [linear(0, 4, 0, 3)]),
+            "thin1": (True, [thin]),
+            "r": (True, [raid]),
+            "r_rimage_0": (False, [linear(0, 2, 0, 9)]),
+        },
+    )
+    volumes, errors = volumes_of(disk_with(text))
+    assert {name: volume.type for name, volume in volumes.items()} == {
+        "vg0/r": "raid1",
+        "vg0/root": "linear",
+        "vg0/snap": "snapshot",
+        "vg0/thin1": "thin",
+        "vg0/tp": "thin-pool",
+    }
+    assert volumes["vg0/thin1"].length == 9 * EXTENT
+    assert [error.split(":")[0] for error in errors] == ["vg0/r", "vg0/snap", "vg0/thin1", "vg0/tp"]
+    assert "the type thin " in volumes["vg0/thin1"].error
+    assert volumes["vg0/thin1"].source.size == 0
+
+
+def test_a_missing_physical_volume_costs_its_own_extents():
+    text = vg_text("vg0", pv_list(2), {"root": (True, [linear(0, 2, 0, 5), linear(2, 2, 1, 0)])})
+    disk = disk_with(text, pvs=2, missing=(1,))
+    volumes, errors = volumes_of(disk)
+    source = volumes["vg0/root"].source
+    assert source.read(0, 2 * EXTENT) == extent_at(disk, 0, 5) + extent_at(disk, 0, 6)
+    assert source.locate(2 * EXTENT) is None
+    with pytest.raises(FormatError, match=f"vg0/root at byte {2 * EXTENT}: lies on a physical volume that is not in this disk"):
+        source.read(EXTENT, 2 * EXTENT)
+    assert errors == [f"the physical volume {UUIDS[1]} of the volume group vg0, last seen as /dev/x, is not in this disk image"]
+
+
+def test_segments_that_leave_holes_or_have_no_home():
+    lost = linear(0, 1, 9, 0)
+    for segments, says in (
+        ([linear(1, 1, 0, 0)], "does not follow"),
+        ([linear(0, 2, 0, 0), linear(1, 1, 0, 0)], "does not follow"),
+        ([lost], "no physical volume of its group"),
+        ([], "type unknown"),
+        ([linear(0, 1 << 60, 0, 0)], "is said to have"),
+    ):
+        volumes, errors = volumes_of(disk_with(vg_text("vg0", pv_list(1), {"root": (True, segments)})))
+        assert says in volumes["vg0/root"].error
+        assert len(errors) == 1
+
+
+def test_an_older_text_serves_where_the_one_in_force_is_damaged():
+    old = vg_text("vg0", pv_list(1), {"root": (True, [linear(0, 2, 0, 0)])}, seqno=4)
+    older = vg_text("vg0", pv_list(1), {"gone": (True, [linear(0, 2, 0, 0)])}, seqno=3)
+    new = vg_text("vg0", pv_list(1), {"root": (True, [linear(0, 3, 0, 0)])}, seqno=5)
+    disk = disk_with(new, text_at=16384)
+    mda = MIB + 4096
+    put(disk, mda + 512, older)
+    put(disk, mda + 8192, old)
+    assert volumes_of(disk)[0]["vg0/root"].length == 3 * EXTENT
+    disk[mda + 16384 + 100] ^= 1
+    disk[mda + 16384 + 3] ^= 0xFF  # nor may it be found by its looks
+    volumes, errors = volumes_of(disk)
+    assert volumes["vg0/root"].length == 2 * EXTENT
+    assert errors == ["data at byte 16384: the LVM2 metadata text's checksum is wrong; an older text, number 4, is used"]
+
+
+def test_labels_and_headers_that_are_damaged():
+    text = vg_text("vg0", pv_list(1), {"root": (True, [linear(0, 2, 0, 0)])})
+    for place, says in (
+        (512 + 40, "label's checksum is wrong"),
+        (4096 + 30, "metadata area's checksum is wrong; an older text, number 1"),
+    ):
+        disk = disk_with(text)
+        disk[MIB + place] ^= 0x10
+        volumes, errors = volumes_of(disk)
+        assert len(errors) == 1
+        assert says in errors[0]
+        assert len(volumes) == (place > 4096)
+
+
+def test_one_physical_volume_twice_in_a_disk():
+    text = vg_text("vg0", pv_list(1), {"root": (True, [linear(0, 2, 0, 0)])})
+    disk = disk_with(text, pvs=2)
+    put_pv(disk, MIB + PV_SIZE, PV_SIZE, UUIDS[0], text)
+    volumes, errors = volumes_of(disk)
+    assert list(volumes) == ["vg0/root"]
+    assert errors == [f"its id {UUIDS[0]} is that of partition 1 too; that one is used"]
+
+
+def test_a_physical_volume_on_the_whole_disk():
+    disk = disk_with(vg_text("vg0", pv_list(1), {"root": (True, [linear(0, 2, 0, 0)])}))[MIB:]
+    volumes, errors = volumes_of(disk)
+    assert errors == []
+    assert (volumes["vg0/root"].number, volumes["vg0/root"].offset) == (2, MIB)
+
+
+# -- the text -------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_text_s_grammar():
+    text = 'a { # note }\n b="x\\"y\\\\z" c=[1,-2 , "s"] d = 1.5 e {f=[]} }\n1g=7 name'
+    with pytest.raises(FormatError, match="name has neither"):
+        lvm2_text.parse(text)
+    assert lvm2_text.parse(text[:-4]) == {"a": {"b": 'x"y\\z', "c": [1, -2, "s"], "d": 1.5, "e": {"f": []}}, "1g": 7}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a {",
+        "}",
+        "a = ",
+        "a = [",
+        "a = [1",
+        "= 3",
+        'a = "x',
+        "a = " + "9" * 30,
+        "a {" * 17 + "}" * 17,
+        "a = {",
+        "[",
+        "a b",
+        "a = ]",
+        '"',
+    ],
+)
+def test_texts_that_break_off_or_go_too_deep(text):
+    with pytest.raises(FormatError):
+        lvm2_text.parse(text)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.text(alphabet='ab1"\\{}[]=,# \n\0é', max_size=200))
+def test_any_text_is_read_or_refused(text):
+    for whole in (
+        text,
+        "vg0 {\nid = 1\nseqno = 1\n" + text,
+        'vg0 { seqno=1 id="x" extent_size=1 logical_volumes { a { ' + text + "}}}",
+    ):
+        try:
+            lvm2_text.volume_group(whole.encode())
+        except FormatError:
+            continue
+
+
+def test_a_big_text_takes_its_time_and_no_more():
+    segment = {"start_extent": 0, "extent_count": 1, "type": '"striped"', "stripes": '["pv0", 0]'}
+    text = vg_text("vg0", pv_list(1), {f"lv{n}": (True, [segment]) for n in range(20_000)})
+    start = time.monotonic()
+    assert len(lvm2_text.volume_group(text).logical_volumes) == 20_000
+    assert time.monotonic() - start < 10
+    start = time.monotonic()
+    for hostile in (b"a" * 10**6, b'"' + b"\\" * 10**6, b"#" * 10**6, b" " * 10**6, b"a=[" + b"1," * 10**5, b"a{" * 10**5):
+        with pytest.raises(FormatError):
+            lvm2_text.volume_group(hostile)
+    assert time.monotonic() - start < 5
+
+
+# -- any damage -----------------------------------------------------------------------------------------------------------------
+
+WHOLE = disk_with(vg_text("vg0", pv_list(2), {"root": (True, [linear(0, 2, 0, 0), linear(2, 1, 1, 3)])}), pvs=2)
+
+
+@settings(max_examples=120, deadline=None, derandomize=True)
+@given(
+    st.lists(st.tuples(st.sampled_from([512, 4096, 4608]), st.integers(0, 511), st.integers(0, 255)), min_size=1, max_size=6),
+    st.sampled_from([None, "label", "header", "text"]),
+)
+def test_any_damage_to_the_metadata_is_survived(changes, checksum):
+    """With `checksum`, that structure's checksum is right nevertheless, as a hostile one's would be."""
+    disk = bytearray(WHOLE)
+    for part, offset, value in changes:
+        disk[MIB + part + offset] = value
+    label, header = slice(MIB + 512, MIB + 1024), slice(MIB + 4096, MIB + 4608)
+    if checksum == "label":
+        put(disk, MIB + 512 + 16, lvm2.calc_crc(bytes(disk[label][20:])).to_bytes(4, "little"))
+    if checksum == "text":
+        size = int.from_bytes(disk[MIB + 4096 + 48 : MIB + 4096 + 56], "little")
+        text = bytes(disk[MIB + 4608 : MIB + 4608 + min(size, MIB)])
+        put(disk, MIB + 4096 + 56, lvm2.calc_crc(text).to_bytes(4, "little"))
+    if checksum in ("header", "text"):
+        put(disk, MIB + 4096, lvm2.calc_crc(bytes(disk[header][4:])).to_bytes(4, "little"))
+    for volume in volumes_of(disk)[0].values():
+        try:
+            volume.source.read(0, 4096)
+            volume.source.read(volume.source.size - 10, 100)
+        except CtrForensicsError:
+            continue
+
+
+# -- as LVM2 itself makes them --------------------------------------------------------------------------------------------------
+
+
+class Lvm:
+    """A volume group over partitions of a disk image, made by the real tools without device mapper."""
+
+    def __init__(self, path, partitions):
+        self.path = path
+        self.loops = []
+        for offset, length in partitions:
+            self.loops.append(run("losetup", "-f", "--show", "-o", offset, "--sizelimit", length, path).strip())
+        accept = ",".join(f'"a|^{loop}$|"' for loop in self.loops)
+        self.config = (
+            f'devices {{ filter=[{accept},"r|.*|"] use_devicesfile=0 scan=["/dev"] }} '
+            "activation { udev_sync=0 udev_rules=0 } backup { backup=0 archive=0 }"
+        )
+
+    def __call__(self, verb, *args):
+        return run(verb, "--driverloaded", "n", "--config", self.config, *args)
+
+    def close(self):
+        for loop in self.loops:
+            run("losetup", "-d", loop)
+
+
+@pytest.fixture
+def lvm(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("loop devices need root")
+    if shutil.which("lvcreate", path="/usr/sbin:/sbin") is None:
+        pytest.skip("lvm2 is not installed")
+    path = tmp_path / "disk.img"
+    size, count = 24 * MIB, 3
+    disk = bytearray(random.Random(3).randbytes(MIB + size * count))
+    put(disk, 0, bytes(MIB))
+    put_mbr(disk, [(0x8E, (MIB + n * size) // 512, size // 512) for n in range(count)])
+    path.write_bytes(disk)
+    partitions = [(MIB + n * size, size) for n in range(count)]
+    made = Lvm(path, partitions)
+    try:
+        made("pvcreate", "-ff", "-y", *made.loops)
+        made("vgcreate", "-s", "512k", "my-vg", *made.loops)
+        yield made
+    finally:
+        made.close()
+
+
+NEW = ("-an", "-Zn", "-Wn", "-y", "-n")
+
+
+def test_volumes_as_lvm2_made_them(lvm):
+    one, two, three = lvm.loops
+    lvm("lvcreate", *NEW, "a", "-L", "2M", "my-vg", one)
+    lvm("lvcreate", *NEW, "b", "-L", "1M", "my-vg", one)
+    lvm("lvextend", "-L", "4M", "my-vg/a", one)
+    lvm("lvextend", "-L", "6M", "my-vg/a", two)
+    lvm("lvcreate", *NEW, "st", "-i", "3", "-I", "64k", "-L", "6M", "my-vg")
+    lvm("lvextend", "-i", "2", "-I", "8k", "-L", "9M", "my-vg/st", two, three)
+    lvm("lvextend", "-i", "1", "-L", "10M", "my-vg/st", three)
+    lvm("lvcreate", *NEW, "z", "--type", "zero", "-L", "1M", "my-vg")
+    for n in range(40):  # many texts later the ring has been written on
+        lvm("lvchange", "--addtag", f"tag{n}", "my-vg/b")
+    data = lvm.path.read_bytes()
+    columns = "lv_name,seg_start_pe,seg_size_pe,stripes,stripesize,seg_pe_ranges,lv_uuid,segtype"
+    rows = lvm("lvs", "--noheadings", "--units", "b", "--nosuffix", "--separator", "|", "-o", columns, "my-vg").splitlines()
+    expected, uuids = {}, {}
+    for row in sorted((row.strip().split("|") for row in rows), key=lambda row: (row[0], int(row[1]))):
+        name, _, count, stripes, chunk, ranges, lv_uuid, kind = row
+        uuids[name] = lv_uuid
+        if kind == "zero":
+            continue
+        columns_of = []
+        for device, first in re.findall(r"(/dev/\w+):(\d+)-\d+", ranges):
+            start = MIB + lvm.loops.index(device) * 24 * MIB + MIB + int(first) * 512 * 1024
+            columns_of.append(data[start : start + int(count) * 512 * 1024 // int(stripes)])
+        step = int(chunk) or len(columns_of[0])
+        for at in range(0, len(columns_of[0]), step):
+            expected[name] = expected.get(name, b"") + b"".join(column[at : at + step] for column in columns_of)
+    volumes, errors = volumes_of(data)
+    assert sorted(expected) == ["a", "b", "st"]
+    for name, content in expected.items():
+        volume = volumes[f"my-vg/{name}"]
+        assert (volume.uuid, volume.length) == (uuids[name], len(content))
+        assert volume.source.read(0, volume.source.size) == content
+    assert errors == ["my-vg/z: logical volumes of the type zero are not read"]
