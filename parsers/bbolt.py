@@ -117,7 +117,7 @@ class Bolt:
         found = survey(self.file, tree(self.meta), self.meta.freelist)
         older = Claims(self.file.limit) if self.previous else None
         if self.previous is not None and older is not None:
-            for _ in walk(replace(self.file, problems=[]), tree(self.previous), (), older):
+            for _ in walk(replace(self.file, problems=[]), tree(self.previous), (), older, known=found.claims):
                 pass
         yield from page_states(self.file, found, older)
 

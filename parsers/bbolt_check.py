@@ -23,7 +23,7 @@ class PageState:
 
     live, the chosen meta's tree or that meta itself refers to it; broken, it does, but the page is not sound; free, the
     freelist has it, or there is none and nothing refers to the page; unreachable, neither the tree nor the freelist has it;
-    unused, it is behind the pages that the meta counts. previous: the older meta's tree has it.
+    unused, it is behind the pages that the meta counts. previous: it is not in the live tree but in the older meta's.
     """
 
     id: int

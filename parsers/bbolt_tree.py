@@ -177,7 +177,7 @@ def _leaves(file: PageFile, bucket: Bucket, path: Path, claims: Claims, known: C
         elif level >= MAX_LEVELS:
             file.report(Problem(f"branch pages are nested deeper than {MAX_LEVELS}", pgid, page.offset))
         else:
-            highs = [key for key, _ in page.children[1:]] + [high]
+            highs = [*(key for key, _ in page.children[1:]), high][: len(page.children)]
             below = [(child, key, end, level + 1) for (key, child), end in zip(page.children, highs, strict=True)]
             pending.extend(reversed(below))
 
