@@ -66,7 +66,11 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class ContainerConfig:
-    """config.v2.json. image: the image's id; image_name: what the user called it; problems: fields that could not be read."""
+    """config.v2.json.
+
+    image: the image's id; image_name: what the user called it. mount_points: None where the file does not tell. problems: what of
+    it could not be read.
+    """
 
     id: str | None
     name: str | None
@@ -88,7 +92,7 @@ class ContainerConfig:
     hosts_path: str | None
     resolv_conf_path: str | None
     sandbox_id: str | None
-    mount_points: tuple[MountPoint, ...]
+    mount_points: tuple[MountPoint, ...] | None
     networks: tuple[Attachment, ...]
     problems: tuple[str, ...]
 
@@ -133,7 +137,7 @@ def parse_config(data: bytes, source: str = "") -> ContainerConfig:
         hosts_path=top.text("HostsPath") or None,
         resolv_conf_path=top.text("ResolvConfPath") or None,
         sandbox_id=network.text("SandboxID") or None,
-        mount_points=(*(_mount_point(key, point) for key, point in top.each("MountPoints")), *_old_volumes(top)),
+        mount_points=_mount_points(top) if "MountPoints" in top or "Volumes" in top else None,
         networks=tuple(_attachment(key, settings) for key, settings in network.each("Networks")),
         problems=tuple(top.problems),
     )
@@ -185,6 +189,10 @@ def _mount_point(destination: str, point: Fields) -> MountPoint:
         rw=point.flag("RW"),
         propagation=point.text("Propagation") or None,
     )
+
+
+def _mount_points(top: Fields) -> tuple[MountPoint, ...]:
+    return (*(_mount_point(key, point) for key, point in top.each("MountPoints")), *_old_volumes(top))
 
 
 def _old_volumes(top: Fields) -> tuple[MountPoint, ...]:

@@ -17,7 +17,7 @@ INIT_SUFFIX = "-init"
 
 _DIGEST = re.compile(rb"sha256:[0-9a-f]{64}")
 _DIRECTORY = re.compile(rb"[0-9a-f]{64}(-init)?|[0-9a-z]{25}")  # the second: BuildKit's, identity.NewID
-_LINK = re.compile(rb"[A-Z0-9]{1,64}")
+_LINK = re.compile(rb"[A-Z2-7]{26}")
 _SIZE = re.compile(rb"-?[0-9]{1,19}")
 
 

@@ -1,7 +1,8 @@
 """JSON that somebody may have damaged or forged: read field by field, each of its expected type or unknown.
 
 A document that is no JSON object is a FormatError. In one that is, a field of another type than expected reads as None and is
-told in `problems`, so that one bad field costs itself only. Duplicate keys: the last one counts, as for Go.
+told in `problems`, so that one bad field costs itself only. Of one that is cut off or overwritten from some byte on, the fields
+before that byte are read. Duplicate keys: the last one counts, as for Go.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from parsers.errors import FormatError
 from parsers.go_time import parse_rfc3339
 
 MAX_PROBLEMS = 20
+SPACE = " \t\r\n"
 INT64 = range(-(1 << 63), 1 << 63)
 
 _T = TypeVar("_T")
@@ -106,10 +108,15 @@ def parse_object(data: bytes, source: str = "") -> Fields:
     if not data.strip(b"\0"):
         raise FormatError(f"{len(data)} zero bytes" if data else "empty", source, 0)
     text = data.decode("utf-8", "replace")
+    problem = ""
     try:
-        value = json.loads(text, parse_constant=_no_constant, parse_int=_whole_number)
+        value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        raise FormatError(f"no JSON: {error.msg}", source, len(text[: error.pos].encode())) from error
+        byte = len(text[: error.pos].encode())
+        value = _leading_fields(text)
+        if not value:
+            raise FormatError(f"no JSON: {error.msg}", source, byte) from error
+        problem = f"no JSON from byte {byte} on ({error.msg}); only the fields before it are read"
     except RecursionError as error:
         raise FormatError("JSON nested too deep", source, 0) from error
     except ValueError as error:  # a constant that JSON has not
@@ -117,6 +124,8 @@ def parse_object(data: bytes, source: str = "") -> Fields:
     if not isinstance(value, dict):
         raise FormatError("a JSON document, but no object", source, 0)
     fields = Fields(value)
+    if problem:
+        fields.problem(problem)
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -130,6 +139,34 @@ def _whole_number(digits: str) -> int | float:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON number")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_int=_whole_number)
+
+
+def _leading_fields(text: str) -> dict[str, object]:
+    """The whole fields at the start of an object that does not end as it should."""
+    found: dict[str, object] = {}
+    at = 0
+    while at < len(text):
+        start = text.find("{" if not found else ",", at)
+        if text[at:start].strip(SPACE) or start < 0:
+            break
+        try:
+            key, end = _DECODER.raw_decode(text, _skip(text, start + 1))
+            colon = _skip(text, end)
+            if not isinstance(key, str) or text[colon : colon + 1] != ":":
+                break
+            found[key], at = _DECODER.raw_decode(text, _skip(text, colon + 1))
+        except (ValueError, RecursionError):
+            break
+    return found
+
+
+def _skip(text: str, at: int) -> int:
+    while at < len(text) and text[at] in SPACE:
+        at += 1
+    return at
 
 
 def _text(value: object) -> str:

@@ -116,6 +116,14 @@ class StoreReader:
             self.gap(artefact, str(error), place, error.offset)
             return None
 
+    def head(self, place: Place, size: int) -> bytes:
+        """The first bytes of a file; none where it is damaged."""
+        try:
+            return place.fs.read(place.inode, 0, size)
+        except FormatError as error:
+            self.gap("file", str(error), place, error.offset)
+            return b""
+
     def provenance(self, place: Place, how: str = "allocated") -> Provenance:
         """Where a record came from."""
         return Provenance(place.partition, readable(place.path), place.inode, _on_disk(place, 0), how)

@@ -17,6 +17,7 @@ from forensics.stores.docker.layers import layer_key
 from forensics.stores.reading import Place, StoreReader
 from forensics.text import readable
 from parsers.docker_container import ContainerConfig, HostConfig, MountPoint, parse_config, parse_hostconfig
+from parsers.errors import FormatError
 
 MAX_JSON = 4 << 20
 MAX_HOSTNAME = 4096
@@ -24,6 +25,7 @@ CONFIGS = (b"config.v2.json", b"config.json")  # the second: Docker before 1.10
 UNFINISHED = b".tmp-config.v2.json"  # left over by a crash before it was renamed
 
 _ID = re.compile(rb"[0-9a-f]{64}")
+_HOSTNAME = re.compile(rb"[0-9A-Za-z._-]{1,255}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +213,14 @@ def _read_config(reader: StoreReader, place: Place) -> tuple[Place | None, Conta
 
 
 def _hostname(reader: StoreReader, place: Place) -> str | None:
-    text = reader.load(reader.child(place, b"hostname"), "container's hostname", readable, MAX_HOSTNAME)
-    return text.strip() or None if text is not None else None
+    return reader.load(reader.child(place, b"hostname"), "container's hostname", _parse_hostname, MAX_HOSTNAME)
+
+
+def _parse_hostname(data: bytes) -> str | None:
+    text = data.strip()
+    if text and not _HOSTNAME.fullmatch(text):
+        raise FormatError(f"{data[:80]!r} is no host name", offset=0)
+    return text.decode("ascii") or None
 
 
 def _written(reader: StoreReader, place: Place) -> int:

@@ -54,9 +54,10 @@ def read_images(reader: StoreReader, image: Place) -> dict[str, StoredImage]:
         if _ID.fullmatch(place.name):
             image_id = f"sha256:{place.name.decode()}"
             found[image_id] = _read_image(reader, image, image_id, place, refs.get(image_id, ()))
-    for image_id in refs:
-        if image_id not in found:
-            reader.gap("repositories.json", f"names {image_id}, whose config is missing", repositories)
+    for image_id, known in refs.items():
+        if image_id not in found and repositories is not None:
+            reader.gap("container image config", f"{image_id} is missing; repositories.json names it", repositories)
+            found[image_id] = StoredImage(image_id, repositories, None, None, False, known, None, None)
     return found
 
 

@@ -14,8 +14,11 @@ from typing import TypeVar
 
 from forensics.stores.reading import Place, StoreReader
 from parsers.docker_layer import chain_id, parse_digest, parse_directory, parse_size
+from parsers.gzip_check import MAGIC, unpacked_size
 
 MAX_TEXT = 4096  # the longest of these texts has 71 bytes
+MAX_TAR_SPLIT = 8 << 20  # packed bytes of all that are unpacked to be checked: a fraction of a second
+MAX_UNPACKED = 1 << 30
 
 _CHAIN = re.compile(rb"([0-9a-f]{64})(-[0-9a-f]+-removing)?")
 _ID = re.compile(rb"[0-9a-f]{64}")
@@ -61,11 +64,13 @@ def read_layerdb(reader: StoreReader, layerdb: Place | None, known: Mapping[str,
         return LayerDb(known, {}, ())
     chain: dict[str, ChainLink] = dict(known)
     removing = []
+    budget = MAX_TAR_SPLIT
     for place in reader.children(reader.child(layerdb, b"sha256"), "d"):
         match = _CHAIN.fullmatch(place.name)
         if match is None:
             continue
         link = _read_link(reader, place, f"sha256:{match[1].decode()}")
+        budget -= _check_tar_split(reader, place, budget)
         if match[2]:
             removing.append(link)
         else:
@@ -86,6 +91,21 @@ def _read_link(reader: StoreReader, place: Place, own: str) -> ChainLink:
         parent=_text(reader, place, b"parent", parse_digest, needed=False),
         size=_text(reader, place, b"size", parse_size),
     )
+
+
+def _check_tar_split(reader: StoreReader, place: Place, budget: int) -> int:
+    """A gap where the file is damaged; one that is larger than the budget is looked at no further than its header."""
+    file = reader.child(place, b"tar-split.json.gz")
+    inode = reader.inode(file) if file is not None else None
+    if file is None or inode is None:
+        return 0
+    if inode.size > budget:
+        head = reader.head(file, len(MAGIC))
+        if head != MAGIC:
+            reader.gap("tar-split.json.gz", "no gzip header", file)
+        return 0
+    reader.load(file, "tar-split.json.gz", lambda data: unpacked_size(data, MAX_UNPACKED), MAX_TAR_SPLIT)
+    return inode.size
 
 
 def _read_mount(reader: StoreReader, place: Place) -> ContainerLayers:

@@ -106,11 +106,11 @@ def _lower(
         return instead
     names = [graph.links.get(link) or f"l/{link}" for link in directory.lower]
     if names[0] not in graph.directories:
-        reader.gap("overlay2 lower", f"{names[0]} leads nowhere", directory.place)
+        reader.gap("overlay2 lower", f"{names[0]} leads nowhere", directory.lower_place)
         if instead in graph.directories:
             return instead
     elif sure and names[0] != instead:
-        reader.gap("overlay2 lower", f"{names[0]} is below, but layerdb tells of {instead}", directory.place)
+        reader.gap("overlay2 lower", f"{names[0]} is below, but layerdb tells of {instead}", directory.lower_place)
     for name, below in zip(names, [*names[1:], None], strict=True):
         if name in graph.directories:
             break
@@ -137,12 +137,12 @@ def _compare_stacks(reader: StoreReader, graph: GraphDriver, lower: Mapping[str,
         for link in directory.lower:
             listed = graph.links.get(link, f"l/{link}")
             if listed != at:
-                reader.gap("overlay2 lower", f"lists {listed} where the layers below lead to {at}", directory.place)
+                reader.gap("overlay2 lower", f"lists {listed} where the layers below lead to {at}", directory.lower_place)
                 break
             at = lower.get(at)
         else:
             if at is not None:
-                reader.gap("overlay2 lower", f"ends before {at}, to which the layers below lead", directory.place)
+                reader.gap("overlay2 lower", f"ends before {at}, to which the layers below lead", directory.lower_place)
 
 
 def _kinds(lower: Mapping[str, str | None], expected: Mapping[str, _Expected]) -> dict[str, str]:

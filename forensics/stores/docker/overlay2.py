@@ -27,6 +27,7 @@ class LayerDirectory:
     place: Place
     diff: Place | None
     lower: tuple[str, ...] | None
+    lower_place: Place | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def read_overlay2(reader: StoreReader, top: Place | None) -> GraphDriver:
         if place.name == LINKS:
             continue
         name = place.name.decode("ascii", "backslashreplace")
-        directories[name] = LayerDirectory(name, place, _diff(reader, place), _lower(reader, place))
+        directories[name] = LayerDirectory(name, place, _diff(reader, place), *_lower(reader, place))
         link = _link(reader, place, name, by_symlink)
         if link is not None:
             links[link] = name
@@ -96,8 +97,8 @@ def _link(reader: StoreReader, place: Place, name: str, by_symlink: Mapping[str,
     return link
 
 
-def _lower(reader: StoreReader, place: Place) -> tuple[str, ...] | None:
+def _lower(reader: StoreReader, place: Place) -> tuple[tuple[str, ...] | None, Place | None]:
     file = reader.child(place, b"lower")
     if file is None:
-        return ()
-    return reader.load(file, "overlay2 lower", parse_lower, MAX_LOWER_TEXT)
+        return (), None
+    return reader.load(file, "overlay2 lower", parse_lower, MAX_LOWER_TEXT), file
