@@ -29,12 +29,12 @@ _DIRECTORY = 0x4000
 class Changes:
     """What goes before what the replayed disk holds.
 
-    inodes: whole raw inodes. records: the byte offset in the source of the record that each was last written from, where one was.
+    inodes: whole raw inodes. places: the byte in the source where one was found, if one was.
     entries: directory to name to inode, None where the name is gone. runs: all blocks of a file.
     """
 
     inodes: dict[int, bytes] = field(default_factory=dict)
-    records: dict[int, int] = field(default_factory=dict)
+    places: dict[int, int] = field(default_factory=dict)
     entries: dict[int, dict[bytes, int | None]] = field(default_factory=dict)
     runs: dict[int, list[Run]] = field(default_factory=dict)
 
@@ -69,13 +69,13 @@ class _Target:
         self._find = find
         self._problems = problems
         self._raw: dict[int, bytearray] = {}
-        self._records: dict[int, int] = {}
+        self._places: dict[int, int] = {}
         self._entries: dict[int, dict[bytes, int | None]] = {}
         self._runs: dict[int, list[Run]] = {}
         self._new: set[int] = set()
 
     def changes(self) -> Changes:
-        return Changes({number: bytes(raw) for number, raw in self._raw.items()}, self._records, self._entries, self._runs)
+        return Changes({number: bytes(raw) for number, raw in self._raw.items()}, self._places, self._entries, self._runs)
 
     def inode(self, record: InodeRecord, place: int) -> None:
         """All but i_block is taken over; of an inode that is not stored to its end, the rest stays what it was."""
@@ -87,7 +87,7 @@ class _Target:
             return
         raw[: _BLOCK.start] = given[: _BLOCK.start]
         raw[_BLOCK.stop : len(given)] = given[_BLOCK.stop :]
-        self._records[number] = place
+        self._places[number] = place
         if self._flags(raw) & InodeFlag.EXTENTS:
             if raw[_BLOCK][:2] == _NO_EXTENTS[:2]:
                 return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -23,7 +23,7 @@ from parsers.crc32c import crc32c_rows
 from parsers.errors import FormatError
 from parsers.ext4 import Compat, Superblock
 from parsers.ext4_fast_commit import NONE, FastCommits
-from parsers.ext4_inode import EXTENT_MAGIC, INODE, InodeFlag, InodeRecord, Run, parse_inode
+from parsers.ext4_inode import EXTENT_MAGIC, INODE, InodeFlag, InodeRecord, parse_inode
 from parsers.jbd2 import Tag
 
 CLEAN, UNCLEAN = "clean", "not cleanly unmounted"
@@ -40,9 +40,9 @@ _REFUSED = "the kernel refuses to mount this filesystem"
 class Replay:
     """What the journal held.
 
-    source: the filesystem's bytes after replay; inode_overrides, dirent_changes and extent_overrides: what fast commits change
-    beyond it, in the form that Ext4 takes. blocks: how many blocks have another content now. next_sequence: that of the
-    transaction after the last complete one, None where no log was read.
+    source: the filesystem's bytes after replay. changes: what fast commits change beyond them. transactions, fast_commits: how
+    many were complete. blocks: how many have another content now. next_sequence: that of the transaction after the last complete
+    one, None where no log was read.
     """
 
     source: Source
@@ -51,9 +51,7 @@ class Replay:
     fast_commits: int = 0
     blocks: int = 0
     next_sequence: int | None = None
-    inode_overrides: Mapping[int, bytes] = field(default_factory=dict)
-    dirent_changes: Mapping[int, Mapping[bytes, int | None]] = field(default_factory=dict)
-    extent_overrides: Mapping[int, Sequence[Run]] = field(default_factory=dict)
+    changes: Changes = field(default_factory=Changes)
     problems: tuple[Problem, ...] = ()
 
 
@@ -88,9 +86,7 @@ def replay(fs: Ext4) -> Replay:
         fast_commits=fast.commits,
         blocks=len(copies),
         next_sequence=found.next_sequence,
-        inode_overrides=changes.inodes,
-        dirent_changes=changes.entries,
-        extent_overrides=changes.runs,
+        changes=changes,
         problems=tuple(problems.list),
     )
 

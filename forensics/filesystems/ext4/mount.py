@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from forensics.filesystems.ext4.fast_commit import Changes
 from forensics.filesystems.ext4.journal import NOT_REPLAYED, replay
 from forensics.filesystems.ext4.reader import Ext4
 from forensics.source import Source
@@ -18,13 +19,15 @@ def open_ext4(source: Source, replay_journal: bool = True) -> Ext4:
             lying.state = NOT_REPLAYED
         return lying
     done = replay(lying)
+    changes = done.changes
     fs = lying
-    if done.source is not source or done.inode_overrides or done.dirent_changes:
+    if done.source is not source or changes != Changes():
         fs = Ext4(
             done.source,
-            inode_overrides=done.inode_overrides,
-            dirent_changes=done.dirent_changes,
-            extent_overrides=done.extent_overrides,
+            inode_overrides=changes.inodes,
+            inode_places=changes.places,
+            dirent_changes=changes.entries,
+            extent_overrides=changes.runs,
         )
     fs.state = done.state
     fs.problems.extend(done.problems)
