@@ -1,0 +1,149 @@
+"""What a value in a bbolt file looks like, for people: a guess, and the value as text.
+
+Sources: Go 1.22 time.Time.MarshalBinary (go_time); encoding/binary's varints, which containerd v2 core/metadata/boltutil and
+core/snapshots/storage write; google.protobuf.Any, field 1 type_url, field 2 value; libnetwork's datastore, an index of eight
+bytes, little-endian, before JSON (moby v26 libnetwork/internal/kvstore/boltdb).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from parsers.errors import FormatError
+from parsers.go_time import SECOND, parse_binary
+
+MAX_JSON = 4 << 20
+MAX_VARINT = 10  # bytes of a 64-bit number
+MAX_HEX = 1024  # bytes shown of what is nothing else
+SIGNED = frozenset({b"size", b"version", b"inodes"})  # keys that containerd gives zig-zag varints, printable or not
+UNSIGNED = frozenset({b"id", b"kind"})
+_DIGEST = re.compile(rb"(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}|[0-9a-f]{64})")
+_TYPE_URL = re.compile(r"[\w.-]+(?:/[\w.-]+)+|[\w-]+(?:\.[\w-]+)+")
+_PLAIN = str.maketrans("", "", "\t\n\r")
+_EPOCH = datetime(1970, 1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """kind: empty, time, varint, json, text, digest, any, index, indexed json or bytes. text: the value for people."""
+
+    kind: str
+    text: str
+
+
+def guess(key: bytes, value: bytes) -> Guess:
+    """What a value most likely is; the key's name tells which of the short ones are numbers."""
+    known = _known(key, value)
+    if known is not None:
+        return known
+    payload = _any(value)
+    if payload is not None:
+        type_url, content = payload
+        inner = _known(b"", content) or _hex(content)
+        return Guess("any", f"{type_url} {inner.text}".rstrip())
+    rest = _text(value[8:])
+    if len(value) == 8 or (rest is not None and _is_json(rest)):
+        index = f"index {int.from_bytes(value[:8], 'little')}"
+        return Guess("indexed json", f"{index} {rest}") if rest else Guess("index", index)
+    return _hex(value)
+
+
+def _known(key: bytes, value: bytes) -> Guess | None:
+    """What is told by the value's own form."""
+    if not value:
+        return Guess("empty", "")
+    time = _time(value)
+    if time is not None:
+        return Guess("time", time)
+    number = _varint(value)
+    if number is not None and key in UNSIGNED:
+        return Guess("varint", str(number))
+    signed = (number >> 1) ^ -(number & 1) if number is not None else 0
+    if number is not None and key in SIGNED:
+        return Guess("varint", str(signed))
+    text = _text(value)
+    if text is not None:
+        return Guess("json" if _is_json(text) else "digest" if _DIGEST.fullmatch(value) else "text", text)
+    return Guess("varint", f"{signed} (unsigned {number})") if number is not None else None
+
+
+def _hex(value: bytes) -> Guess:
+    more = f" and {len(value) - MAX_HEX} bytes more" if len(value) > MAX_HEX else ""
+    return Guess("bytes", value[:MAX_HEX].hex() + more)
+
+
+def _time(value: bytes) -> str | None:
+    try:
+        ns = parse_binary(value)
+    except FormatError:  # then it is something else
+        return None
+    if ns is None:
+        return "never"
+    seconds, fraction = divmod(ns, SECOND)
+    try:
+        return f"{(_EPOCH + timedelta(seconds=seconds)).isoformat()}.{fraction:09d}Z"
+    except OverflowError:  # no calendar has it, so it is no time
+        return None
+
+
+def _text(value: bytes) -> str | None:
+    """UTF-8 without control characters but those of plain text."""
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return text if text.translate(_PLAIN).isprintable() else None
+
+
+def _is_json(text: str) -> bool:
+    """Whether it is a JSON object or array; bare words and numbers are text."""
+    if text[:1] not in ("{", "[") or len(text) > MAX_JSON:
+        return False
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _varint(value: bytes) -> int | None:
+    """The number of a varint that fills the value, unsigned."""
+    if len(value) > MAX_VARINT or value[-1] >= 0x80 or any(byte < 0x80 for byte in value[:-1]):
+        return None
+    if len(value) > 1 and value[-1] == 0:
+        return None
+    number = sum((byte & 0x7F) << (7 * i) for i, byte in enumerate(value))
+    return number if number < 1 << 64 else None
+
+
+def _any(value: bytes) -> tuple[str, bytes] | None:
+    """type_url and value of a google.protobuf.Any that fills the value."""
+    first = _field(value, 0, 0x0A)
+    if first is None:
+        return None
+    try:
+        type_url = first[0].decode("ascii")
+    except UnicodeDecodeError:
+        return None
+    if not _TYPE_URL.fullmatch(type_url):
+        return None
+    if first[1] == len(value):
+        return type_url, b""
+    second = _field(value, first[1], 0x12)
+    return (type_url, second[0]) if second is not None and second[1] == len(value) else None
+
+
+def _field(data: bytes, at: int, tag: int) -> tuple[bytes, int] | None:
+    """The bytes of a length-delimited protobuf field and where they end, None where there is no such field."""
+    if at >= len(data) or data[at] != tag:
+        return None
+    size = 0
+    for i, byte in enumerate(data[at + 1 : at + 1 + MAX_VARINT]):
+        size |= (byte & 0x7F) << (7 * i)
+        if byte < 0x80:
+            start = at + 2 + i
+            return (data[start : start + size], start + size) if start + size <= len(data) else None
+    return None
