@@ -160,7 +160,7 @@ CREATE VIEW hidden_files AS SELECT
     k.sha256, h.reason, (SELECT b.path FROM entry b WHERE b.id = h.by_entry) AS hidden_by,
     (SELECT hl.name FROM layer hl WHERE hl.id = h.layer_id) AS hidden_by_layer,
     l.name AS layer, l.kind AS layer_kind, e.inode, e.offset, k.offset AS content_offset, e.path_raw, l.partition,
-    e.id AS entry_id, c.id AS container_number
+    e.id AS entry_id, c.id AS container_number, l.id AS layer_number, h.layer_id AS hidden_by_layer_number
 FROM container c JOIN chain ch ON ch.top = c.layer_id JOIN hidden h ON h.layer_id = ch.layer_id
     JOIN entry e ON e.id = h.entry_id JOIN layer l ON l.id = e.layer_id {_CONTENT}
 WHERE h.reason <> 'merged';
