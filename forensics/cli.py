@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Annotated
 
 import typer
+from typer.main import get_command
 
 from forensics.commands.browse import cat, ls
 from forensics.commands.carve import carve
@@ -29,6 +30,7 @@ from forensics.commands.tables import LISTINGS, listing_command
 from parsers.errors import CtrForensicsError
 
 TRACEBACK = "CTRFORENSICS_TRACEBACK"
+USAGE = 2
 INTERRUPTED = 130
 
 COMMANDS: tuple[Callable[..., None], ...] = (
@@ -47,7 +49,6 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 app = typer.Typer(
     name="ctrforensics",
     help="Read a powered-off Linux host's disk image and find every container that was there.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -63,19 +64,24 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Take the options that stand before a command."""
+    """Take the options that stand before a command; without a command, show what there is."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(USAGE)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and answer its exit code; what went wrong is one line on stderr."""
     try:
-        code = app(arguments, prog_name="ctrforensics", standalone_mode=False)
+        # not app(...), which would put an exception hook of its own in the place of ours
+        code = get_command(app).main(list(arguments), prog_name="ctrforensics", standalone_mode=False)
         sys.stdout.flush()
     except typer.TyperException as error:
         say(f"ctrforensics: {_usage(error)}")
@@ -102,7 +108,7 @@ def _usage(error: typer.TyperException) -> str:
     """What is wrong with the command line, and where to read how it should be."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "ctrforensics"
-    return f"{' '.join(error.format_message().split())} See {command} -h"
+    return f"{' '.join(error.format_message().split()).rstrip('.')}; {command} -h tells how it goes"
 
 
 def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 BLOCK = 512
 RECORD = 20 * BLOCK
@@ -15,6 +16,7 @@ END = bytes(2 * BLOCK)
 
 _TYPEFLAGS = {"f": b"0", "h": b"1", "l": b"2", "c": b"3", "b": b"4", "d": b"5", "p": b"6", "x": b"x"}
 _HEADER_NAME = b"././@PaxHeader"
+_BINARY = (b"hdrcharset", b"BINARY")
 _MAX_ID, _MAX_LONG = 0o7777777, 0o77777777777
 _NAME_SIZE = 100
 
@@ -49,7 +51,13 @@ def header(member: Member) -> bytes:
     if not records:
         return block
     extended = b"".join(_record(keyword, value) for keyword, value in records)
-    return _ustar(_HEADER_NAME, "x", 0o644, 0, 0, len(extended), 0) + extended + padding(len(extended)) + block
+    return _extended(len(extended)) + extended + padding(len(extended)) + block
+
+
+@lru_cache(maxsize=4096)
+def _extended(size: int) -> bytes:
+    """The block before an extended header of `size` bytes; most are of few sizes."""
+    return _ustar(_HEADER_NAME, "x", 0o644, 0, 0, size, 0)
 
 
 def padding(size: int) -> bytes:
@@ -65,19 +73,18 @@ def trailer(written: int) -> bytes:
 def decimal(ns: int) -> bytes:
     """Nanoseconds as seconds in decimal, exactly."""
     seconds, fraction = divmod(abs(ns), 1_000_000_000)
-    text = f"{seconds}.{fraction:09d}".rstrip("0").rstrip(".")
-    return f"{'-' if ns < 0 else ''}{text}".encode()
+    sign = b"-" if ns < 0 else b""
+    return b"%s%d.%09d" % (sign, seconds, fraction) if fraction else b"%s%d" % (sign, seconds)
 
 
 def _records(member: Member) -> Sequence[tuple[bytes, bytes]]:
     """The extended header's records: what the ustar block cannot hold."""
     found: list[tuple[bytes, bytes]] = []
-    if not (_is_text(member.name) and _is_text(member.link)):
-        found.append((b"hdrcharset", b"BINARY"))
-    if len(member.name) > _NAME_SIZE or not member.name.isascii():
-        found.append((b"path", member.name))
-    if len(member.link) > _NAME_SIZE or not member.link.isascii():
-        found.append((b"linkpath", member.link))
+    for keyword, name in ((b"path", member.name), (b"linkpath", member.link)):
+        if len(name) > _NAME_SIZE or not name.isascii():
+            found.append((keyword, name))
+            if not _is_text(name) and found[0] != _BINARY:
+                found.insert(0, _BINARY)
     if member.uid > _MAX_ID:
         found.append((b"uid", b"%d" % member.uid))
     if member.gid > _MAX_ID:

@@ -15,6 +15,7 @@ from parsers.errors import CaseError, UsageError
 
 _MAGIC = b"SQLite format 3\x00"
 _WAL = 2  # the file header's write version, byte 18, of a database in WAL mode
+_SHORT = 12  # characters of an id that are enough for people
 _LISTED = 8  # names in an error message
 
 
@@ -131,12 +132,12 @@ def find_container(case: Case, text: str) -> FoundContainer:
         number, container_id, name, engine, rootfs, _pod, _origin, layer = matches[0]
         return FoundContainer(number, container_id, name, engine, layer, rootfs)
     if matches:
-        listed = _listed([f"{r[1][:12]} ({r[2] or 'no name'}, {r[3]})" for r in matches])
+        listed = _listed([f"{r[1][:_SHORT]} ({r[2] or 'no name'}, {r[3]})" for r in matches])
         raise UsageError(
             f"{text!r} is the name or the beginning of the id of {len(matches)} containers: {listed}; give more of the id"
         )
     raise UsageError(
-        f"{case.path} has no container {text!r}; {_similar(wanted, [r[2] or r[1][:12] for r in rows], 'containers')}"
+        f"{case.path} has no container {text!r}; {_similar(wanted, [r[2] or r[1][:_SHORT] for r in rows], 'containers')}"
     )
 
 
@@ -156,12 +157,17 @@ def find_layer(case: Case, text: str) -> FoundLayer:
         r for r, known in names if text and any(n.startswith(text) or n.removeprefix("sha256:").startswith(text) for n in known)
     ]
     matches = exact or starting
+    shortest = min((r[1] for r in matches), key=len, default="")
+    if len(matches) > 1 and all(r[1].startswith(shortest) for r in matches):  # a layer and the init layer named after it
+        matches = [r for r in matches if r[1] == shortest]
     if len(matches) == 1:
         return FoundLayer(*matches[0][:3])
     if matches:
-        listed = _listed([f"#{r[0]} ({r[5]} {r[1]})" for r in matches])
+        listed = _listed([f"#{r[0]} ({r[5]} {r[1][:_SHORT]})" for r in matches])
         raise UsageError(f"{text!r} is what {len(matches)} layers may be called: {listed}; give more of it, or the number with #")
-    raise UsageError(f"{case.path} has no layer {text!r}; {_similar(text, [r[1] for r in rows], 'layers')}")
+    raise UsageError(
+        f"{case.path} has no layer {text!r}; {_similar(text, [f'#{r[0]} ({r[1][:_SHORT]})' for r in rows], 'layers')}"
+    )
 
 
 def _similar(wanted: str, names: Sequence[str], kind: str) -> str:

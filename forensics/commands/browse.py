@@ -67,7 +67,9 @@ def ls(
     output: OutputOption = None,
     force: ForceOption = False,
 ) -> None:
-    """List a directory of a container's merged filesystem, or of one layer.
+    """List a directory of a container, or of a layer.
+
+    A container is listed as its processes saw it, mounts apart; a layer as it lies on the disk, with its whiteouts.
 
     Example: ctrforensics ls disk.img.case.db web /etc -l
     """
@@ -159,7 +161,10 @@ def _list_hidden(case: Case, view: View, directory: bytes, recursive: bool, form
     if view.relation != "files":
         raise UsageError("--hidden needs a CONTAINER: only a merged view hides anything")
     start = readable(directory.rstrip(b"/") + b"/")
-    columns = "path, type, size, seconds(mtime_ns) AS modified, layer, reason, hidden_by, hidden_by_layer"
+    columns = (
+        "path, type, size, seconds(mtime_ns) AS modified, layer_kind AS of, '#' || layer_number AS layer, reason,"
+        " nullif(hidden_by, path) AS by, '#' || hidden_by_layer_number AS by_layer"
+    )
     sql = (
         f"SELECT {columns if form is Format.TABLE else '*'} FROM hidden_files WHERE container_number = :number"
         " AND path > :start AND path < :end AND (:recursive OR instr(substr(path, :name), '/') = 0) ORDER BY path, layer"

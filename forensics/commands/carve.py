@@ -46,9 +46,10 @@ def carve(
     hash_image: Annotated[bool, typer.Option("--hash-image", help="SHA-256 of the disk image too.")] = False,
     no_journal: JournalOption = False,
 ) -> None:
-    """Read a disk image and leave a case file: every container that was on the host, its filesystem and what it changed.
+    """Read a disk image, leave a case file with all its containers.
 
-    The disk image is only read. Exit code 3 tells that something on it could not be; ctrforensics gaps lists what.
+    The case file holds every container that was on the host, its exact filesystem and what it changed. The disk image is
+    only read. Exit code 3 tells that something on it could not be; ctrforensics gaps lists what.
 
     Example: ctrforensics carve disk.img -o disk.case.db
     """

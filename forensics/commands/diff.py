@@ -15,7 +15,7 @@ def diff(
     output: OutputOption = None,
     force: ForceOption = False,
 ) -> None:
-    """List what a container added (A), changed (C) and deleted (D) in its filesystem.
+    """List what a container added (A), changed (C), deleted (D).
 
     Example: ctrforensics diff disk.img.case.db web
     """

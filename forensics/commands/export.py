@@ -23,9 +23,10 @@ def export(
     image: ImageOption = None,
     force: ForceOption = False,
 ) -> None:
-    """Write a container's whole merged root filesystem, or one layer's own directory, as a PAX archive.
+    """Write a container's root filesystem as a PAX archive.
 
-    Names, types, modes, owners, times to the nanosecond, device numbers, xattrs, hard links and contents are the kernel's.
+    With --layer, that layer's own directory. Names, types, modes, owners, times to the nanosecond, device numbers, xattrs,
+    hard links and contents are the kernel's.
 
     Example: ctrforensics export disk.img.case.db web -o web.tar
     """

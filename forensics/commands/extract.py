@@ -26,9 +26,9 @@ def extract(
     image: ImageOption = None,
     force: Annotated[bool, typer.Option("--force", help="Write into a directory that is not empty, replace files.")] = False,
 ) -> None:
-    """Copy a file or a directory tree to this disk, harmless there: no devices, no set-id bits, no links leading out.
+    """Copy a file or a directory tree to this disk, harmless.
 
-    What was left out is named on stderr.
+    Devices and links that lead out of the directory are not made, set-id bits not set; what was left out is named on stderr.
 
     Example: ctrforensics extract disk.img.case.db web /etc -o web-etc
     """

@@ -34,7 +34,7 @@ def info(
     output: OutputOption = None,
     force: ForceOption = False,
 ) -> None:
-    """Show a disk image's volumes and filesystems, the hosts and the container stores on them.
+    """Show a disk image's volumes, hosts and container stores.
 
     Example: ctrforensics info disk.img
     """

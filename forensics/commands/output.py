@@ -34,6 +34,7 @@ JSON_COLUMNS = frozenset({
     "layer_chain", "layers", "mounts", "networks", "options", "private_xattrs", "refs", "stores", "subnets", "used_by", "xattrs",
 })  # fmt: skip
 GAPS = 3  # the exit code of a command that is finished, but for what could not be read
+BUFFER = 1 << 20  # bytes of an output file that are written at once
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _UNSEEN = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _LINE_BREAKS = str.maketrans({"\n": "\\n", "\r": "\\r"})
@@ -89,7 +90,7 @@ def open_output(to: Destination) -> Iterator[BinaryIO]:
         return
     partial = to.path.with_name(f".{to.path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("wb") as stream:
+        with partial.open("wb", buffering=BUFFER) as stream:
             yield stream
         partial.replace(to.path)
     except BaseException:

@@ -25,7 +25,9 @@ def query(
     output: OutputOption = None,
     force: ForceOption = False,
 ) -> None:
-    """Ask the case file anything in SQL; it is never changed.
+    """Ask the case file anything, in SQL.
+
+    Nothing is ever changed in it.
 
     Example: ctrforensics query disk.img.case.db "SELECT kind, count(*) FROM changes GROUP BY kind"
     """
@@ -43,7 +45,7 @@ def query(
                 raise KeyboardInterrupt from error
             raise UsageError(f'SQL: {error}; ctrforensics query {case} "PRAGMA table_list" lists the views') from error
         except (sqlite3.DatabaseError, sqlite3.Warning) as error:
-            raise UsageError(f"SQL: {error}; a case file is only read, one SELECT at a time") from error
+            raise UsageError(f"SQL: {str(error).rstrip('.')}; a case file is only read, by one SELECT") from error
 
 
 def _allow(action: int, first: str | None, second: str | None, _database: str | None, _view: str | None) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -132,8 +131,7 @@ def _identity(row: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
 
 
 def _process(row: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
-    command = _array(row["command"])
-    yield "command", shlex.join(str(word) for word in command) if command else None
+    yield "command", row["command"]
     yield "user", row["user"] or None
     yield "directory", row["working_dir"] or None
     yield from (("environment", str(each)) for each in _array(row["env"]))
@@ -165,9 +163,9 @@ def _privileges(row: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
 
 
 def _mount(mount: Mapping[str, Any]) -> tuple[str, str | None]:
-    mode = "?" if mount["rw"] is None else "rw" if mount["rw"] else "ro"
+    mode = None if mount["rw"] is None else "rw" if mount["rw"] else "ro"
     source = mount["source"] or mount["volume"] or ""
-    return mode, _joined(f"{mount['type']} {source} on {mount['destination']}", mount["options"])
+    return mount["type"], _joined(f"{source} on {mount['destination']}", mode, mount["options"])
 
 
 def _network(network: Mapping[str, Any]) -> tuple[str, str | None]:

@@ -31,10 +31,11 @@ class Listing:
 LISTINGS = (
     Listing(
         "containers",
-        "Every container: what it ran, its state and when, how many files it changed.",
+        "Every container, with its image, state and times.",
         "containers",
         "engine, namespace, created_ns, container_id",
-        "substr(container_id, 1, 12) AS id, name, pod, engine, image, state, exit_code AS exit, seconds(created_ns) AS created,"
+        "substr(container_id, 1, 12) AS id, name, pod, engine, image, state,"
+        " iif(state IN ('exited', 'dead'), exit_code, NULL) AS exit, seconds(created_ns) AS created,"
         " seconds(started_ns) AS started, seconds(finished_ns) AS finished, iif(privileged, 'yes', NULL) AS privileged, changes,"
         " rootfs, origin",
     ),
@@ -51,7 +52,8 @@ LISTINGS = (
         "Every layer of every store, orphans too.",
         "layers",
         "store, layer_number",
-        "layer_number AS number, layer, engine, kind, entries, integrity, lower, path, origin",
+        "'#' || layer_number AS number, engine, kind, '#' || (SELECT lower_id FROM layer WHERE id = layer_number) AS lower,"
+        " entries, integrity, path, origin",
     ),
     Listing(
         "mounts",
@@ -63,7 +65,7 @@ LISTINGS = (
     ),
     Listing(
         "volumes",
-        "Named and anonymous volumes, and which containers used them.",
+        "Named and anonymous volumes, and who used them.",
         "container_volumes",
         "engine, name",
         "name, engine, driver, path, list(used_by) AS used_by, seconds(created_ns) AS created, origin",
@@ -79,7 +81,7 @@ LISTINGS = (
     Listing("stores", "The engines' stores that were found.", "stores", "key", "engine, version, driver, root, partition"),
     Listing(
         "partitions",
-        "The volumes of the disk image and the state of their filesystems.",
+        "The disk image's volumes and their filesystems.",
         "partitions",
         "number",
         "number, name, scheme, offset, length, filesystem, label, state, mount_point",
@@ -134,7 +136,7 @@ def destination(case: Case, output: Path | None, force: bool) -> Destination:
 
 def _seconds(ns: int | None) -> str | None:
     """A time to the second, as tables have room for."""
-    return None if ns is None else utc(ns).partition(".")[0].replace("T", " ")
+    return None if ns is None else utc(ns).partition(".")[0].replace("T", " ") + "Z"
 
 
 def _list(text: str | None) -> str | None:
