@@ -7,6 +7,7 @@ decodes whole tables. A layout is therefore declared once, with construct, and t
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +19,14 @@ Buffer = bytes | bytearray | memoryview
 
 @dataclass(frozen=True, slots=True)
 class _Field:
+    """name: None for padding. letters: the struct format. count: how many integers; 0 where it is one value, no array."""
+
     name: str | None
-    format: str
-    kind: Any
+    offset: int
     size: int
+    letters: str
+    dtype: Any
+    count: int
 
 
 class Layout:
@@ -30,69 +35,85 @@ class Layout:
     def __init__(self, declaration: construct.Struct) -> None:
         self.declaration = declaration
         self.size: int = declaration.sizeof()
-        orders: set[str] = set()
-        fields = [_field(sub, orders) for sub in declaration.subcons]
-        if len(orders) > 1:
-            raise ValueError("a layout has one byte order")
-        order = orders.pop() if orders else "<"
-        self._struct = struct.Struct(order + "".join(f.format for f in fields))
-        self._widths: list[tuple[str, int]] = [
-            (f.name, f.kind[1][0] if isinstance(f.kind, tuple) else 0) for f in fields if f.name is not None
-        ]
-        self._flat = not any(width for _, width in self._widths)
-        self.names = tuple(name for name, _ in self._widths)
+        self._order = _byte_order(declaration)
+        self._fields: list[_Field] = []
         offset = 0
-        self._columns: list[tuple[str, Any, int]] = []
-        for f in fields:
-            if f.name is not None:
-                self._columns.append((f.name, f.kind, offset))
-            offset += f.size
+        for sub in declaration.subcons:
+            self._fields.append(_field(sub, offset))
+            offset += self._fields[-1].size
+        named = [field for field in self._fields if field.name is not None]
+        self.names = tuple(field.name for field in named if field.name is not None)
+        self._struct = struct.Struct(self._order + "".join(field.letters for field in self._fields))
+        self._counts = [field.count for field in named] if any(field.count for field in named) else []
 
     def unpack(self, data: Buffer, offset: int = 0) -> tuple[Any, ...]:
         """The fields in order, without padding; an array is a tuple of its own. Raises struct.error where data is too short."""
         values = self._struct.unpack_from(data, offset)
-        if self._flat:
+        if not self._counts:
             return values
         grouped: list[Any] = []
         at = 0
-        for _, width in self._widths:
-            grouped.append(values[at : at + width] if width else values[at])
-            at += width or 1
+        for count in self._counts:
+            grouped.append(values[at : at + count] if count else values[at])
+            at += count or 1
         return tuple(grouped)
 
     def fields(self, data: Buffer, offset: int = 0) -> dict[str, Any]:
         """The fields by name."""
         return dict(zip(self.names, self.unpack(data, offset), strict=True))
 
+    def part(self, *names: str) -> Callable[[Buffer], tuple[Any, ...]]:
+        """A decoder of some of the fields only, in the layout's order; an array's values stand one by one."""
+        wanted = (field.letters if field.name in names else f"{field.size}x" for field in self._fields)
+        return struct.Struct(self._order + "".join(wanted)).unpack_from
+
+    def offset_of(self, name: str) -> int:
+        """Where a field begins, in bytes."""
+        return next(field.offset for field in self._fields if field.name == name)
+
     def dtype(self, itemsize: int | None = None) -> np.dtype[np.void]:
         """The numpy type of a table whose records are `itemsize` bytes long (default: this layout's size)."""
-        names, formats, offsets = zip(*self._columns, strict=True)
-        kind = {"names": list(names), "formats": list(formats), "offsets": list(offsets), "itemsize": itemsize or self.size}
-        return np.dtype(kind)  # type: ignore[call-overload,no-any-return] # numpy's stubs know no dict with a list of formats
+        named = [field for field in self._fields if field.name is not None]
+        record: Any = {
+            "names": [field.name for field in named],
+            "formats": [field.dtype for field in named],
+            "offsets": [field.offset for field in named],
+            "itemsize": itemsize or self.size,
+        }
+        kind: np.dtype[np.void] = np.dtype(record)
+        return kind
 
 
-def _field(sub: Any, orders: set[str]) -> _Field:
-    name = sub.name
-    while isinstance(sub, construct.Renamed):
+def _plain(sub: Any) -> Any:
+    """A declared field without its name and the value it must have."""
+    while isinstance(sub, construct.Renamed | construct.Const):
         sub = sub.subcon
-    size = sub.sizeof()
-    if isinstance(sub, construct.Const):
-        sub = sub.subcon
-    if isinstance(sub, construct.FormatField):
-        orders.add(sub.fmtstr[0])
-        return _Field(name, sub.fmtstr[1], _integer(sub), size)
-    if isinstance(sub, construct.Array):
-        item = sub.subcon
-        if isinstance(item, construct.FormatField):
-            orders.add(item.fmtstr[0])
-            return _Field(name, f"{sub.count}{item.fmtstr[1]}", (_integer(item), (sub.count,)), size)
-    if isinstance(sub, construct.Bytes):
-        return _Field(name, f"{size}s", f"V{size}", size)
-    if isinstance(sub, construct.Padded):
-        return _Field(None, f"{size}x", None, size)
-    raise ValueError(f"{name}: a layout has no {type(sub).__name__}")
+    return sub
 
 
-def _integer(sub: construct.FormatField) -> str:
-    order, letter = sub.fmtstr
-    return f"{order}{'u' if letter.isupper() else 'i'}{sub.sizeof()}"
+def _byte_order(declaration: construct.Struct) -> str:
+    items = [_plain(sub) for sub in declaration.subcons]
+    integers = [item.subcon if isinstance(item, construct.Array) else item for item in items]
+    orders = {item.fmtstr[0] for item in integers if isinstance(item, construct.FormatField) and item.sizeof() > 1}
+    if len(orders) > 1:
+        raise ValueError("a layout has one byte order")
+    return orders.pop() if orders else "<"
+
+
+def _field(sub: Any, offset: int) -> _Field:
+    plain, size = _plain(sub), sub.sizeof()
+    if isinstance(plain, construct.FormatField):
+        return _Field(sub.name, offset, size, plain.fmtstr[1], _integer(plain), 0)
+    if isinstance(plain, construct.Array) and isinstance(plain.subcon, construct.FormatField):
+        letters = f"{plain.count}{plain.subcon.fmtstr[1]}"
+        return _Field(sub.name, offset, size, letters, (_integer(plain.subcon), (plain.count,)), plain.count)
+    if isinstance(plain, construct.Bytes):
+        return _Field(sub.name, offset, size, f"{size}s", f"V{size}", 0)
+    if isinstance(plain, construct.Padded):
+        return _Field(None, offset, size, f"{size}x", None, 0)
+    raise ValueError(f"{sub.name}: a layout has no {type(plain).__name__}")
+
+
+def _integer(field: construct.FormatField) -> str:
+    order, letter = field.fmtstr
+    return f"{order}{'u' if letter.isupper() else 'i'}{field.sizeof()}"

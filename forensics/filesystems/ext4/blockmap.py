@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forensics.filesystems.ext4.geometry import Geometry
+from forensics.filesystems.ext4.reading import read_exactly
 from forensics.source import Source
 from parsers.errors import FormatError
-from parsers.ext4_inode import InodeFlag, InodeRecord, Run, parse_extent_node
+from parsers.ext4_inode import INODE, InodeFlag, InodeRecord, Run, parse_extent_node
 
+BLOCK_AT = INODE.offset_of("i_block")
 DIRECT = 12
 NO_END = 1 << 32  # beyond the last logical block that any file can have
 
@@ -36,59 +39,56 @@ class BlockMap(NamedTuple):
 def block_map(source: Source, geometry: Geometry, record: InodeRecord, offset: int | None) -> BlockMap:
     """The blocks of a file; `offset` is where its inode stands in the source."""
     if record.flags & InodeFlag.EXTENTS:
-        return _ExtentTree(source, geometry).read(record.block, offset)
+        return _extent_tree(source, geometry, record.block, None if offset is None else offset + BLOCK_AT)
     return _IndirectBlocks(source, geometry, record).read()
 
 
-def usable(runs: Iterable[Run], geometry: Geometry) -> tuple[list[Run], int]:
-    """The runs that are in order and inside the filesystem, and how many are not."""
-    good: list[Run] = []
-    bad = end = 0
-    for run in runs:
-        if run.count and run.logical >= end and run.logical + run.count <= NO_END and geometry.is_block(run.physical, run.count):
-            good.append(run)
-            end = run.logical + run.count
-        else:
-            bad += 1
-    return good, bad
+class _Node(NamedTuple):
+    """A node of an extent tree to be read: where, and which blocks of the file it may speak of."""
+
+    offset: int | None
+    depth: int | None
+    first: int
+    end: int
 
 
-class _ExtentTree:
-    def __init__(self, source: Source, geometry: Geometry) -> None:
-        self._source = source
-        self._geometry = geometry
-
-    def read(self, block: bytes, offset: int | None) -> BlockMap:
-        size = self._geometry.superblock.block_size
-        found: list[Run] = []
-        damage: list[Damage] = []
-        seen: set[int] = set()
-        place = None if offset is None else offset + 40
-        pending: list[tuple[bytes, int | None, int, int, int | None]] = [(block, None, 0, NO_END, place)]
-        while pending:
-            data, depth, first, end, at = pending.pop()
-            try:
-                node = parse_extent_node(data, depth)
-            except FormatError as error:
-                damage.append(Damage(first, end, error.what, at))
-                continue
-            runs, bad = usable(node.runs, self._geometry)
-            inside = [run for run in runs if run.logical >= first and run.logical + run.count <= end]
-            found += inside
-            if bad or len(inside) < len(runs):
-                damage.append(Damage(first, end, "an extent is out of order or outside the filesystem", at))
-            starts = [start for start, _ in node.children] + [end]
-            children = []
-            for (start, child), after in zip(node.children, starts[1:], strict=True):
-                if child in seen or not self._geometry.is_block(child) or not first <= start < after <= end:
-                    damage.append(Damage(first, end, f"extent index points to block {child}", at))
-                    continue
+def _extent_tree(source: Source, geometry: Geometry, block: bytes, offset: int | None) -> BlockMap:
+    size = geometry.superblock.block_size
+    found: list[Run] = []
+    damage: list[Damage] = []
+    seen: set[int] = set()
+    pending = [_Node(offset, None, 0, NO_END)]
+    while pending:
+        at = pending.pop()
+        try:
+            node = parse_extent_node(block if at.depth is None else read_exactly(source, at.offset or 0, size), at.depth)
+        except FormatError as error:
+            damage.append(Damage(at.first, at.end, error.what, at.offset))
+            continue
+        runs = in_order(node.runs, geometry, at.first, at.end)
+        found += runs
+        if len(runs) < len(node.runs):
+            damage.append(Damage(at.first, at.end, "an extent is out of order or outside the filesystem", at.offset))
+        children = []
+        for (start, child), (end, _) in pairwise([*node.children, (at.end, 0)]):
+            if child not in seen and geometry.is_block(child) and at.first <= start < end <= at.end:
                 seen.add(child)
-                children.append((self._source.read(child * size, size), node.depth - 1, start, after, child * size))
-            pending += reversed(children)
-        found.sort()
-        runs, bad = usable(found, self._geometry)
-        return BlockMap(runs, damage)
+                children.append(_Node(child * size, node.depth - 1, start, end))
+            else:
+                damage.append(Damage(at.first, at.end, f"an extent index points to block {child}", at.offset))
+        pending += reversed(children)
+    return BlockMap(found, damage)
+
+
+def in_order(runs: Iterable[Run], geometry: Geometry, first: int = 0, end: int = NO_END) -> list[Run]:
+    """Those of the runs that are inside [first, end) and the filesystem and behind the one before."""
+    good: list[Run] = []
+    for run in runs:
+        after = run.logical + run.count
+        if run.count and first <= run.logical and after <= end and geometry.is_block(run.physical, run.count):
+            good.append(run)
+            first = after
+    return good
 
 
 class _IndirectBlocks:
@@ -121,9 +121,10 @@ class _IndirectBlocks:
             self._damage.append(Damage(first, first + span, f"indirect block {block} is out of place", None))
             return
         self._seen.add(block)
-        data = self._source.read(block * self._size, self._size)
-        if len(data) < self._size:
-            self._damage.append(Damage(first, first + span, f"indirect block {block} lies beyond the end", block * self._size))
+        try:
+            data = read_exactly(self._source, block * self._size, self._size)
+        except FormatError as error:
+            self._damage.append(Damage(first, first + span, error.what, block * self._size))
             return
         pointers = np.frombuffer(data, "<u4").astype(np.int64)
         if level == 1:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forensics.filesystem import NO_TIME
-from forensics.filesystems.ext4.inodes import Numbers, Rows
+from forensics.filesystems.ext4.inodes import Rows
+from forensics.filesystems.ext4.reading import Numbers
 from parsers.ext4 import GOOD_OLD_INODE_SIZE
 from parsers.ext4_inode import EXTRA_ENDS, INODE, INODE_EXTRA, MODE_TYPES, nanoseconds
 

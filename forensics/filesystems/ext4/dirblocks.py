@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.filesystems.ext4.inodes import Numbers
+from forensics.filesystems.ext4.reading import Numbers
 from parsers.ext4_inode import DIR_ENTRY, DIR_ENTRY_TYPES
 
 LEAST = 12  # bytes of an entry with a name of one byte

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from forensics.filesystems.ext4.attributes import Attributes
 from forensics.filesystems.ext4.blockmap import BlockMap
 from forensics.filesystems.ext4.dirblocks import Found, walk_blocks
-from forensics.filesystems.ext4.inodes import InodeTables, Numbers, Rows, read_runs
+from forensics.filesystems.ext4.inodes import InodeTables, Rows
 from forensics.filesystems.ext4.listing import EntryRows, Fault, Listing
+from forensics.filesystems.ext4.reading import Numbers, read_runs
 from forensics.filesystems.ext4.runs import BLOCK_AT, leaf_runs
 from parsers.errors import FormatError
 from parsers.ext4 import Incompat

@@ -27,7 +27,7 @@ from parsers.ext4 import (
 
 MAX_DESCRIPTOR_BYTES = 256 << 20  # 500 TB of 4 KiB blocks
 BACKUP_GROUPS = (1, 3, 5, 7, 9, 25, 27, 49)
-_CHECKSUM_AT = GROUP_DESC.dtype().fields["bg_checksum"][1]  # type: ignore[index] # a record type has fields
+_CHECKSUM_AT = GROUP_DESC.offset_of("bg_checksum")
 
 
 @dataclass(frozen=True, slots=True)

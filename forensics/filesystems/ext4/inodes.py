@@ -8,17 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forensics.filesystems.ext4.geometry import Geometry
+from forensics.filesystems.ext4.reading import LONGEST_READ, Numbers, read_or_nothing, read_runs
 from forensics.source import Source
-from parsers.errors import EvidenceError, FormatError
+from parsers.errors import FormatError
 from parsers.ext4 import Incompat
 from parsers.ext4_inode import InodeRecord, parse_inode
 
-Numbers = NDArray[np.int64]
 Rows = NDArray[np.uint8]
 WINDOW = 16 << 10  # bytes of an inode table that one read of a single inode brings along
 WINDOWS = 256
-NEIGHBOUR = 32 << 10  # bytes between two wanted ones that are cheaper to read than to skip
-LONGEST_READ = 1 << 20  # bytes; what is read at once is still in the processor's cache when it is looked at
 
 
 class InodeTables:
@@ -65,7 +63,7 @@ class InodeTables:
         start = offset // WINDOW * WINDOW
         window = self._windows.get(start)
         if window is None:
-            window = self.source.read(start, WINDOW)
+            window = read_or_nothing(self.source, start, WINDOW)
             if len(self._windows) >= WINDOWS:
                 del self._windows[next(iter(self._windows))]
             self._windows[start] = window
@@ -77,7 +75,10 @@ class InodeTables:
     def record(self, number: int) -> InodeRecord:
         """The inode, parsed. Raises FormatError where it is not to be believed."""
         try:
-            return parse_inode(self.raw(number), self._large)
+            record = parse_inode(self.raw(number), self._large)
+            if not record.mode:
+                raise FormatError("not in use", offset=0)
+            return record
         except FormatError as error:
             if error.source:
                 raise
@@ -131,32 +132,3 @@ class InodeTables:
                     rows = rows.copy()
                     self._override(numbers, rows)
                 yield numbers, rows
-
-
-def read_runs(source: Source, offsets: Numbers, size: int) -> Iterator[tuple[int, int, bytes]]:
-    """Read pieces of `size` bytes at ascending offsets, neighbours together: (first, end, bytes from the first's offset on)."""
-    if not len(offsets):
-        return
-    cuts = np.flatnonzero(np.diff(offsets) > size + NEIGHBOUR) + 1
-    most = max(1, LONGEST_READ // size) * size
-    for begin, last in zip([0, *cuts.tolist()], [*cuts.tolist(), len(offsets)], strict=True):
-        first = begin
-        while first < last:
-            start = int(offsets[first])
-            end = first + int(np.searchsorted(offsets[first:last], start + most))
-            yield first, end, read_or_nothing(source, start, int(offsets[end - 1]) + size - start)
-            first = end
-
-
-def read_or_nothing(source: Source, offset: int, size: int) -> bytes:
-    """What can be read at an offset; a failing read is read again in small pieces, up to the failing one."""
-    try:
-        return source.read(offset, size)
-    except EvidenceError:
-        parts = []
-        for at in range(0, size, 4096):
-            try:
-                parts.append(source.read(offset + at, min(4096, size - at)))
-            except EvidenceError:
-                parts.append(bytes(min(4096, size - at)))
-        return b"".join(parts)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forensics.filesystems.ext4.dirblocks import Found
-from forensics.filesystems.ext4.inodes import Numbers
+from forensics.filesystems.ext4.reading import Numbers
 
 
 @dataclass(frozen=True, slots=True)

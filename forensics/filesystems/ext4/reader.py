@@ -15,6 +15,7 @@ from forensics.filesystems.ext4.directories import Batch, DirectoryReader
 from forensics.filesystems.ext4.geometry import read_geometry
 from forensics.filesystems.ext4.inodes import InodeTables
 from forensics.filesystems.ext4.problems import ProblemLog
+from forensics.filesystems.ext4.runs import file_runs
 from forensics.filesystems.ext4.scan import Scan, scan_all, scan_below
 from forensics.filesystems.ext4.tree import TreeBuilder
 from forensics.source import Source
@@ -23,6 +24,7 @@ from parsers.ext4 import ROOT_INODE, Incompat, Superblock
 from parsers.ext4_inode import InodeFlag, InodeRecord, Run, device
 
 MAX_TARGET = 65536  # bytes of a symlink's target: no more than the largest block
+MANY = 1 << 16  # inodes whose maps are decoded at the same time
 CACHED_NAMES = 1 << 18  # of directories that were read one at a time
 FEW = 256  # directories that are read without reading all of them first
 
@@ -94,8 +96,11 @@ class Ext4:
     def extents(self, number: int) -> Sequence[Extent] | None:
         """Where a file's content stands, None for inline content. Raises FormatError where the map is damaged."""
         record = self.tables.record(number)
-        if record.type not in "fdl" or record.flags & InodeFlag.INLINE_DATA or self._is_fast_link(record):
-            return None if record.type in "fdl" else ()
+        if record.type not in "fdl":
+            return ()
+        if record.flags & InodeFlag.INLINE_DATA or self._is_fast_link(record):
+            return None
+        self._check_key(number, record)
         runs, damage = self.block_map(number, record)
         if damage:
             raise FormatError(f"inode {number}: {damage[0].error}", self.source.name, damage[0].offset)
@@ -107,6 +112,25 @@ class Ext4:
             if logical < end
         ]
 
+    def extents_of(self, numbers: Sequence[int]) -> dict[int, list[Extent]]:
+        """As extents, of many files at once: of those whose map is as simple as nearly all are; ask `extents` for the others."""
+        size = self.block_size
+        found: dict[int, list[Extent]] = {}
+        for first in range(0, len(numbers), MANY):
+            part = np.array(numbers[first : first + MANY], np.int64)
+            runs, simple = file_runs(self.tables.rows(part), self.geometry)
+            simple &= ~np.isin(part, np.array(list(self._maps), np.int64))
+            of_row: list[list[Extent] | None] = [[] if known else None for known in simple.tolist()]
+            places = np.where(runs.unwritten, -1, runs.physical * size)
+            for row, logical, count, place in zip(
+                runs.owner.tolist(), runs.logical.tolist(), runs.count.tolist(), places.tolist(), strict=True
+            ):
+                extents = of_row[row]
+                if extents is not None:
+                    extents.append(Extent(logical * size, None if place < 0 else place, count * size))
+            found |= {number: extents for number, extents in zip(part.tolist(), of_row, strict=True) if extents is not None}
+        return found
+
     def read(self, number: int, offset: int = 0, size: int | None = None) -> bytes:
         """A file's content; at most MAX_READ bytes at once. Raises FormatError where a part of it cannot be read."""
         record = self.tables.record(number)
@@ -114,11 +138,12 @@ class Ext4:
         length = length if size is None else min(length, size)
         if record.type not in "fdl" or length <= 0 or offset < 0:
             return b""
-        if record.flags & InodeFlag.ENCRYPT:
-            raise UnsupportedFormat(f"inode {number} is encrypted", self.source.name, self.tables.offset(number))
+        self._check_key(number, record)
         if record.flags & InodeFlag.INLINE_DATA:
+            if record.size > self.block_size:
+                raise FormatError(f"inode {number}: {record.size} bytes inline", self.source.name, self.tables.offset(number))
             inline = self._attributes.inline_data(self.tables.raw(number), record)
-            return inline[offset : offset + length]
+            return inline[offset : offset + length].ljust(length, b"\0")
         if self._is_fast_link(record):
             return record.block[: record.size][offset : offset + length]
         if length > MAX_READ:
@@ -212,6 +237,10 @@ class Ext4:
         self._names[number] = names
         self._cached_names += len(names)
         return names
+
+    def _check_key(self, number: int, record: InodeRecord) -> None:
+        if record.flags & InodeFlag.ENCRYPT:
+            raise UnsupportedFormat(f"inode {number} is encrypted", self.source.name, self.tables.offset(number))
 
     def _is_fast_link(self, record: InodeRecord) -> bool:
         """Whether a symlink's target stands in i_block."""

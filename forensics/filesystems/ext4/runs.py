@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forensics.filesystems.ext4.geometry import Geometry
-from forensics.filesystems.ext4.inodes import Numbers, Rows
-from parsers.ext4_inode import EXTENT_MAGIC, INODE, MAX_INITIALISED
+from forensics.filesystems.ext4.inodes import Rows
+from forensics.filesystems.ext4.reading import Numbers
+from parsers.ext4_inode import EXTENT_MAGIC, INODE, MAX_INITIALISED, InodeFlag
 
-INODE_FIELDS = INODE.dtype()
-BLOCK_AT = INODE_FIELDS.fields["i_block"][1]  # type: ignore[index] # a record type has fields
+BLOCK_AT = INODE.offset_of("i_block")
 IN_INODE = 4
+PLAIN = InodeFlag.EXTENTS | InodeFlag.INLINE_DATA | InodeFlag.ENCRYPT  # of these, a plain file has the first only
+TYPE_BITS, REGULAR = 0xF000, 0x8000
 
 
 class Runs(NamedTuple):
@@ -47,3 +49,15 @@ def leaf_runs(rows: Rows, geometry: Geometry) -> tuple[Runs, NDArray[np.bool_]]:
     wanted = used & simple[:, None]
     owner = np.nonzero(wanted)[0]
     return Runs(owner, logical[wanted], count[wanted], physical[wanted], unwritten[wanted]), simple
+
+
+def file_runs(rows: Rows, geometry: Geometry) -> tuple[Runs, NDArray[np.bool_]]:
+    """As leaf_runs, of regular files only; runs are cut at the block that holds the file's end."""
+    inode = rows.view(INODE.dtype(rows.shape[1]))[:, 0]
+    runs, simple = leaf_runs(rows, geometry)
+    simple &= (inode["i_mode"] & TYPE_BITS == REGULAR) & (inode["i_flags"] & PLAIN == InodeFlag.EXTENTS)
+    size = inode["i_size_lo"].astype(np.int64) | (inode["i_size_high"] & 0x7FFFFFFF).astype(np.int64) << 32
+    left = (-(-size // geometry.superblock.block_size))[runs.owner] - runs.logical
+    kept = simple[runs.owner] & (left > 0)
+    count = np.minimum(runs.count, left)[kept]
+    return Runs(runs.owner[kept], runs.logical[kept], count, runs.physical[kept], runs.unwritten[kept]), simple

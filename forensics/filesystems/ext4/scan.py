@@ -9,9 +9,10 @@ import numpy as np
 
 from forensics.filesystems.ext4.columns import types
 from forensics.filesystems.ext4.directories import Batch, DirectoryReader
-from forensics.filesystems.ext4.inodes import InodeTables, Numbers
+from forensics.filesystems.ext4.inodes import InodeTables
 from forensics.filesystems.ext4.listing import Fault, Listing, merge
 from forensics.filesystems.ext4.problems import ProblemLog
+from forensics.filesystems.ext4.reading import Numbers
 from forensics.filesystems.ext4.walk import SubDirectories, Walk
 
 DIRECTORY = ord("d")

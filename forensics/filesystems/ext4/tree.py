@@ -11,19 +11,19 @@ from forensics.filesystem import NO_TIME, Tree
 from forensics.filesystems.ext4.attributes import Attributes
 from forensics.filesystems.ext4.columns import TIMES, Columns, columns
 from forensics.filesystems.ext4.content import is_fast_link
-from forensics.filesystems.ext4.inodes import InodeTables, Numbers, Rows
+from forensics.filesystems.ext4.inodes import InodeTables, Rows
 from forensics.filesystems.ext4.listing import Listing
 from forensics.filesystems.ext4.problems import ProblemLog
+from forensics.filesystems.ext4.reading import Numbers
 from forensics.filesystems.ext4.runs import BLOCK_AT
 from forensics.filesystems.ext4.walk import Walk
-from forensics.source import Source
 from parsers.errors import FormatError
 from parsers.ext4 import GOOD_OLD_INODE_SIZE, Incompat
 from parsers.ext4_inode import IN_INODE, InodeFlag
 from parsers.ext4_xattr import MAGIC
 
 BATCH = 1 << 16  # inodes that are decoded at the same time
-GRAIN = 4096  # bytes that stand together in the disk image, whatever it is made of
+GRAIN = 4096  # bytes that stand together in the disk image, whatever that is made of, unless a block is smaller
 
 
 class TreeBuilder:
@@ -136,11 +136,12 @@ class TreeBuilder:
                 self._problems.add("symlink", f"inode {numbers[at]}", error.what, error.offset)
 
     def _locate(self, numbers: Numbers) -> Numbers:
+        size = min(GRAIN, self._superblock.block_size)
         offsets = self._tables.offsets(numbers)
-        grain, inverse = np.unique(offsets // GRAIN, return_inverse=True)
-        found = [locate_grain(self._tables.source, int(g)) for g in grain.tolist()]
-        start = np.array(found, np.int64)[inverse]
-        located = np.where((offsets >= 0) & (start >= 0), start + offsets % GRAIN, -1)
+        grains, inverse = np.unique(offsets // size, return_inverse=True)
+        places = [self._tables.source.locate(grain * size) if grain >= 0 else None for grain in grains.tolist()]
+        start = np.array([-1 if place is None else place for place in places], np.int64)[inverse]
+        located = np.where(start >= 0, start + offsets % size, -1)
         if self._tables.overrides:
             for at in np.flatnonzero(np.isin(numbers, np.fromiter(self._tables.overrides, np.int64))).tolist():
                 place = self._tables.locate(int(numbers[at]))
@@ -153,12 +154,6 @@ class TreeBuilder:
             offset = int(self._tables.offsets(inode[row : row + 1])[0])
             error = f"`{name}` names inode {inode[row]}, which is not in use or damaged"
             self._problems.add("directory entry", f"inode {directory[row]}", error, offset if offset >= 0 else None)
-
-
-def locate_grain(source: Source, grain: int) -> int:
-    """The byte in the disk image where a grain begins, -1 where there is no single one."""
-    place = source.locate(grain * GRAIN) if grain >= 0 else None
-    return -1 if place is None else place
 
 
 class _Stats:

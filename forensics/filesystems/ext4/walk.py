@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forensics.filesystems.ext4.inodes import Numbers
 from forensics.filesystems.ext4.listing import Listing
+from forensics.filesystems.ext4.reading import Numbers
 
 
 @dataclass(frozen=True, slots=True)
