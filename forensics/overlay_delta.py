@@ -85,6 +85,7 @@ class _Comparison:
     def __init__(self, levels: Sequence[Level], view: View, first_placement: int) -> None:
         self.lower, own = levels[:-1], levels[-1]
         self.level, self.index, self.marks = len(levels) - 1, own.index, own.index.marks
+        self.placed_below = [level.placed for level in reversed(self.lower) if level.placed]
         self.own, self.view, self.next_placement = own, view, first_placement
         self.new_root, self.old_root = view.root(self.level), view.root(self.level - 1)
         # A layer made by the kernel places an entry at most once; more than this is a trap.
@@ -266,9 +267,9 @@ class _Comparison:
     def _vanish(self, path: bytes, element: Element, cause: _Cause | None) -> None:
         entry = self._index(element[0]).entry(element[1])
         by, reason = cause if cause is not None else (None, "replaced")
-        for level in reversed(self.lower):
-            if (path, entry) in level.placed:
-                self.unplaced[path, entry] = (level.placed[path, entry], by, reason)
+        for placed in self.placed_below:
+            if (path, entry) in placed:
+                self.unplaced[path, entry] = (placed[path, entry], by, reason)
                 return
         self.hidden.append((entry, by, reason))
 

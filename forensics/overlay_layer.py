@@ -19,8 +19,8 @@ FILE, DIRECTORY = ord("f"), ord("d")
 class LayerTree:
     """A layer and all that its directory holds.
 
-    key: unique among the layers; lower: the key of the layer right below it. marks: as Layer.marks. first_entry: the entry id of
-    the tree's row 0; row r's is first_entry + r.
+    key: unique among the layers; lower: the key of the layer right below it. marks: as Layer.marks, or `none` for a directory
+    that is shown as it is. first_entry: the entry id of the tree's row 0; row r's is first_entry + r.
     """
 
     key: str
@@ -36,6 +36,8 @@ def read_marks(layer: LayerTree) -> Marks:
         return fuse_marks(layer.tree)
     if layer.marks == "aufs":
         return aufs_marks(layer.tree)
+    if layer.marks == "none":
+        return Marks()
     return kernel_marks(layer.tree, layer.marks)
 
 

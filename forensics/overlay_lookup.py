@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from forensics.overlay_layer import DIRECTORY, FILE, LayerIndex
 from parsers.errors import FormatError
@@ -17,8 +18,7 @@ Element = tuple[int, int]  # level, row
 Stack = tuple[Element, ...]  # the directories that one merged directory is made of, topmost first
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """What a name stands for.
 
     top: whose metadata it shows. stack: for a directory, those that it merges. data: for a metacopy file, whose bytes it has.
@@ -67,6 +67,19 @@ class View:
 
     def lookup(self, root: Stack, parent: Stack, name: bytes) -> Found | None:
         """What `name` stands for in the directory `parent` of the view that `root` is the root of; None: nothing."""
+        for level, base in parent:
+            layer = self.layers[level]
+            row = layer.children(base).get(name)
+            if row is None:
+                continue
+            if row in layer.marks.whiteouts:
+                return None
+            if layer.types[row] == DIRECTORY or row in layer.marks.metacopies:
+                return self._search_all(root, parent, name)
+            return Found((level, row))  # most names: a plain file ends the search where it is found
+        return None
+
+    def _search_all(self, root: Stack, parent: Stack, name: bytes) -> Found | None:
         search = _Search(name)
         stack: list[Element] = []
         try:

@@ -6,14 +6,14 @@ include/uapi/linux/aufs_type.h: AUFS_WH_PFX, AUFS_WH_DIROPQ, AUFS_WH_PLNKDIR, AU
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from forensics.filesystem import Tree
 from forensics.overlay_marks import Marks, device_whiteouts
 from parsers.errors import FormatError
-from parsers.overlay_marks import OVERRIDE_STAT, OverrideStat, is_fuse_opaque, parse_override_stat
+from parsers.overlay_marks import OVERRIDE_STAT, is_fuse_opaque, parse_override_stat
 
 PREFIX = b".wh."
 OPAQUE = b".wh..wh..opq"
@@ -54,13 +54,17 @@ def _wh_names(tree: Tree) -> tuple[dict[int, bytes], set[int], set[int]]:
     return whiteouts, hints, hinted
 
 
-def overridden(tree: Tree) -> Iterator[tuple[int, OverrideStat]]:
-    """The rows of a fuse-overlayfs layer whose owner and mode an xattr tells, with what it tells."""
-    for row, xattrs in sorted(tree.xattrs.items()):
-        for name in OVERRIDE_STAT:
-            if name in xattrs:
-                try:
-                    yield row, parse_override_stat(xattrs[name])
-                except FormatError:
-                    continue  # the inode's own owner and mode stand, as for a file without the xattr
-                break
+def with_overrides(tree: Tree) -> Tree:
+    """The tree with the owners and modes that fuse-overlayfs shows: those in xattrs, where the layer's root has such a one."""
+    name = next((name for name in OVERRIDE_STAT if name in tree.xattrs.get(0, {})), None)
+    if name is None:
+        return tree
+    mode, uid, gid = tree.mode.copy(), tree.uid.copy(), tree.gid.copy()
+    for row, xattrs in tree.xattrs.items():
+        try:
+            override = parse_override_stat(xattrs[name]) if name in xattrs else None
+        except FormatError:
+            continue  # the inode's own stand
+        if override is not None:
+            uid[row], gid[row], mode[row] = override.uid, override.gid, override.mode
+    return replace(tree, mode=mode, uid=uid, gid=gid)

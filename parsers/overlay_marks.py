@@ -17,9 +17,9 @@ from parsers.errors import FormatError
 from parsers.layout import Layout
 
 PREFIXES = {"trusted": b"trusted.overlay.", "user": b"user.overlay."}
-FUSE_PREFIXES = (b"user.fuseoverlayfs.", b"security.fuseoverlayfs.", b"user.containers.", b"trusted.overlay.", b"user.overlay.")
+FUSE_PREFIXES = (b"user.fuseoverlayfs.", b"trusted.overlay.", b"user.overlay.")
 FUSE_OPAQUE = (b"trusted.overlay.opaque", b"user.overlay.opaque", b"user.fuseoverlayfs.opaque")
-OVERRIDE_STAT = (b"user.containers.override_stat", b"security.fuseoverlayfs.override_stat", b"user.fuseoverlayfs.override_stat")
+OVERRIDE_STAT = (b"security.fuseoverlayfs.override_stat", b"user.containers.override_stat", b"user.fuseoverlayfs.override_stat")
 
 _ESCAPE = b"overlay."  # what a nested overlay's private xattrs have between the prefix and their name
 
@@ -81,13 +81,11 @@ class FileHandle:
 
 @dataclass(frozen=True, slots=True)
 class OverrideStat:
-    """fuse-overlayfs' and containers/storage's owner and mode of a file. type: as in Inode.type, None where it is not told."""
+    """What fuse-overlayfs and containers/storage make of a file's owner and mode; mode: the low 12 bits."""
 
     uid: int
     gid: int
     mode: int
-    type: str | None = None
-    rdev: tuple[int, int] | None = None
 
 
 def is_opaque(value: bytes | None) -> bool:
@@ -170,25 +168,15 @@ def parse_protattr(value: bytes) -> tuple[bool, bool]:
 
 
 def parse_override_stat(value: bytes) -> OverrideStat:
-    """An override_stat xattr, `uid:gid:mode[:type]`; mode is octal and may hold file type bits, which do not count."""
+    """An override_stat xattr, `uid:gid:mode` and what may follow; mode is octal, and its file type bits do not count."""
     fields = value.rstrip(b"\0").split(b":")
     try:
         uid, gid, mode = int(fields[0]), int(fields[1]), int(fields[2], 8)
-        kind, rdev = _override_type(fields[3]) if len(fields) > 3 else (None, None)
     except (ValueError, IndexError):
         raise FormatError(f"not an override of owner and mode: {value[:64]!r}") from None
     if not (0 <= uid < 2**32 and 0 <= gid < 2**32 and 0 <= mode < 2**16):
         raise FormatError(f"an owner or mode out of range: {value[:64]!r}")
-    return OverrideStat(uid, gid, mode & 0o7777, kind, rdev)
-
-
-def _override_type(text: bytes) -> tuple[str, tuple[int, int] | None]:
-    """`file`, `dir`, `symlink`, `pipe`, `socket`, `block-8-1`, `char-1-3` (containers/storage, pkg/idtools)."""
-    simple = {b"file": "f", b"dir": "d", b"symlink": "l", b"pipe": "p", b"socket": "s"}.get(text)
-    if simple is not None:
-        return simple, None
-    name, major, minor = text.split(b"-")
-    return {b"block": "b", b"char": "c"}.get(name, "?"), (int(major), int(minor))
+    return OverrideStat(uid, gid, mode & 0o7777)
 
 
 def private_prefixes(marks: str) -> tuple[bytes, ...]:
