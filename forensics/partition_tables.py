@@ -11,16 +11,56 @@ from dataclasses import dataclass
 from forensics.records import Gap
 from forensics.source import Source
 from parsers import gpt, magic, mbr
+from parsers.errors import EvidenceError, FormatError
 from parsers.superblock_sizes import filesystem_size
 
 SECTOR = 512
 SECTOR_SIZES = (512, 4096)
+PAGE = 4096
 MAX_SECTORS = 1 << 50
 ALIGNMENT = 1 << 20
 MAX_PROBES = 16384
 """Places that a search looks at before it gives up: 16 GiB without a find."""
 _FIRST_PLACES = (63 * SECTOR, 34 * SECTOR)  # where partitioning tools of old put a disk's first partition
 _SEARCHED = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "lvm2", "luks"})
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerant:
+    """A source that fails in some places: what cannot be read is zeros, with a gap in `gaps`."""
+
+    source: Source
+    gaps: list[Gap]
+
+    @property
+    def name(self) -> str:
+        """The source's own."""
+        return self.source.name
+
+    @property
+    def size(self) -> int:
+        """The source's own."""
+        return self.source.size
+
+    def locate(self, offset: int) -> int | None:
+        """The source's own."""
+        return self.source.locate(offset)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """The bytes at `offset`, after an error page by page."""
+        try:
+            return self.source.read(offset, size)
+        except (EvidenceError, FormatError) as error:
+            gap = Gap("volume", str(error), offset=self.locate(offset))
+            if gap not in self.gaps:
+                self.gaps.append(gap)
+        return b"".join(self._page(start, min(PAGE, offset + size - start)) for start in range(offset, offset + size, PAGE))
+
+    def _page(self, offset: int, size: int) -> bytes:
+        try:
+            return self.source.read(offset, size)
+        except (EvidenceError, FormatError):
+            return bytes(min(size, max(0, self.size - offset)))
 
 
 @dataclass(frozen=True, slots=True)

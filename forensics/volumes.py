@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forensics.lvm import PhysicalVolume, find_logical_volumes, read_physical_volume
-from forensics.partition_tables import Table, read_dos, read_gpt, search_filesystems
+from forensics.partition_tables import Table, Tolerant, read_dos, read_gpt, search_filesystems
 from forensics.records import Gap
 from forensics.source import Buffer, Slice, Source
 from parsers import magic
@@ -42,9 +42,10 @@ class Volume:
 
 
 def find_volumes(disk: Source) -> tuple[tuple[Volume, ...], tuple[Gap, ...]]:
-    """Every volume, in order of number, and what could not be read. EvidenceError where the disk image itself fails."""
-    table = _read_table(disk)
-    gaps = list(table.gaps)
+    """Every volume, in order of number, and what could not be read."""
+    gaps: list[Gap] = []
+    table = _read_table(Tolerant(disk, gaps))
+    gaps.extend(table.gaps)
     if len(table.partitions) > MAX_PARTITIONS:
         error = f"{len(table.partitions)} partitions; only the first {MAX_PARTITIONS}, as many as Linux knows, are looked at"
         gaps.append(Gap("partition table", error))
@@ -118,7 +119,8 @@ def _logical_volumes(volumes: Sequence[Volume]) -> tuple[list[Volume], list[Gap]
     physical: list[PhysicalVolume] = []
     gaps: list[Gap] = []
     for volume in volumes:
-        if magic.identify(volume.source.read(0, magic.HEAD_SIZE)) == "lvm2":
+        head = Tolerant(volume.source, []).read(0, magic.HEAD_SIZE)  # who opens the volume will tell what fails
+        if magic.identify(head) == "lvm2":
             try:
                 physical.append(read_physical_volume(volume.source, volume.number))
             except CtrForensicsError as error:

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from forensics.filesystem import Filesystem
 from forensics.filesystems import tsk
 from forensics.filesystems.ext4.mount import open_ext4
+from forensics.partition_tables import Tolerant
+from forensics.records import Gap
 from forensics.source import Source
 from parsers import magic
-from parsers.errors import UnsupportedFormat
+from parsers.errors import EvidenceError, UnsupportedFormat
 
 Opener = Callable[[Source, str, bool], Filesystem]
 
@@ -29,8 +31,10 @@ _REMEDIES = {
 _EXT_BACKUPS = tuple((size, size * 8 * size + (1024 if size == 1024 else 0)) for size in (4096, 1024, 2048, 65536))
 
 
-def identify(source: Source) -> str | None:
-    """What stands in a volume, by its signature; None where nothing is recognised."""
+def identify(volume: Source) -> str | None:
+    """What stands in a volume, by its signature; None where nothing is recognised. EvidenceError where that cannot be read."""
+    gaps: list[Gap] = []
+    source = Tolerant(volume, gaps)
     raid_level = next(
         (level for place in magic.md_at_end(source.size) if (level := _raid_level(source, place)) is not None), None
     )
@@ -39,6 +43,8 @@ def identify(source: Source) -> str | None:
         return "md_raid"  # a mirror's leg reads as the filesystem that it mirrors; any other level does not
     if kind is None and any(magic.is_ext_backup(source.read(place, 1024), size) for size, place in _EXT_BACKUPS):
         return "ext4"
+    if kind is None and gaps:
+        raise EvidenceError(gaps[0].error)
     return kind
 
 

@@ -1,6 +1,7 @@
 """FAT, exFAT, NTFS, ISO 9660, HFS+ and UFS, as The Sleuth Kit reads them.
 
-It keeps no extended attributes, generations or device numbers for us. One thread at a time may use one of its filesystems.
+It tells no extended attributes, generations or device numbers, and of ISO 9660 the Joliet names, not those of Rock Ridge.
+One thread at a time may use a filesystem; others wait.
 """
 
 from __future__ import annotations
