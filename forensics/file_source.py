@@ -1,13 +1,17 @@
-"""A file inside a filesystem as a source of its own: a database or a disk image is read in place, with its place on the disk."""
+"""A file as a source of its own: one inside a filesystem, read in place, or one on the analyst's own disk."""
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from types import TracebackType
 
 from forensics.filesystem import Extent, Filesystem
+from parsers.errors import EvidenceError, UsageError
 
 
 @dataclass(frozen=True)
@@ -42,3 +46,36 @@ class FileSource:
     @cached_property
     def _extents(self) -> Sequence[Extent]:
         return sorted(self.fs.extents(self.inode) or (), key=lambda extent: extent.logical)
+
+
+class LocalFile:
+    """A regular file on the analyst's disk, open for reading."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise UsageError(f"{path}: no such file; check the path")
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise EvidenceError(f"{path}: {error.strerror}") from error
+        self.name = str(path)
+        self.size = os.lseek(self._descriptor, 0, os.SEEK_END)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """The bytes at `offset`; fewer than `size` only where the file ends."""
+        if offset < 0 or offset >= self.size or size <= 0:
+            return b""
+        try:
+            return os.pread(self._descriptor, min(size, self.size - offset), offset)
+        except OSError as error:
+            raise EvidenceError(f"{self.name}: cannot be read at byte {offset}: {error.strerror}") from error
+
+    def locate(self, offset: int) -> int | None:
+        """Always None: the file is no part of a disk image."""
+        return None
+
+    def __enter__(self) -> LocalFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        os.close(self._descriptor)

@@ -18,6 +18,7 @@ from parsers.bbolt_layouts import PageFile
 from parsers.bbolt_pages import Page
 from parsers.bbolt_tree import Key, Path
 
+TELLING = 8  # bytes of a value; shorter ones are alike by chance
 COMMON = 16  # an element that stands in more live buckets tells nothing of where a page belongs
 
 
@@ -37,11 +38,10 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
-    """The live buckets that share most elements with a page, and how many. certain: the page is of the one that is named."""
+    """The live bucket that a page is an older state of, and one that has all that the page has, perhaps by chance."""
 
-    best: tuple[Path, ...]
-    shared: int
-    certain: bool
+    state: Path | None
+    copy: Path | None
 
 
 def index_keys(keys: Iterator[Key]) -> Index:
@@ -65,6 +65,7 @@ def index_keys(keys: Iterator[Key]) -> Index:
 def likeness(file: PageFile, index: Index, page: Page) -> Likeness:
     """How an old leaf page compares with the live buckets."""
     votes: Counter[Path] = Counter()
+    all_votes: Counter[Path] = Counter()
     unique: Counter[Path] = Counter()
     elements = 0
     for flags, start, middle, stop in page.leaf:
@@ -74,12 +75,14 @@ def likeness(file: PageFile, index: Index, page: Page) -> Likeness:
             element = hash((page.data[start:middle], *file.layouts.bucket.unpack(page.data[middle:stop])))
         else:
             continue
-        elements += 1
         holders = index.holders(element)
-        votes.update(holders)
-        if len(holders) == 1:
-            unique.update(holders)
-    shared = max(votes.values(), default=0)
-    best = tuple(sorted(path for path, count in votes.items() if count == shared))
-    own = len(unique) == 1 and len(best) == 1 and unique[best[0]] >= 2 and 3 * shared > 2 * elements
-    return Likeness(best, shared, own or (shared > 0 and shared == len(page.leaf)))
+        all_votes.update(holders)
+        if stop - middle >= TELLING:
+            elements += 1
+            votes.update(holders)
+            unique.update(holders if len(holders) == 1 else ())
+    state = next(iter(unique)) if len(unique) == 1 else None
+    if state is not None and (unique[state] < 2 or 3 * votes[state] <= 2 * elements):
+        state = None
+    copies = sorted(path for path, count in all_votes.items() if count == len(page.leaf))
+    return Likeness(state, copies[0] if copies else None)

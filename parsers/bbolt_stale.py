@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
-from parsers.bbolt_content import Index, Likeness, likeness
+from parsers.bbolt_content import Index, likeness
 from parsers.bbolt_find import PageCache, find, find_bucket, first_leaf
 from parsers.bbolt_layouts import BRANCH, FREELIST, LEAF, PageFile, page_header
 from parsers.bbolt_pages import Page, read_page
@@ -92,17 +92,21 @@ def places(stale: Stale, index: Index) -> dict[int, tuple[Path, str]]:
     A page that fits equally well in more than one place is left out, unless the name of just one of them stands in it.
     """
     tops = frozenset(key.key for key in walk(stale.cache.file, stale.live, (), Claims(stale.cache.file.limit), deep=False))
-    alike: dict[int, Likeness] = {}
     fits: dict[int, dict[Path, int]] = {}
+    content: set[int] = set()
+    copies: dict[int, Path] = {}
     for pgid in sorted(stale.heads):
         page = stale.page(pgid)
         if page is None or not page.is_leaf:
             continue
-        alike[pgid] = likeness(stale.file, index, page)
+        alike = likeness(stale.file, index, page)
         if _is_root(page, tops):
             fits[pgid] = {(): 2}
-        elif alike[pgid].certain:
-            fits[pgid] = {alike[pgid].best[0]: 2}
+        elif alike.state is not None:
+            content.add(pgid)
+            fits[pgid] = {alike.state: 2}
+        elif alike.copy is not None:
+            copies[pgid] = alike.copy
     fixed = frozenset(fits)
     queue = deque((pgid, place) for pgid, known in sorted(fits.items()) for place in known)
     while queue:
@@ -112,12 +116,15 @@ def places(stale: Stale, index: Index) -> dict[int, tuple[Path, str]]:
             known = fits.setdefault(child, {})
             if child in fixed or place in known or len(known) >= MAX_PLACES or len(place) > MAX_DEPTH:
                 continue
-            known[place] = _fit(stale, child, place, alike.get(child)) if name is not None else fits[pgid][path]
+            known[place] = _fit(stale, child, place) if name is not None else fits[pgid][path]
             if known[place]:
                 queue.append((child, place))
-    chosen = ((pgid, _best(stale, pgid, known)) for pgid, known in sorted(fits.items()))
-    basis = {pgid: "content" if alike[pgid].certain else "pointer" for pgid in fixed}
-    return {pgid: (place, basis.get(pgid, "pointer")) for pgid, place in chosen if place is not None}
+    found = {pgid: (place, "content") for pgid, place in copies.items()}
+    for pgid, known in fits.items():
+        best = _best(stale, pgid, known)
+        if best is not None:
+            found[pgid] = (best, "content" if pgid in content else "pointer")
+    return found
 
 
 def suffix(stale: Stale, known: Container[int], pgid: int) -> Path:
@@ -150,10 +157,10 @@ def _is_root(page: Page, tops: frozenset[bytes]) -> bool:
     return bool(page.leaf) and all(flags for flags, *_ in page.leaf) and tops.issuperset(page_keys(page))
 
 
-def _fit(stale: Stale, pgid: int, place: Path, alike: Likeness | None) -> int:
+def _fit(stale: Stale, pgid: int, place: Path) -> int:
     """How well a page fits as the content of the bucket at a place: 2 it shares keys with it, 1 nothing tells, 0 not at all."""
     page = stale.page(pgid)
-    if page is None or (alike is not None and alike.shared >= 2 and place not in alike.best):
+    if page is None:
         return 0
     here = find_bucket(stale.cache, stale.live, place)
     if here is not None:
