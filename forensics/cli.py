@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
+from forensics.commands.bolt import bolt
 from forensics.commands.browse import cat, ls
 from forensics.commands.carve import carve
 from forensics.commands.diff import diff
@@ -44,6 +45,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     export,
     diff,
     query,
+    bolt,
 )
 
 app = typer.Typer(
