@@ -108,7 +108,10 @@ class ContainerImage:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A mount of a container: type bind, volume, tmpfs, secret ...; source: the host's path; name: the volume's."""
+    """A mount of a container. type: bind, volume, tmpfs, secret ..., and engine for what the engine mounts by itself (hosts file).
+
+    source: the path on the host; name: the volume's.
+    """
 
     type: str
     source: str | None

@@ -174,7 +174,10 @@ CREATE VIEW changes AS SELECT
 FROM container_change k JOIN container c ON c.id = k.container;
 CREATE VIEW mounts AS SELECT
     c.container_id, c.name AS container, m.type, m.source, m.destination, m.rw, m.name AS volume, m.driver, m.options
-FROM container_mount m JOIN container c ON c.id = m.container;
+FROM container_mount m JOIN container c ON c.id = m.container WHERE m.type <> 'engine';
+CREATE VIEW engine_mounts AS SELECT
+    c.container_id, c.name AS container, m.source, m.destination, m.rw
+FROM container_mount m JOIN container c ON c.id = m.container WHERE m.type = 'engine';
 CREATE VIEW partitions AS SELECT
     number, scheme, offset, length, filesystem, label, uuid, state, name, type, mount_point FROM partition;
 CREATE VIEW host AS SELECT hostname, os, kernel, timezone, machine_id, partition FROM host_facts;
