@@ -37,7 +37,8 @@ def docker_layers(
     lower: dict[str, str | None] = {}
     for name, directory in graph.directories.items():
         lower[name] = _lower(reader, graph, directory, expected.get(name), lower)
-    gone = [name for name, told in expected.items() if name not in lower and (told.kind != "init" or name in lower.values())]
+    needed = {*lower.values(), *(told.lower for name, told in expected.items() if name not in lower)}
+    gone = [name for name, told in expected.items() if name not in lower and (told.kind != "init" or name in needed)]
     lower.update((name, expected[name].lower) for name in gone)
     _compare_stacks(reader, graph, lower)
     kinds = _kinds(lower, expected)

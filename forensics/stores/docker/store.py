@@ -54,8 +54,8 @@ def read_docker(root: DockerRoot) -> StoreContents:
     joined = [(driver.name, driver.db, driver.claims) for driver in drivers]
     containers = docker_containers(reader, host_root, stored, joined, images, networks.names)
     driver_name = _main_driver(stored, drivers)
-    if driver_name is not None and driver_name.encode() not in LAYERS_READ:
-        reader.gap("graph driver", f"the layers of {driver_name} are not read from this data-root", root.place)
+    if driver_name is not None and driver_name not in (driver.name for driver in drivers):
+        reader.gap("graph driver", f"containers have layers of {driver_name}, which are not in this data-root", root.place)
     return StoreContents(
         store=Store(
             key=f"docker:p{root.place.partition}:{host_root}",
@@ -91,6 +91,7 @@ def _read_driver(
         mine = {cid: c.place for cid, c in stored.items() if c.config is None or c.config.driver in (name, None)}
         claims = claim_directories(reader, graph, db, mine, of_containers)
     else:
+        reader.gap("graph driver", f"the layers of {name} are not read, only what layerdb tells of them", image)
         graph, claims = GraphDriver({}, {}), claims_as_told(db, of_containers)
     used = {c.config.image: claims.image[cid] for cid, c in stored.items() if c.config and c.config.image and cid in claims.image}
     return _Driver(
