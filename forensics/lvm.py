@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from forensics.records import Gap
@@ -30,6 +30,10 @@ class PhysicalVolume:
     uuid: str
     source: Source
     label: lvm2.Label
+
+
+Present = Mapping[str, PhysicalVolume]
+"""The physical volumes that are in the evidence, by id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +151,8 @@ def find_logical_volumes(physical: Sequence[PhysicalVolume]) -> tuple[tuple[Logi
     found: list[LogicalVolume] = []
     for group in sorted(groups.values(), key=lambda group: (group.name, group.uuid)):
         gaps.extend(Gap("LVM2 volume group", problem) for problem in group.problems)
-        found.extend(_map_group(group, by_uuid, gaps))
+        gaps.extend(_missing(group, by_uuid))
+        found.extend(_map_group(group, by_uuid))
     return tuple(found), tuple(gaps)
 
 
@@ -193,17 +198,18 @@ def _texts_in_ring(source: Source, area: lvm2.Area) -> Iterator[lvm2_text.Volume
             continue  # overwritten in part; a whole one is looked for
 
 
-def _map_group(
-    group: lvm2_text.VolumeGroup, by_uuid: dict[str, PhysicalVolume], gaps: list[Gap]
-) -> Iterator[LogicalVolume]:  # fmt: skip
+def _missing(group: lvm2_text.VolumeGroup, present: Present) -> Iterator[Gap]:
     for pv in group.physical_volumes:
-        if pv.uuid not in by_uuid:
+        if pv.uuid not in present:
             seen = f", last seen as {pv.device}," if pv.device else ""
-            missing = f"the physical volume {pv.uuid} of the volume group {group.name}{seen} is not in this disk image"
-            gaps.append(Gap("LVM2 physical volume", missing))
-    cow_stores = {
-        segment.cow_store for volume in group.logical_volumes for segment in volume.segments if segment.type == "snapshot"
-    }  # fmt: skip
+            error = f"the physical volume {pv.uuid} of the volume group {group.name}{seen} is not in this disk image"
+            yield Gap("LVM2 physical volume", error)
+
+
+def _map_group(group: lvm2_text.VolumeGroup, present: Present) -> Iterator[LogicalVolume]:
+    segments = [segment for volume in group.logical_volumes for segment in volume.segments]
+    # A snapshot's own volume looks linear and holds its changed chunks; only a hidden segment says so.
+    cow_stores = {segment.cow_store for segment in segments if segment.type == "snapshot"}
     for volume in group.logical_volumes:
         if not volume.visible:
             continue
@@ -218,16 +224,14 @@ def _map_group(
                 raise FormatError(f"it is said to have {extents} extents of {group.extent_size} bytes")
             if kind != "striped":
                 raise UnsupportedFormat(f"logical volumes of the type {kind or 'unknown'} are not read")
-            source = _map_volume(name, group, volume, by_uuid)
+            source = _map_volume(name, group, volume, present)
             kind = "linear" if all(len(segment.stripes) == 1 for segment in volume.segments) else "striped"
         except FormatError as problem:
             error = str(problem)
         yield LogicalVolume(name, volume.uuid, kind, min(extents * group.extent_size, MAX_SIZE), source, error)
 
 
-def _map_volume(
-    name: str, group: lvm2_text.VolumeGroup, volume: lvm2_text.LogicalVolume, by_uuid: dict[str, PhysicalVolume]
-) -> MappedVolume:  # fmt: skip
+def _map_volume(name: str, group: lvm2_text.VolumeGroup, volume: lvm2_text.LogicalVolume, present: Present) -> MappedVolume:
     physical = {pv.name: pv for pv in group.physical_volumes}
     runs: list[_Run] = []
     start = 0
@@ -242,9 +246,9 @@ def _map_volume(
             device = physical.get(stripe.device)
             if device is None:
                 raise UnsupportedFormat(f"it lies on {stripe.device}, which is no physical volume of its group")
-            present = by_uuid.get(device.uuid)
+            found = present.get(device.uuid)
             place = device.pe_start + stripe.start_extent * group.extent_size
-            columns.append(None if present is None else (present.source, place))
+            columns.append(None if found is None else (found.source, place))
         runs.append(_Run(start, length, segment.stripe_size, tuple(columns)))
         start += length
     if not runs:

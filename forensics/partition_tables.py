@@ -11,56 +11,16 @@ from dataclasses import dataclass
 from forensics.records import Gap
 from forensics.source import Source
 from parsers import gpt, magic, mbr
-from parsers.errors import EvidenceError, FormatError
 from parsers.superblock_sizes import filesystem_size
 
 SECTOR = 512
 SECTOR_SIZES = (512, 4096)
-PAGE = 4096
 MAX_SECTORS = 1 << 50
 ALIGNMENT = 1 << 20
 MAX_PROBES = 16384
 """Places that a search looks at before it gives up: 16 GiB without a find."""
 _FIRST_PLACES = (63 * SECTOR, 34 * SECTOR)  # where partitioning tools of old put a disk's first partition
 _SEARCHED = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "lvm2", "luks"})
-
-
-@dataclass(frozen=True, slots=True)
-class Tolerant:
-    """A source that fails in some places: what cannot be read is zeros, with a gap in `gaps`."""
-
-    source: Source
-    gaps: list[Gap]
-
-    @property
-    def name(self) -> str:
-        """The source's own."""
-        return self.source.name
-
-    @property
-    def size(self) -> int:
-        """The source's own."""
-        return self.source.size
-
-    def locate(self, offset: int) -> int | None:
-        """The source's own."""
-        return self.source.locate(offset)
-
-    def read(self, offset: int, size: int) -> bytes:
-        """The bytes at `offset`, after an error page by page."""
-        try:
-            return self.source.read(offset, size)
-        except (EvidenceError, FormatError) as error:
-            gap = Gap("volume", str(error), offset=self.locate(offset))
-            if gap not in self.gaps:
-                self.gaps.append(gap)
-        return b"".join(self._page(start, min(PAGE, offset + size - start)) for start in range(offset, offset + size, PAGE))
-
-    def _page(self, offset: int, size: int) -> bytes:
-        try:
-            return self.source.read(offset, size)
-        except (EvidenceError, FormatError):
-            return bytes(min(size, max(0, self.size - offset)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +44,25 @@ class Table:
     gaps: tuple[Gap, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _GptCopy:
+    """One of the two copies of a GPT; place: its header's byte offset."""
+
+    place: int
+    sector_size: int
+    header: gpt.Header
+    table: bytes
+
+    def damage(self) -> tuple[tuple[str, int], ...]:
+        """What is wrong with it, and where."""
+        wrong = []
+        if not self.header.intact:
+            wrong.append(("the GPT header's checksum is wrong", self.place))
+        if not gpt.is_intact(self.header, self.table):
+            wrong.append(("the checksum of the GPT's entries is wrong", self.header.table_lba * self.sector_size))
+        return tuple(wrong)
+
+
 def read_gpt(disk: Source, backup_only: bool = False) -> Table | None:
     """The GPT, None where the disk has none in force.
 
@@ -94,56 +73,52 @@ def read_gpt(disk: Source, backup_only: bool = False) -> Table | None:
     protected = record is not None and any(slot.system == mbr.PROTECTIVE for slot in record.slots)
     if record is not None and record.slots and not protected:
         return None
-    copies: list[tuple[gpt.Header, bytes, int]] = []
-    damage: list[tuple[str, int]] = []
     for sector_size in SECTOR_SIZES:
-        primary = _header(disk, sector_size, sector_size)
-        if primary is None and not protected and not backup_only:
-            continue
-        places = [sector_size] if primary else []
-        last = disk.size // sector_size * sector_size - sector_size
-        places += sorted({last, *([primary.alternate_lba * sector_size] if primary else [])} - {sector_size})
-        for place in places:
-            header = _header(disk, place, sector_size)
-            if header is None:
-                continue
-            table = disk.read(header.table_lba * sector_size, header.table_size)
-            copies.append((header, table, sector_size))
-            if not header.intact:
-                damage.append(("the GPT header's checksum is wrong", place))
-            if not gpt.is_intact(header, table):
-                damage.append(("the checksum of the GPT's entries is wrong", header.table_lba * sector_size))
+        copies = _gpt_copies(disk, sector_size, protected or backup_only)
         if copies:
-            if primary is None:
-                damage.append(("the primary GPT header is destroyed", sector_size))
-            break
-    if not copies:
-        return Table("gpt", (), (Gap("partition table", "neither GPT header can be read", offset=SECTOR),)) if protected else None
-    whole = [copy for copy in copies if copy[0].intact and gpt.is_intact(copy[0], copy[1])]
-    header, table, sector_size = (whole or copies)[0]
-    used = f"; the copy at byte {header.lba * sector_size} is used" if whole else "; it is read as it is"
-    # A backup that is missing or damaged beside an intact primary costs nothing.
-    told = damage if not whole or _is_backup(header) else []
-    gaps = tuple(Gap("partition table", what + used, offset=place) for what, place in told)
-    return Table("gpt", tuple(_gpt_partitions(header, table, sector_size)), gaps)
+            return _gpt_in_force(copies)
+    return Table("gpt", (), (Gap("partition table", "neither GPT header can be read", offset=SECTOR),)) if protected else None
 
 
-def _is_backup(header: gpt.Header) -> bool:
-    return header.lba > header.alternate_lba
+def _gpt_copies(disk: Source, sector_size: int, lone_backup: bool) -> list[_GptCopy]:
+    """The copies that can be read, the primary one first. lone_backup: look for a backup without a primary one."""
+    primary = _gpt_copy(disk, sector_size, sector_size)
+    if primary is None and not lone_backup:
+        return []
+    places = {disk.size // sector_size * sector_size - sector_size}
+    if primary is not None:
+        places.add(primary.header.alternate_lba * sector_size)
+    backups = [_gpt_copy(disk, place, sector_size) for place in sorted(places - {sector_size})]
+    return [copy for copy in (primary, *backups) if copy is not None]
 
 
-def _header(disk: Source, place: int, sector_size: int) -> gpt.Header | None:
-    return gpt.read_header(disk.read(place, sector_size)) if 0 < place < disk.size else None
+def _gpt_copy(disk: Source, place: int, sector_size: int) -> _GptCopy | None:
+    header = gpt.read_header(disk.read(place, sector_size)) if 0 < place < disk.size else None
+    if header is None:
+        return None
+    return _GptCopy(place, sector_size, header, disk.read(header.table_lba * sector_size, header.table_size))
 
 
-def _gpt_partitions(header: gpt.Header, table: bytes, sector_size: int) -> Iterator[TablePartition]:
-    for entry in gpt.read_entries(header, table):
+def _gpt_in_force(copies: list[_GptCopy]) -> Table:
+    chosen = next((copy for copy in copies if not copy.damage()), copies[0])
+    told: list[tuple[str, int]] = []
+    if copies[0].place != copies[0].sector_size:
+        told.append(("the primary GPT header is destroyed", copies[0].sector_size))
+    if chosen is not copies[0] or chosen.damage():  # a backup that is damaged beside an intact primary costs nothing
+        told.extend(copies[0].damage())
+    used = "it is read as it is" if chosen.damage() else f"the copy at byte {chosen.place} is used"
+    gaps = tuple(Gap("partition table", f"{what}; {used}", offset=place) for what, place in told)
+    return Table("gpt", tuple(_gpt_partitions(chosen)), gaps)
+
+
+def _gpt_partitions(copy: _GptCopy) -> Iterator[TablePartition]:
+    for entry in gpt.read_entries(copy.header, copy.table):
         sectors = entry.last_lba - entry.first_lba + 1
         if entry.first_lba > 0 and 0 < sectors < MAX_SECTORS > entry.first_lba:
             yield TablePartition(
                 entry.number,
-                entry.first_lba * sector_size,
-                sectors * sector_size,
+                entry.first_lba * copy.sector_size,
+                sectors * copy.sector_size,
                 entry.type,
                 entry.name or None,
                 entry.guid,

@@ -10,9 +10,7 @@ from forensics.host import Host, mount_points, read_host
 from forensics.records import Gap
 from forensics.source import Source
 from forensics.volumes import Volume, find_volumes
-from parsers import magic
 from parsers.errors import CtrForensicsError, FormatError, UnsupportedFormat
-from parsers.superblock_sizes import filesystem_size
 
 NO_FILESYSTEMS = {
     "lvm2": "LVM2 physical volume",
@@ -85,10 +83,10 @@ def _open(volume: Volume, replay_journal: bool, gaps: list[Gap]) -> Partition:
             return Partition(volume, None, kind, NO_FILESYSTEMS[kind])
         filesystem = open_filesystem(volume.source, replay_journal)
         if filesystem is not None:
-            gaps.extend(_cut_short(volume, filesystem.kind))
             return Partition(volume, filesystem, filesystem.kind, filesystem.state + found)
         if volume.type in BOOT_CODE or volume.source.size == 0 or _is_empty(volume.source):
-            return Partition(volume, None, None, "empty" if volume.type not in BOOT_CODE else "no filesystem")
+            looked_at_all = volume.type not in BOOT_CODE and volume.source.size <= MAX_EMPTY_CHECK
+            return Partition(volume, None, None, "empty" if looked_at_all else "no filesystem")
         state, error = "unknown", "no known filesystem stands here"
     except UnsupportedFormat as problem:
         state, error = "unsupported", str(problem)
@@ -107,16 +105,6 @@ def _is_empty(source: Source) -> bool:
         if chunk.count(0) != len(chunk):
             return False
     return True
-
-
-def _cut_short(volume: Volume, kind: str) -> list[Gap]:
-    """A gap where the filesystem is longer than its volume, unless the volume itself was told to be cut short."""
-    size = filesystem_size(kind, volume.source.read(0, magic.HEAD_SIZE)) or 0
-    if size <= volume.source.size or volume.length > volume.source.size:
-        return []
-    missing = size - volume.source.size
-    error = f"the {kind} filesystem ends {missing} of its {size} bytes behind the end of {volume.name}, which was cut short"
-    return [Gap("filesystem", error, volume.number, offset=volume.offset)]
 
 
 def _read_host(partition: Partition, gaps: list[Gap]) -> Host | None:

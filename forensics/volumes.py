@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forensics.lvm import PhysicalVolume, find_logical_volumes, read_physical_volume
-from forensics.partition_tables import Table, Tolerant, read_dos, read_gpt, search_filesystems
+from forensics.partition_tables import Table, read_dos, read_gpt, search_filesystems
 from forensics.records import Gap
 from forensics.source import Buffer, Slice, Source
+from forensics.tolerant import Tolerant
 from parsers import magic
 from parsers.errors import CtrForensicsError
 
@@ -86,7 +87,7 @@ def _read_table(disk: Source) -> Table:
     if backup is not None and backup.partitions:
         return backup
     found = search_filesystems(disk)
-    what = f"{len(found)} filesystems were found by their signatures" if found else "no filesystem was found by its signature"
+    what = f"found by signature: {len(found)}"
     missing = Gap("partition table", f"no partition table and no filesystem at the start of the disk; {what}", offset=0)
     return Table("signature", found, (*gaps, missing))
 

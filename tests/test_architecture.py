@@ -16,7 +16,7 @@ MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 # What stands on one line may import what stands on the lines above it, and its neighbours.
 STAGES = (
     ("text", "progress"),
-    ("source", "records"),
+    ("source", "records", "tolerant"),
     ("evidence", "partition_tables", "volumes", "lvm"),
     ("filesystem", "file_source"),
     ("filesystems",),

@@ -191,8 +191,8 @@ def test_a_filesystem_longer_than_its_disk_is_read_with_a_gap(tmp_path):
     os.truncate(path, 12 * MIB)
     with open_disk_image(path) as disk:
         found = survey(disk)
-        (gap,) = found.gaps
-        assert f"ends {4 * MIB} of its {16 * MIB} bytes behind the end" in gap.error
+        assert [problem.what for problem in found.partitions[0].filesystem.problems] == ["filesystem"]
+        assert f"the last {4 * MIB} bytes of the filesystem are missing" in found.partitions[0].filesystem.problems[0].error
         assert found.hosts[1].hostname == "db-1"
 
 

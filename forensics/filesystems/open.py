@@ -7,9 +7,9 @@ from collections.abc import Callable
 from forensics.filesystem import Filesystem
 from forensics.filesystems import tsk
 from forensics.filesystems.ext4.mount import open_ext4
-from forensics.partition_tables import Tolerant
 from forensics.records import Gap
 from forensics.source import Source
+from forensics.tolerant import Tolerant
 from parsers import magic
 from parsers.errors import EvidenceError, UnsupportedFormat
 
