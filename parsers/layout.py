@@ -71,14 +71,21 @@ class Layout:
         """Where a field begins, in bytes."""
         return next(field.offset for field in self._fields if field.name == name)
 
-    def dtype(self, itemsize: int | None = None) -> np.dtype[np.void]:
-        """The numpy type of a table whose records are `itemsize` bytes long (default: this layout's size)."""
-        named = [field for field in self._fields if field.name is not None]
+    def dtype(self, itemsize: int | None = None, then: Layout | None = None) -> np.dtype[np.void]:
+        """The numpy type of a table whose records are `itemsize` bytes long (default: as declared).
+
+        then: another layout that stands in the same record, right behind this one.
+        """
+        named = [(field, field.offset) for field in self._fields if field.name is not None]
+        size = self.size
+        if then is not None:
+            named += [(field, self.size + field.offset) for field in then._fields if field.name is not None]
+            size += then.size
         record: Any = {
-            "names": [field.name for field in named],
-            "formats": [field.dtype for field in named],
-            "offsets": [field.offset for field in named],
-            "itemsize": itemsize or self.size,
+            "names": [field.name for field, _ in named],
+            "formats": [field.dtype for field, _ in named],
+            "offsets": [offset for _, offset in named],
+            "itemsize": itemsize or size,
         }
         kind: np.dtype[np.void] = np.dtype(record)
         return kind

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from forensics.filesystems.ext4.attributes import Attributes
 from forensics.filesystems.ext4.blockmap import BlockMap
 from forensics.filesystems.ext4.dirblocks import Found, walk_blocks
-from forensics.filesystems.ext4.inodes import InodeTables, Rows
+from forensics.filesystems.ext4.inodes import InodeTables, Rows, records
 from forensics.filesystems.ext4.listing import EntryRows, Fault, Listing
 from forensics.filesystems.ext4.reading import Numbers, read_runs
 from forensics.filesystems.ext4.runs import BLOCK_AT, leaf_runs
 from parsers.errors import FormatError
 from parsers.ext4 import Incompat
-from parsers.ext4_inode import INODE, InodeFlag, InodeRecord, parse_inode
+from parsers.ext4_inode import InodeFlag, InodeRecord, parse_inode
 
 BATCH = 16 << 20  # bytes of directory blocks that are walked at the same time
 INLINE_HEAD = 4  # bytes of an inline directory before its first entry: the parent's number, instead of `.` and `..`
@@ -83,7 +83,7 @@ class DirectoryReader:
     def _plan(self, batch: Batch, known: int, entries: EntryRows, faults: list[Fault]) -> list[_Blocks]:
         """Where the blocks of some directories are; inline ones are read on the spot."""
         numbers, rows = batch
-        inode = rows.view(INODE.dtype(rows.shape[1]))[:, 0]
+        inode = records(rows)
         flags = inode["i_flags"]
         size = inode["i_size_lo"].astype(np.int64)
         if self.large:

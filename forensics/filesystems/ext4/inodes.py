@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +12,24 @@ from forensics.filesystems.ext4.geometry import Geometry
 from forensics.filesystems.ext4.reading import LONGEST_READ, Numbers, read_or_nothing, read_runs
 from forensics.source import Source
 from parsers.errors import FormatError
-from parsers.ext4 import Incompat
-from parsers.ext4_inode import InodeRecord, parse_inode
+from parsers.ext4 import GOOD_OLD_INODE_SIZE, Incompat
+from parsers.ext4_inode import INODE, INODE_EXTRA, InodeRecord, parse_inode
 
 Rows = NDArray[np.uint8]
+"""Raw inodes, one to a row."""
 WINDOW = 16 << 10  # bytes of an inode table that one read of a single inode brings along
 WINDOWS = 256
+
+
+@cache
+def _record_type(size: int) -> np.dtype[np.void]:
+    return INODE.dtype(size, INODE_EXTRA if size > GOOD_OLD_INODE_SIZE else None)
+
+
+def records(rows: Rows) -> NDArray[np.void]:
+    """Raw inodes with the fields of INODE, and of INODE_EXTRA where they are long enough."""
+    inodes: NDArray[np.void] = rows.view(_record_type(rows.shape[1]))[:, 0]
+    return inodes
 
 
 class InodeTables:

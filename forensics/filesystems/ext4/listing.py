@@ -43,6 +43,10 @@ class Listing:
         at = int(np.searchsorted(self.directories, directory))
         return at if at < len(self.directories) and self.directories[at] == directory else None
 
+    def covers(self, directories: Numbers) -> bool:
+        """Whether all of these directories are among its own."""
+        return bool(np.isin(directories, self.directories).all())
+
     def rows(self, at: int) -> slice:
         """The entries of the directory at this place."""
         first = int(self.first[at])

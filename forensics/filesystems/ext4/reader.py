@@ -16,7 +16,7 @@ from forensics.filesystems.ext4.geometry import read_geometry
 from forensics.filesystems.ext4.inodes import InodeTables
 from forensics.filesystems.ext4.problems import ProblemLog
 from forensics.filesystems.ext4.runs import file_runs
-from forensics.filesystems.ext4.scan import Scan, scan_all, scan_below
+from forensics.filesystems.ext4.scan import DIRECTORY, Scan, scan_all, scan_below
 from forensics.filesystems.ext4.tree import TreeBuilder
 from forensics.source import Source
 from parsers.errors import FormatError, UnsupportedFormat
@@ -81,10 +81,6 @@ class Ext4:
             number, kind, r.mode & 0xFFF, r.uid, r.gid, r.size, r.links, r.mtime, r.atime, r.ctime, r.crtime,
             device(r.block) if kind in "cb" else None, r.generation, self.tables.locate(number),
         )  # fmt: skip
-
-    def report(self, what: str, error: str, offset: int | None) -> None:
-        """Record something wrong with the filesystem as a whole; offset: in the source."""
-        self._log.add(what, self.source.name, error, offset)
 
     def block_map(self, number: int, record: InodeRecord | None = None) -> BlockMap:
         """The file's runs of blocks, and the parts of its map that are damaged."""
@@ -179,6 +175,12 @@ class Ext4:
         if record.type != "d":
             raise FormatError(f"inode {number} is no directory", self.source.name, self.tables.offset(number))
         scan = self._scan_below(number)
+        tree = self._build(number, scan)
+        if scan is not self._scan and not scan.listing.covers(tree.inode[tree.type == DIRECTORY]):
+            tree = self._build(number, self._scan_all())  # an entry's type lied: a directory below was not entered
+        return tree
+
+    def _build(self, number: int, scan: Scan) -> Tree:
         at = scan.listing.index(number)
         if at is None:
             raise FormatError(f"inode {number} is no directory in use", self.source.name, self.tables.offset(number))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forensics.filesystems.ext4.geometry import Geometry
-from forensics.filesystems.ext4.inodes import Rows
+from forensics.filesystems.ext4.inodes import Rows, records
 from forensics.filesystems.ext4.reading import Numbers
 from parsers.ext4_inode import EXTENT_MAGIC, INODE, MAX_INITIALISED, InodeFlag
 
@@ -53,7 +53,7 @@ def leaf_runs(rows: Rows, geometry: Geometry) -> tuple[Runs, NDArray[np.bool_]]:
 
 def file_runs(rows: Rows, geometry: Geometry) -> tuple[Runs, NDArray[np.bool_]]:
     """As leaf_runs, of regular files only; runs are cut at the block that holds the file's end."""
-    inode = rows.view(INODE.dtype(rows.shape[1]))[:, 0]
+    inode = records(rows)
     runs, simple = leaf_runs(rows, geometry)
     simple &= (inode["i_mode"] & TYPE_BITS == REGULAR) & (inode["i_flags"] & PLAIN == InodeFlag.EXTENTS)
     size = inode["i_size_lo"].astype(np.int64) | (inode["i_size_high"] & 0x7FFFFFFF).astype(np.int64) << 32

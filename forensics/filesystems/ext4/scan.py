@@ -9,7 +9,7 @@ import numpy as np
 
 from forensics.filesystems.ext4.columns import types
 from forensics.filesystems.ext4.directories import Batch, DirectoryReader
-from forensics.filesystems.ext4.inodes import InodeTables
+from forensics.filesystems.ext4.inodes import InodeTables, records
 from forensics.filesystems.ext4.listing import Fault, Listing, merge
 from forensics.filesystems.ext4.problems import ProblemLog
 from forensics.filesystems.ext4.reading import Numbers
@@ -86,7 +86,7 @@ def _unread(part: Listing, known: Numbers) -> Numbers:
 def _sweep(tables: InodeTables, large: bool, used: bool) -> Iterator[Batch]:
     """The directories in the part of the inode tables that is in use, or that is not."""
     for numbers, rows in tables.sweep(used):
-        at = np.flatnonzero(types(rows, large) == DIRECTORY)
+        at = np.flatnonzero(types(records(rows), large) == DIRECTORY)
         if len(at):
             yield Batch(numbers[at], rows[at])
 
@@ -96,6 +96,6 @@ def _chosen(tables: InodeTables, numbers: Numbers, large: bool) -> Iterator[Batc
     for first in range(0, len(numbers), STEP):
         part = numbers[first : first + STEP]
         rows = tables.rows(part)
-        at = np.flatnonzero(types(rows, large) == DIRECTORY)
+        at = np.flatnonzero(types(records(rows), large) == DIRECTORY)
         if len(at):
             yield Batch(part[at], rows[at])

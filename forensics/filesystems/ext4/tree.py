@@ -11,7 +11,7 @@ from forensics.filesystem import NO_TIME, Tree
 from forensics.filesystems.ext4.attributes import Attributes
 from forensics.filesystems.ext4.columns import TIMES, Columns, columns
 from forensics.filesystems.ext4.content import is_fast_link
-from forensics.filesystems.ext4.inodes import InodeTables, Rows
+from forensics.filesystems.ext4.inodes import InodeTables, Rows, records
 from forensics.filesystems.ext4.listing import Listing
 from forensics.filesystems.ext4.problems import ProblemLog
 from forensics.filesystems.ext4.reading import Numbers
@@ -97,7 +97,7 @@ class TreeBuilder:
 
     def _fill(self, stats: _Stats, first: int, numbers: Numbers) -> None:
         rows = self._tables.rows(numbers)
-        found = columns(rows, bool(self._superblock.incompat & Incompat.LARGEDIR))
+        found = columns(records(rows), bool(self._superblock.incompat & Incompat.LARGEDIR))
         part = slice(first, first + len(numbers))
         stats.type[part] = found.type
         stats.mode[part] = found.mode
