@@ -10,7 +10,7 @@ from pathlib import Path
 from samples.make.disk import Volume, dos_with_lvm
 from samples.make.host import Host
 from samples.make.rootfs import base_rootfs, build_context
-from samples.make.truth import ask_docker, merged_views, save
+from samples.make.truth import ask_changes, ask_docker, merged_views, save
 
 DOCKERFILE = r"""
 FROM base:3.1
@@ -61,10 +61,11 @@ def make(work: Path, truth: Path) -> Path:
             (host.disk / ids[1:]).write_bytes(REMAP)
         host.start_docker()
         write(host, truth)
-        host.docker("exec", "sender", "sh", "-c", LAST)
         layers = ask_docker(host, truth)
+        host.docker("exec", "sender", "sh", "-c", LAST)
         upper = layers["sender"][0]
         host.freeze_disk(f"{upper}/root/last", f"{upper}/etc")
+        ask_changes(host, truth)  # the question makes Docker unmount something, which syncs the disk: so only now
     disk = work / "disk.img"
     save(truth, "segments.json", dos_with_lvm(disk, root, data, swap=8))
     merged_views(work, [root, data], layers, truth, "ro")

@@ -154,7 +154,7 @@ def make(work: Path, truth: Path) -> Path:
         for name, (image, options) in CONTAINERS.items():
             host.docker("create", "--name", name, "--network", "none", f"{image}:1", "sh")
             work_in_layers(host, work, stack_of(host, "container", name), options, rng, 0 if name == "untouched" else 120)
-        layers = ask_docker(host, truth, changes=False)
+        layers = ask_docker(host, truth)
     disk = work / "disk.img"
     bare(disk, root)
     merged_views(work, [root], layers, truth, "ro,redirect_dir=follow,metacopy=on")

@@ -33,11 +33,8 @@ def save(truth: Path, name: str, answer: Any) -> None:
     (truth / name).write_text(json.dumps(answer, indent=1, sort_keys=True) + "\n")
 
 
-def ask_docker(host: Host, truth: Path, changes: bool = True) -> dict[str, list[str]]:
-    """Record what Docker says about itself, its images and its containers; returns each container's layers, top first.
-
-    changes: also what `docker diff` asks for, which fails on layers with metacopies.
-    """
+def ask_docker(host: Host, truth: Path) -> dict[str, list[str]]:
+    """Record what Docker says about itself, its images and its containers; returns each container's layers, top first."""
     ids = host.docker("ps", "--all", "--quiet", "--no-trunc").split()
     containers = host.ask("inspect", *ids)
     images = sorted(set(host.docker("images", "--all", "--quiet", "--no-trunc").split()))
@@ -48,8 +45,6 @@ def ask_docker(host: Host, truth: Path, changes: bool = True) -> dict[str, list[
     save(truth, "images.json", host.ask("image", "inspect", *images))
     save(truth, "networks.json", host.ask("network", "inspect", *networks))
     save(truth, "volumes.json", host.ask("volume", "inspect", *volumes) if volumes else [])
-    if changes:
-        save(truth, "diff.json", {key: host.api(f"/containers/{key}/changes") or [] for key in ids})
     layers = {}
     for container in containers:
         name = container["Name"].lstrip("/")
@@ -59,6 +54,12 @@ def ask_docker(host: Host, truth: Path, changes: bool = True) -> dict[str, list[
         stack = container["GraphDriver"]["Data"]
         layers[name] = [stack["UpperDir"], *stack["LowerDir"].split(":")]
     return layers
+
+
+def ask_changes(host: Host, truth: Path) -> None:
+    """Record what `docker diff` asks for, of each container; that fails on layers with metacopies."""
+    ids = host.docker("ps", "--all", "--quiet", "--no-trunc").split()
+    save(truth, "diff.json", {key: host.api(f"/containers/{key}/changes") or [] for key in ids})
 
 
 def records(top: Path) -> Iterator[dict[str, Any]]:

@@ -13,7 +13,7 @@ from samples.make.disk import Volume, gpt
 from samples.make.host import Host
 from samples.make.rootfs import base_rootfs, build_context
 from samples.make.tools import run
-from samples.make.truth import ask_docker, merged_views, save
+from samples.make.truth import ask_changes, ask_docker, merged_views, save
 
 DOCKERFILE = r"""
 FROM base:3.1
@@ -126,6 +126,7 @@ def make(work: Path, truth: Path) -> Path:
         remove_some(host, truth)
         time.sleep(3)  # the worker has given up
         layers = ask_docker(host, truth)
+        ask_changes(host, truth)
     disk = work / "disk.img"
     gpt(disk, efi, root)
     merged_views(work, [root], layers, truth, "ro")
