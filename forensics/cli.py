@@ -115,6 +115,9 @@ def _usage(error: typer.TyperException) -> str:
 
 def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """What nobody foresaw, without its traceback."""
+    if issubclass(kind, KeyboardInterrupt):
+        say("ctrforensics: stopped")
+        return
     what = f"{kind.__name__}: {error}" if str(error) else kind.__name__
     say(f"ctrforensics: this should not happen: {what}; set {TRACEBACK}=1 to see where, and please report it")
 

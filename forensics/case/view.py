@@ -163,7 +163,11 @@ class View:
     def _select(self, condition: str, values: tuple[Any, ...]) -> Iterator[Entry]:
         query = f"SELECT {', '.join(COLUMNS)} FROM {self.relation} WHERE {self.key} = ? {condition}"
         for row in self.db.execute(query, (self.number, *values)):
-            yield self._entry(row)
+            try:
+                entry = self._entry(row)
+            except (TypeError, ValueError, AttributeError) as error:
+                raise CaseError(f"the case file is damaged ({error}); copy it again, or carve the disk image again") from error
+            yield entry
 
     def _entry(self, row: tuple[Any, ...]) -> Entry:
         path, path_raw, kind, mode, uid, gid, size, nlink, mtime, atime, ctime, crtime, *others, layer, metacopy, number = row
@@ -220,7 +224,5 @@ def _bytes(text: str | None, raw: bytes | None) -> bytes | None:
 def _device(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
-    major, colon, minor = text.partition(":")
-    if not (colon and major.isdecimal() and minor.isdecimal()):
-        raise CaseError(f"the case file is damaged: device number {text!r}; carve the disk image again")
+    major, minor = text.split(":")
     return int(major), int(minor)

@@ -144,7 +144,7 @@ def say(message: str) -> None:
 def _write_csv(rows: Iterable[Sequence[Value]], columns: Sequence[str], stream: BinaryIO, terminal: bool) -> None:
     text = io.TextIOWrapper(stream, encoding="utf-8", errors="backslashreplace", newline="", write_through=True)
     try:
-        writer = csv.writer(text, lineterminator="\n")
+        writer = csv.writer(text)
         writer.writerow([_no_formula(column) for column in columns])
         for row in rows:
             cells = [_no_formula(value) for value in row]
