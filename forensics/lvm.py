@@ -13,12 +13,15 @@ from dataclasses import dataclass
 
 from forensics.records import Gap
 from forensics.source import Source
+from forensics.tolerant import Tolerant
 from parsers import lvm2, lvm2_text
 from parsers.errors import FormatError, UnsupportedFormat
 
 MAX_RING = 16 << 20  # an older text is looked for in at most so many bytes of a metadata area
 _TEXT_START = re.compile(rb'[A-Za-z0-9+_.-]{1,128} \{\nid = "')
 MAX_SIZE = 1 << 62
+MAX_TEXTS = 48 << 20
+HEADER = lvm2.MDA_HEADER_SIZE
 _LABEL_HEAD = lvm2.LABEL_SECTORS * lvm2.SECTOR
 
 
@@ -133,50 +136,81 @@ def read_physical_volume(source: Source, partition: int) -> PhysicalVolume:
 def find_logical_volumes(physical: Sequence[PhysicalVolume]) -> tuple[tuple[LogicalVolume, ...], tuple[Gap, ...]]:
     """The visible logical volumes of all volume groups, sorted by group and name."""
     gaps: list[Gap] = []
-    by_uuid: dict[str, PhysicalVolume] = {}
+    present: dict[str, PhysicalVolume] = {}
+    texts = _Texts()
     groups: dict[str, lvm2_text.VolumeGroup] = {}
     for volume in physical:
-        if volume.uuid in by_uuid:
-            error = f"its id {volume.uuid} is that of partition {by_uuid[volume.uuid].partition} too; that one is used"
+        if volume.uuid in present:
+            error = f"its id {volume.uuid} is that of partition {present[volume.uuid].partition} too; that one is used"
             gaps.append(Gap("LVM2 physical volume", error, volume.partition, offset=volume.source.locate(0)))
             continue
-        by_uuid[volume.uuid] = volume
-        group = _read_group(volume, gaps)
+        present[volume.uuid] = volume
+        group = _read_group(volume, texts, gaps)
         if group is not None and (group.uuid not in groups or groups[group.uuid].seqno < group.seqno):
             groups[group.uuid] = group
-    used = {pv.uuid for group in groups.values() for pv in group.physical_volumes}
-    for volume in by_uuid.values():
-        if volume.uuid not in used and volume.label.metadata_areas == () and not groups:
-            gaps.append(Gap("LVM2 physical volume", "no metadata of its volume group is in this disk image", volume.partition))
+    known = {pv.uuid for group in groups.values() for pv in group.physical_volumes}
+    for volume in present.values():
+        if volume.uuid not in known and _keeps_no_text(volume):
+            gaps.append(
+                Gap("LVM2 physical volume", "the metadata of its volume group is not in this disk image", volume.partition)
+            )
     found: list[LogicalVolume] = []
     for group in sorted(groups.values(), key=lambda group: (group.name, group.uuid)):
         gaps.extend(Gap("LVM2 volume group", problem) for problem in group.problems)
-        gaps.extend(_missing(group, by_uuid))
-        found.extend(_map_group(group, by_uuid))
+        gaps.extend(_missing(group, present))
+        found.extend(_map_group(group, present))
     return tuple(found), tuple(gaps)
 
 
-def _read_group(volume: PhysicalVolume, gaps: list[Gap]) -> lvm2_text.VolumeGroup | None:
+class _Texts:
+    """Metadata texts read so far: every physical volume of a group has the same one, which is to be parsed once."""
+
+    def __init__(self) -> None:
+        self._groups: dict[bytes, lvm2_text.VolumeGroup] = {}
+        self._room = MAX_TEXTS
+
+    def group(self, text: bytes) -> lvm2_text.VolumeGroup:
+        """The volume group that a text describes. FormatError where it is damaged, or one text too many."""
+        if text not in self._groups:
+            self._room -= len(text)
+            if self._room < 0:
+                raise FormatError(f"more than {MAX_TEXTS} bytes of LVM2 metadata")
+            self._groups[text] = lvm2_text.volume_group(text)
+        return self._groups[text]
+
+
+def _read_group(volume: PhysicalVolume, texts: _Texts, gaps: list[Gap]) -> lvm2_text.VolumeGroup | None:
     """The volume group by the newest intact text in the physical volume's metadata areas, or else by an older one."""
-    texts: list[lvm2_text.VolumeGroup] = []
+    source = Tolerant(volume.source, gaps)
+    groups: list[lvm2_text.VolumeGroup] = []
     errors: list[tuple[str, int]] = []
     for area in volume.label.metadata_areas:
         try:
-            text = _text_in_force(volume.source, area)
+            text = _text_in_force(source, area)
             if text is not None:
-                texts.append(lvm2_text.volume_group(text))
+                groups.append(texts.group(text))
         except FormatError as error:
             errors.append((str(error), area.offset))
-    if not texts and errors:
-        texts = [group for area in volume.label.metadata_areas for group in _texts_in_ring(volume.source, area)]
-        rescued = f"; an older text, number {max(group.seqno for group in texts)}, is used" if texts else ""
+    if not groups and errors:
+        groups = [group for area in volume.label.metadata_areas for group in _groups_in_ring(source, area, texts)]
+        rescued = f"; an older text, number {max(group.seqno for group in groups)}, is used" if groups else ""
         for what, offset in errors:
             gaps.append(Gap("LVM2 metadata", what + rescued, volume.partition, offset=volume.source.locate(offset)))
-    return max(texts, key=lambda group: group.seqno, default=None)
+    return max(groups, key=lambda group: group.seqno, default=None)
+
+
+def _keeps_no_text(volume: PhysicalVolume) -> bool:
+    """Whether the physical volume leaves its group's metadata to others; one that was never in a group keeps an empty area."""
+    source = Tolerant(volume.source, [])
+    try:
+        headers = [lvm2.read_metadata_header(source.read(area.offset, HEADER)) for area in volume.label.metadata_areas]
+    except FormatError:
+        return False  # _read_group has told
+    return all(header.ignored for header in headers)
 
 
 def _text_in_force(source: Source, area: lvm2.Area) -> bytes | None:
-    header = lvm2.read_metadata_header(source.read(area.offset, lvm2.MDA_HEADER_SIZE))
+    header = lvm2.read_metadata_header(source.read(area.offset, HEADER))
     if header.start != area.offset:
         raise FormatError(f"the LVM2 metadata area says that it starts at {header.start}", source.name, area.offset)
     if header.text is None:
@@ -186,14 +220,14 @@ def _text_in_force(source: Source, area: lvm2.Area) -> bytes | None:
     return text
 
 
-def _texts_in_ring(source: Source, area: lvm2.Area) -> Iterator[lvm2_text.VolumeGroup]:
-    """The texts that a metadata area still holds from earlier changes; each starts on a sector."""
-    ring = source.read(area.offset + lvm2.MDA_HEADER_SIZE, min(area.size or MAX_RING, MAX_RING))
+def _groups_in_ring(source: Source, area: lvm2.Area, texts: _Texts) -> Iterator[lvm2_text.VolumeGroup]:
+    """What the texts say that a metadata area still holds from earlier changes; each starts on a sector."""
+    ring = source.read(area.offset + HEADER, min(area.size or MAX_RING, MAX_RING))
     starts = [start for start in range(0, len(ring), lvm2.SECTOR) if _TEXT_START.match(ring, start)]
     for start, following in itertools.pairwise([*starts, len(ring)]):
         end = ring.find(b"\0", start, following)
         try:
-            yield lvm2_text.volume_group(ring[start : end if end >= 0 else following])
+            yield texts.group(ring[start : end if end >= 0 else following])
         except FormatError:
             continue  # overwritten in part; a whole one is looked for
 

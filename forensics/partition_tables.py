@@ -107,14 +107,17 @@ def _gpt_in_force(copies: list[_GptCopy]) -> Table:
     if chosen is not copies[0] or chosen.damage():  # a backup that is damaged beside an intact primary costs nothing
         told.extend(copies[0].damage())
     used = "it is read as it is" if chosen.damage() else f"the copy at byte {chosen.place} is used"
-    gaps = tuple(Gap("partition table", f"{what}; {used}", offset=place) for what, place in told)
-    return Table("gpt", tuple(_gpt_partitions(chosen)), gaps)
+    gaps = [Gap("partition table", f"{what}; {used}", offset=place) for what, place in told]
+    return Table("gpt", tuple(_gpt_partitions(chosen, gaps)), tuple(gaps))
 
 
-def _gpt_partitions(copy: _GptCopy) -> Iterator[TablePartition]:
+def _gpt_partitions(copy: _GptCopy, gaps: list[Gap]) -> Iterator[TablePartition]:
     for entry in gpt.read_entries(copy.header, copy.table):
         sectors = entry.last_lba - entry.first_lba + 1
-        if entry.first_lba > 0 and 0 < sectors < MAX_SECTORS > entry.first_lba:
+        if not 0 < entry.first_lba < MAX_SECTORS or not 0 < sectors < MAX_SECTORS:
+            error = f"is said to lie at sectors {entry.first_lba} to {entry.last_lba}"
+            gaps.append(Gap("partition", error, entry.number))
+        else:
             yield TablePartition(
                 entry.number,
                 entry.first_lba * copy.sector_size,

@@ -21,7 +21,7 @@ NO_FILESYSTEMS = {
 """What is recognised, holds no files and so leaves no gap, with the state that it gives its volume."""
 
 BOOT_CODE = frozenset({"BIOS boot", "PPC PReP Boot", "Microsoft reserved"})
-MAX_EMPTY_CHECK = 64 << 20
+MAX_EMPTY_CHECK = 16 << 20
 _CHUNK = 4 << 20
 
 

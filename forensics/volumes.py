@@ -20,6 +20,8 @@ from parsers.errors import CtrForensicsError
 MAX_PARTITIONS = 256
 """Linux 6.6 include/linux/genhd.h, DISK_MAX_PARTS."""
 
+MAX_LOGICAL = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class Volume:
@@ -128,7 +130,9 @@ def _logical_volumes(volumes: Sequence[Volume]) -> tuple[list[Volume], list[Gap]
                 gaps.append(Gap("LVM2 physical volume", str(error), volume.number, offset=volume.offset))
     found, lvm_gaps = find_logical_volumes(physical)
     logical = []
-    for number, lv in enumerate(found, max((volume.number for volume in volumes), default=0) + 1):
+    if len(found) > MAX_LOGICAL:
+        gaps.append(Gap("LVM2 volume group", f"{len(found)} logical volumes; only the first {MAX_LOGICAL} are looked at"))
+    for number, lv in enumerate(found[:MAX_LOGICAL], max((volume.number for volume in volumes), default=0) + 1):
         source: Source = lv.source or Buffer(lv.name, b"")
         offset = lv.source.contiguous_at() if lv.source else None
         logical.append(Volume(number, "lvm", lv.name, offset, lv.size, lv.type, None, lv.uuid, source, lv.error))

@@ -66,12 +66,16 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class MetadataHeader:
-    """A metadata area's header: where in the physical volume the area is, and the text in force, None where there is none."""
+    """A metadata area's header: where in the physical volume the area is, and the text in force, None where there is none.
+
+    ignored: there is none because other physical volumes of the group keep it.
+    """
 
     start: int
     size: int
     text: Area | None
     text_crc: int
+    ignored: bool = False
 
 
 def read_label(head: bytes) -> Label | None:
@@ -123,7 +127,7 @@ def read_metadata_header(raw: bytes) -> MetadataHeader:
         raise FormatError("the LVM2 metadata area's checksum is wrong", offset=0)
     locn = header.raw_locns[0]
     if locn.offset == 0 or locn.flags & RAW_LOCN_IGNORED:
-        return MetadataHeader(header.start, header.size, None, 0)
+        return MetadataHeader(header.start, header.size, None, 0, bool(locn.flags & RAW_LOCN_IGNORED))
     if not MDA_HEADER_SIZE <= locn.offset < header.size or locn.size > min(MAX_TEXT, header.size - MDA_HEADER_SIZE):
         raise FormatError(f"the LVM2 metadata text is said to be {locn.size} bytes at {locn.offset}", offset=40)
     return MetadataHeader(header.start, header.size, Area(locn.offset, locn.size), locn.checksum)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from forensics.volumes import find_volumes
 from parsers import lvm2, lvm2_text
-from parsers.errors import CtrForensicsError, FormatError
+from parsers.errors import CtrForensicsError, EvidenceError, FormatError
 from support.disks import MIB, Disk, put, put_mbr, put_pv, run, vg_text
 
 EXTENT = 64 << 10
@@ -204,6 +204,34 @@ def test_one_physical_volume_twice_in_a_disk():
     volumes, errors = volumes_of(disk)
     assert list(volumes) == ["vg0/root"]
     assert errors == [f"its id {UUIDS[0]} is that of partition 1 too; that one is used"]
+
+
+class FailingRing(Disk):
+    """A disk image whose first metadata area has a bad sector in the text."""
+
+    def read(self, offset, size):
+        bad = MIB + 4096 + 512
+        if offset < bad + 512 and offset + size > bad:
+            raise EvidenceError(f"disk.img: cannot be read at byte {bad}")
+        return super().read(offset, size)
+
+
+def test_a_bad_sector_in_the_metadata():
+    old = vg_text("vg0", pv_list(1), {"root": (True, [linear(0, 2, 0, 0)])}, seqno=4)
+    new = vg_text("vg0", pv_list(1), {"root": (True, [linear(0, 3, 0, 0)])}, seqno=5)
+    disk = disk_with(new)
+    put(disk, MIB + 4096 + 8192, old)
+    volumes, gaps = find_volumes(FailingRing("disk.img", bytes(disk)))
+    assert [volume.length for volume in volumes if volume.scheme == "lvm"] == [2 * EXTENT]
+    assert any("cannot be read at byte" in gap.error for gap in gaps)
+    assert any("an older text, number 4, is used" in gap.error for gap in gaps)
+
+
+def test_physical_volumes_whose_group_is_elsewhere():
+    disk = disk_with(b"", pvs=2)  # the first was never in a group, the second leaves its text to others
+    volumes, gaps = find_volumes(Disk("disk.img", bytes(disk)))
+    assert len(volumes) == 2
+    assert [(gap.partition, gap.error) for gap in gaps] == [(2, "the metadata of its volume group is not in this disk image")]
 
 
 def test_a_physical_volume_on_the_whole_disk():

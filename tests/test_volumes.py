@@ -257,6 +257,15 @@ def test_a_disk_of_nothing():
     assert "found by signature: 0" in errors[0]
 
 
+def test_entries_that_no_disk_can_have():
+    disk = bytearray(8 * MIB)
+    put_gpt(disk, [(2048, 4095, ""), (4096, 4000, ""), (0, 100, ""), (1 << 60, (1 << 60) + 5, ""), (5, (1 << 64) - 1, "")])
+    places, errors = found(disk)
+    assert places == PLACES[:1]
+    assert len(errors) == 4
+    assert "sectors 4096 to 4000" in errors[0]
+
+
 def test_more_partitions_than_linux_knows():
     disk = bytearray(8 * MIB)
     put_gpt(disk, [(4096 + n, 4096 + n, "") for n in range(300)], entries=512)
