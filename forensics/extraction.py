@@ -19,6 +19,7 @@ from forensics.content import Contents, Note
 from forensics.text import readable
 from parsers.errors import CtrForensicsError, UsageError
 
+COARSE = 2_000_000_000  # nanoseconds: no filesystem of today rounds times more; what differs more was clamped
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # the next file would fare no better
@@ -81,12 +82,13 @@ def _extract(view: View, contents: Contents, entries: Iterable[Entry], base: byt
         with closing(_Ground(root, replace)) as ground:
             for entry in entries:
                 parts = tuple(entry.path.removeprefix(base).split(b"/")[1:]) if entry.path not in (base, b"/") else ()
-                if entry.type == "d":
-                    directories.append((parts, entry))
                 try:
                     yield from _make(view, contents, entry, ground, parts)
                 except OSError as error:
                     yield _failure(entry, error)
+                    continue
+                if entry.type == "d":
+                    directories.append((parts, entry))
             for parts, entry in reversed(directories):  # a directory's time and mode last: making its entries changes them
                 try:
                     yield from _keep(entry, ground.directory(parts), 0o700)
@@ -160,11 +162,15 @@ def _make_file(view: View, contents: Contents, entry: Entry, directory: int, nam
 def _keep(entry: Entry, descriptor: int, at_least: int) -> Iterator[Note]:
     """Mode without set-id and sticky bits, but always with the owner's right to read; times as far as this disk can hold them."""
     os.fchmod(descriptor, entry.mode & 0o777 | at_least)
-    if entry.mtime_ns is not None:
-        try:
-            os.utime(descriptor, ns=(entry.atime_ns if entry.atime_ns is not None else entry.mtime_ns, entry.mtime_ns))
-        except (OverflowError, OSError):
-            yield Note(entry.path, "made, but its time cannot be kept on this disk")
+    if entry.mtime_ns is None:
+        return
+    try:
+        os.utime(descriptor, ns=(entry.atime_ns if entry.atime_ns is not None else entry.mtime_ns, entry.mtime_ns))
+        kept = abs(os.fstat(descriptor).st_mtime_ns - entry.mtime_ns) <= COARSE
+    except (OverflowError, OSError):
+        kept = False
+    if not kept:
+        yield Note(entry.path, "made, but its time cannot be kept on this disk")
 
 
 def _remove(name: bytes, directory: int) -> None:

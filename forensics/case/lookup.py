@@ -151,8 +151,8 @@ def find_layer(case: Case, text: str) -> FoundLayer:
     rows = case.db.execute(
         "SELECT layer_number, layer, path, diff_id, chain_id, engine FROM layers ORDER BY layer_number"
     ).fetchall()
-    names = [(r, [n for n in (r[1], r[2], r[3], r[4], f"#{r[0]}") if n is not None]) for r in rows]
-    exact = [r for r, known in names if text in known]
+    names = [(r, [n for n in (r[1], r[2], r[3], r[4]) if n is not None]) for r in rows]
+    exact = [r for r, known in names if text in (*known, f"#{r[0]}")]
     starting = [
         r for r, known in names if text and any(n.startswith(text) or n.removeprefix("sha256:").startswith(text) for n in known)
     ]
