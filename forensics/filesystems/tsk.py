@@ -7,6 +7,7 @@ One thread at a time may use a filesystem; others wait.
 from __future__ import annotations
 
 import calendar
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,7 @@ _TYPES = {1: "f", 2: "d", 3: "p", 4: "c", 5: "l", 7: "b", 8: "s"}  # TSK_FS_META
 _FROM_NAME = {1: "p", 2: "c", 3: "d", 4: "b", 5: "f", 6: "l", 7: "s"}  # TSK_FS_NAME_TYPE_ENUM
 _VIRTUAL = (10, 11)
 _NOT_FILES = {"fat": ("(Volume Label Entry)",), "exfat": ("(Volume Label Entry)", "$ALLOC_BITMAP", "$UPCASE_TABLE")}
+_TSK_PLACE = re.compile(r"^\w+: \(\w+\.cpp:\d+\) ")
 _LOCAL_TIMES = ("fat", "exfat", "iso9660")
 
 
@@ -59,8 +61,9 @@ class TskFilesystem:
             try:
                 yield
             except (OSError, RuntimeError, KeyError, ValueError) as error:
-                told = str(error).strip().splitlines()
-                raise FormatError(f"{what}: {told[-1] if told else 'no reason given'}", self.source.name) from error
+                # Where our own reading failed, the first line is that failure; else there is one line, of TSK's.
+                told = _TSK_PLACE.sub("", next(iter(str(error).strip().splitlines()), "no reason given"))
+                raise FormatError(f"{what}: {told}", self.source.name) from error
 
     def _open(self, number: int) -> pytsk3.File:
         file = self._fs.open_meta(inode=number)
