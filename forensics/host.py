@@ -11,7 +11,7 @@ from forensics.filesystem import Filesystem, Problem, lookup, read_file, resolve
 from forensics.text import readable
 from forensics.volumes import Volume
 from parsers import host_files
-from parsers.errors import FormatError
+from parsers.errors import CtrForensicsError
 from parsers.host_files import FstabEntry
 
 MAX_FILE = 1 << 20
@@ -42,7 +42,7 @@ def read_host(fs: Filesystem, partition: int) -> Host | None:
     def attempt(what: bytes, read: Callable[[Filesystem, bytes], T | None]) -> T | None:
         try:
             return read(fs, what)
-        except FormatError as error:
+        except CtrForensicsError as error:
             fs.problems.append(Problem("host", readable(what), str(error)))
             return None
 
