@@ -99,4 +99,4 @@ class Attributes:
         return value
 
     def _report(self, number: int, error: str, offset: int | None) -> None:
-        self._problems.add("extended attributes", f"inode {number}", error, offset)
+        self._problems.add("extended attributes", number, error, offset)

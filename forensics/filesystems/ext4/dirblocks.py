@@ -18,6 +18,7 @@ from parsers.ext4_inode import DIR_ENTRY, DIR_ENTRY_TYPES
 
 LEAST = 12  # bytes of an entry with a name of one byte
 HUGE = 65536
+MOST_FAULTS = 1000  # of one kind that are told of blocks walked together
 TYPE_CODES = np.zeros(256, np.uint8)
 TYPE_CODES[: len(DIR_ENTRY_TYPES)] = [ord(t) if t else 0 for t in DIR_ENTRY_TYPES]
 _DOT, _DOT_DOT = 0x2E, 0x2E2E
@@ -69,7 +70,7 @@ def walk_blocks(data: NDArray[np.uint8], limits: Numbers, first: NDArray[np.bool
         good = (length >= LEAST) & (length & 3 == 0) & (length >= (name_length + 11 & ~3)) & (inode <= inodes)
         good &= (after == limit) | (after <= limit - LEAST)
         if not good.all():
-            for i in np.flatnonzero(~good).tolist():
+            for i in np.flatnonzero(~good)[:MOST_FAULTS].tolist():
                 error = _fault(int(length[i]), int(name_length[i]), int(after[i]), int(limit[i]), int(inode[i]))
                 faults.append(Fault(int(row[i]), int(position[i]), error))
             row, at, inode, head, after, limit = row[good], at[good], inode[good], head[good], after[good], limit[good]
@@ -110,9 +111,9 @@ def _names(
     dot_dot = (length == 2) & (begin & 0xFFFF == _DOT_DOT)
     offset = (live.place << 2) % width
     misplaced = (dot | dot_dot) & ~(first[live.row] & (offset <= LEAST))
-    for i in np.flatnonzero(misplaced).tolist():
+    for i in np.flatnonzero(misplaced)[:MOST_FAULTS].tolist():
         faults.append(Fault(int(live.row[i]), int(offset[i]), "an entry `.` or `..` where none belongs"))
-    for i in np.flatnonzero(length == 0).tolist():
+    for i in np.flatnonzero(length == 0)[:MOST_FAULTS].tolist():
         faults.append(Fault(int(live.row[i]), int(offset[i]), "an entry without a name"))
     keep = np.flatnonzero(~(dot | dot_dot) & (length > 0))
     row, inode, head, start, length = live.row[keep], live.inode[keep], live.head[keep], start[keep], length[keep]
@@ -123,7 +124,7 @@ def _names(
     bad = np.flatnonzero((names == ord("/")) | (names == 0))
     if len(bad):
         wrong = np.unique(np.searchsorted(ends, bad, "right"))
-        for i in wrong.tolist():
+        for i in wrong[:MOST_FAULTS].tolist():
             faults.append(Fault(int(row[i]), int(start[i]) % width - DIR_ENTRY.size, "a name with a `/` or a NUL in it"))
         right = np.ones(len(row), np.bool_)
         right[wrong] = False

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from forensics.filesystems.ext4.attributes import Attributes
 from forensics.filesystems.ext4.blockmap import BlockMap
-from forensics.filesystems.ext4.dirblocks import Found, walk_blocks
+from forensics.filesystems.ext4.dirblocks import walk_blocks
 from forensics.filesystems.ext4.inodes import InodeTables, Rows, records
-from forensics.filesystems.ext4.listing import EntryRows, Fault, Listing
+from forensics.filesystems.ext4.listing import EntryRows, Fault, Listing, changed
 from forensics.filesystems.ext4.reading import Numbers, read_runs
 from forensics.filesystems.ext4.runs import BLOCK_AT, leaf_runs
 from parsers.errors import FormatError
@@ -20,6 +20,7 @@ from parsers.ext4 import Incompat
 from parsers.ext4_inode import InodeFlag, InodeRecord, parse_inode
 
 BATCH = 16 << 20  # bytes of directory blocks that are walked at the same time
+MOST_FAULTS = 100_000  # that are remembered of one reading
 INLINE_HEAD = 4  # bytes of an inline directory before its first entry: the parent's number, instead of `.` and `..`
 WHOLE = 1 << 40  # blocks; more than any directory has
 
@@ -78,7 +79,9 @@ class DirectoryReader:
             self._walk(self._in_order(plan, directories, faults), directories, entries, faults)
         listing = entries.grouped(directories)
         touched = [d for d in sorted(self._changes) if listing.index(d) is not None]
-        return (_changed(listing, {d: self._changes[d] for d in touched}) if touched else listing), faults
+        if touched:
+            listing = changed(listing, {d: self._changes[d] for d in touched}, self._tables.count)
+        return listing, faults
 
     def _plan(self, batch: Batch, known: int, entries: EntryRows, faults: list[Fault]) -> list[_Blocks]:
         """Where the blocks of some directories are; inline ones are read on the spot."""
@@ -102,7 +105,9 @@ class DirectoryReader:
             try:
                 record = parse_inode(rows[at].tobytes(), self.large)
                 if record.flags & InodeFlag.ENCRYPT:
-                    faults.append(Fault(number, "the directory is encrypted; its names cannot be read without the key", None))
+                    faults.append(
+                        Fault(number, "the directory is encrypted; its names cannot be read without the key", None, False)
+                    )
                     damaged[at] = True
                 elif record.flags & InodeFlag.INLINE_DATA:
                     inline += self._inline(at + known, rows[at].tobytes(), record)
@@ -154,27 +159,28 @@ class DirectoryReader:
         return _Blocks(*(column[~again] for column in plan))
 
     def _walk(self, plan: _Blocks, directories: Numbers, entries: EntryRows, faults: list[Fault]) -> None:
-        if not len(plan.owner):
-            return
-        step = np.arange(int(plan.count.sum()), dtype=np.int64) - np.repeat(np.cumsum(plan.count) - plan.count, plan.count)
-        owner = np.repeat(plan.owner, plan.count)
-        physical = np.repeat(plan.physical, plan.count) + step
-        is_first = np.repeat(plan.logical, plan.count) + step == 0
+        """Read and walk blocks in the order given, some megabytes at a time."""
+        ends = np.cumsum(plan.count)
+        total = int(ends[-1]) if len(ends) else 0
         most = max(1, BATCH // self._size)
-        room = np.empty((min(most, len(owner)), self._size), np.uint8)
-        for begin in range(0, len(owner), most):
-            part = slice(begin, begin + most)
-            offsets = physical[part] * self._size
-            data = room[: len(offsets)]
+        room = np.empty((min(most, total), self._size), np.uint8)
+        for begin in range(0, total, most):
+            block = np.arange(begin, min(begin + most, total), dtype=np.int64)
+            run = np.searchsorted(ends, block, "right")
+            inside = block - (ends - plan.count)[run]
+            offsets = (plan.physical[run] + inside) * self._size
+            data = room[: len(block)]
             for first, last, read in read_runs(self._tables.source, offsets, self._size):
                 whole = np.frombuffer(read.ljust(int(offsets[last - 1] - offsets[first]) + self._size, b"\0"), np.uint8)
                 data[first:last] = whole.reshape(-1, self._size)[(offsets[first:last] - offsets[first]) // self._size]
-            limits = np.full(len(offsets), self._size, np.int64)
-            found = walk_blocks(data, limits, is_first[part], self._tables.count, self._has_types)
-            for fault in found.faults:
-                number = int(directories[owner[begin + fault.row]])
-                faults.append(Fault(number, fault.error, int(offsets[fault.row]) + fault.offset))
-            entries.add(found, owner[part][found.row])
+            limits = np.full(len(block), self._size, np.int64)
+            is_first = plan.logical[run] + inside == 0
+            found = walk_blocks(data, limits, is_first, self._tables.count, self._has_types)
+            owner = plan.owner[run]
+            for fault in found.faults[: max(0, MOST_FAULTS - len(faults))]:
+                place = int(offsets[fault.row]) + fault.offset
+                faults.append(Fault(int(directories[owner[fault.row]]), fault.error, place))
+            entries.add(found, owner[found.row])
 
     def _inline(self, owner: int, raw: bytes, record: InodeRecord) -> list[tuple[int, bytes, int]]:
         """The runs of entries in an inline directory: (owner, bytes, offset in the inode or -1)."""
@@ -200,42 +206,3 @@ class DirectoryReader:
             offset = self._tables.offset(number) + base + fault.offset if base >= 0 else None
             faults.append(Fault(number, fault.error, offset))
         entries.add(found, owners[found.row])
-
-
-def _changed(listing: Listing, changes: Mapping[int, Mapping[bytes, int | None]]) -> Listing:
-    """A listing with names taken out and put in; the type of a new name is unknown."""
-    keep = np.ones(len(listing.inode), np.bool_)
-    owners: list[int] = []
-    inodes: list[int] = []
-    names: list[bytes] = []
-    for directory, changed in changes.items():
-        at = listing.index(directory)
-        if at is None:
-            continue
-        first, count = int(listing.first[at]), int(listing.count[at])
-        rows = slice(first, first + count)
-        keep[rows] = [name not in changed for name in listing.name_list(rows)]
-        for name, inode in sorted(changed.items()):
-            if inode is not None:
-                owners.append(at)
-                inodes.append(inode)
-                names.append(name)
-    entries = EntryRows()
-    owner = np.repeat(np.arange(len(listing.directories)), listing.count)
-    blob = np.frombuffer(listing.names, np.uint8)
-    kept = Found(
-        np.flatnonzero(keep), listing.inode[keep], listing.type[keep], listing.start[keep], listing.length[keep], blob, []
-    )
-    entries.add(kept, owner[keep])
-    lengths = np.array([len(name) for name in names], np.int64)
-    new = Found(
-        row=np.arange(len(names)),
-        inode=np.array(inodes, np.uint32),
-        type=np.zeros(len(names), np.uint8),
-        start=np.cumsum(lengths) - lengths,
-        length=lengths.astype(np.uint8),
-        names=np.frombuffer(b"".join(names), np.uint8),
-        faults=[],
-    )
-    entries.add(new, np.array(owners, np.int64))
-    return entries.grouped(listing.directories)

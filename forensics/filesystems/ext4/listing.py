@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +14,12 @@ from forensics.filesystems.ext4.reading import Numbers
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something wrong with a directory; offset: in the source."""
+    """Something wrong with a directory; offset: in the source. lost: names may be lost by it."""
 
     directory: int
     error: str
     offset: int | None
+    lost: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,10 @@ class Listing:
         """The entries of the directory at this place."""
         first = int(self.first[at])
         return slice(first, first + int(self.count[at]))
+
+    def owner(self, row: int) -> int:
+        """The place of the directory that an entry is in."""
+        return int(np.searchsorted(self.first, row, "right")) - 1
 
     def name_list(self, rows: Numbers | slice) -> list[bytes]:
         """The names of some entries."""
@@ -115,3 +120,41 @@ def merge(parts: Sequence[Listing]) -> Listing:
         entries.append(part, known)
         known += len(part.directories)
     return entries.grouped(np.concatenate([*(part.directories for part in parts), np.zeros(0, np.int64)]))
+
+
+def changed(listing: Listing, changes: Mapping[int, Mapping[bytes, int | None]], greatest: int) -> Listing:
+    """A listing with names taken out and put in; the type of a new name is unknown, its inode no more than `greatest`."""
+    keep = np.ones(len(listing.inode), np.bool_)
+    owners: list[int] = []
+    inodes: list[int] = []
+    names: list[bytes] = []
+    for directory, wanted in changes.items():
+        at = listing.index(directory)
+        if at is None:
+            continue
+        rows = listing.rows(at)
+        keep[rows] = [name not in wanted for name in listing.name_list(rows)]
+        for name, inode in sorted(wanted.items()):
+            if inode is not None and 0 < inode <= greatest:
+                owners.append(at)
+                inodes.append(inode)
+                names.append(name)
+    entries = EntryRows()
+    owner = np.repeat(np.arange(len(listing.directories)), listing.count)
+    blob = np.frombuffer(listing.names, np.uint8)
+    kept = Found(
+        np.flatnonzero(keep), listing.inode[keep], listing.type[keep], listing.start[keep], listing.length[keep], blob, []
+    )
+    entries.add(kept, owner[keep])
+    lengths = np.array([len(name) for name in names], np.int64)
+    new = Found(
+        row=np.arange(len(names)),
+        inode=np.array(inodes, np.uint32),
+        type=np.zeros(len(names), np.uint8),
+        start=np.cumsum(lengths) - lengths,
+        length=lengths.astype(np.uint8),
+        names=np.frombuffer(b"".join(names), np.uint8),
+        faults=[],
+    )
+    entries.add(new, np.array(owners, np.int64))
+    return entries.grouped(listing.directories)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from forensics.filesystem import Problem
 from forensics.source import Source
 
@@ -9,15 +11,16 @@ MOST = 10_000  # a filesystem of nothing but damage must not fill the memory wit
 
 
 class ProblemLog:
-    """Collects problems; `list` is what the filesystem shows."""
+    """Collects problems; `list` is what the filesystem shows. `path_of` tells an inode's path, once the names are known."""
 
     def __init__(self, source: Source) -> None:
         self.list: list[Problem] = []
+        self.path_of: Callable[[int], bytes | None] | None = None
         self._source = source
-        self._seen: set[tuple[str, str, int | None]] = set()
+        self._seen: set[tuple[int | str, str, int | None]] = set()
 
-    def add(self, what: str, where: str, error: str, offset: int | None = None) -> None:
-        """Record a problem; `offset` is a byte offset in the source."""
+    def add(self, what: str, where: int | str, error: str, offset: int | None = None) -> None:
+        """Record a problem; `where` is an inode's number or a text, `offset` a byte offset in the source."""
         key = (where, error, offset)
         if key in self._seen or len(self.list) > MOST:
             return
@@ -25,4 +28,9 @@ class ProblemLog:
         if len(self.list) == MOST:
             self.list.append(Problem("filesystem", self._source.name, f"more than {MOST} problems; the others are not listed"))
             return
-        self.list.append(Problem(what, where, error, None if offset is None else self._source.locate(offset)))
+        place = where if isinstance(where, str) else self._name(where)
+        self.list.append(Problem(what, place, error, None if offset is None else self._source.locate(offset)))
+
+    def _name(self, number: int) -> str:
+        path = self.path_of(number) if self.path_of is not None else None
+        return f"inode {number}" if path is None else path.decode("utf-8", "backslashreplace")

@@ -11,9 +11,11 @@ from forensics.filesystem import DirEntry, Extent, Inode, Tree
 from forensics.filesystems.ext4.attributes import Attributes
 from forensics.filesystems.ext4.blockmap import BlockMap, block_map
 from forensics.filesystems.ext4.content import MAX_READ, is_fast_link, read_content
+from forensics.filesystems.ext4.dirblocks import LEAST
 from forensics.filesystems.ext4.directories import Batch, DirectoryReader
 from forensics.filesystems.ext4.geometry import read_geometry
 from forensics.filesystems.ext4.inodes import InodeTables
+from forensics.filesystems.ext4.lost import lost_names
 from forensics.filesystems.ext4.problems import ProblemLog
 from forensics.filesystems.ext4.runs import file_runs
 from forensics.filesystems.ext4.scan import DIRECTORY, Scan, scan_all, scan_below
@@ -21,7 +23,7 @@ from forensics.filesystems.ext4.tree import TreeBuilder
 from forensics.source import Source
 from parsers.errors import FormatError, UnsupportedFormat
 from parsers.ext4 import ROOT_INODE, Incompat, Superblock
-from parsers.ext4_inode import InodeFlag, InodeRecord, Run, device
+from parsers.ext4_inode import DIR_ENTRY, InodeFlag, InodeRecord, Run, device
 
 MAX_TARGET = 65536  # bytes of a symlink's target: no more than the largest block
 MANY = 1 << 16  # inodes whose maps are decoded at the same time
@@ -193,7 +195,7 @@ class Ext4:
         scan = self._scan_all()
         at = scan.listing.index(self.root)
         if at is None:
-            self._log.add("directory", f"inode {self.root}", "the root directory is damaged", None)
+            self._log.add("directory", self.root, "the root directory is damaged", None)
             return
         way = scan.subdirectories.walk(at)
         scan.report(way, self._log)
@@ -209,8 +211,27 @@ class Ext4:
 
     def _scan_all(self) -> Scan:
         if self._scan is None:
-            self._scan = scan_all(self.tables, self._directories)
+            scan = scan_all(self.tables, self._directories)
+            if scan.is_damaged():
+                names = lost_names(scan.listing, scan.faults, self.root, self._parent)
+                scan = scan.with_lost(names, self.tables.count) if names else scan
+            self._scan = scan
+            self._log.path_of = lambda number: scan.path(number, self.root)
+            self._names.clear()
         return self._scan
+
+    def _parent(self, number: int) -> int | None:
+        """The inode that a directory says it stands in."""
+        try:
+            record = self.tables.record(number)
+            if record.flags & InodeFlag.INLINE_DATA:
+                return int.from_bytes(record.block[:4], "little")
+            head = self.read(number, 0, 2 * LEAST)
+        except FormatError:
+            return None
+        if head[LEAST + DIR_ENTRY.size : 2 * LEAST] != b"..\0\0":
+            return None
+        return int(DIR_ENTRY.unpack(head, LEAST)[0])
 
     def _scan_below(self, number: int) -> Scan:
         """A scan that covers a directory: of it alone as long as little is read that way, else of the whole filesystem."""
@@ -218,7 +239,7 @@ class Ext4:
             most = max(FEW, self.geometry.directories // 4) - self._read_alone
             below = scan_below(self.tables, self._directories, number, most)
             self._read_alone += len(below.listing.directories) if below is not None else most
-            if below is not None:
+            if below is not None and not below.is_damaged():
                 return below
         return self._scan_all()
 
@@ -236,8 +257,11 @@ class Ext4:
             row = np.frombuffer(self.tables.raw(number), np.uint8).reshape(1, -1)
             listing, faults = self._directories.read([Batch(np.array([number]), row)])
             at = 0
+            if self._scan is None and any(fault.lost for fault in faults):
+                self._scan_all()  # what stood in the directory may still know that it did
+                return self._directory(number)
         for fault in faults:
-            self._log.add("directory", f"inode {number}", fault.error, fault.offset)
+            self._log.add("directory", number, fault.error, fault.offset)
         rows = listing.rows(at)
         kinds = [chr(k) if k else None for k in listing.type[rows].tolist()]
         names = dict(zip(listing.name_list(rows), zip(listing.inode[rows].tolist(), kinds, strict=True), strict=True))

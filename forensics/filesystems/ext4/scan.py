@@ -10,7 +10,7 @@ import numpy as np
 from forensics.filesystems.ext4.columns import types
 from forensics.filesystems.ext4.directories import Batch, DirectoryReader
 from forensics.filesystems.ext4.inodes import InodeTables, records
-from forensics.filesystems.ext4.listing import Fault, Listing, merge
+from forensics.filesystems.ext4.listing import Fault, Listing, changed, merge
 from forensics.filesystems.ext4.problems import ProblemLog
 from forensics.filesystems.ext4.reading import Numbers
 from forensics.filesystems.ext4.walk import SubDirectories, Walk
@@ -28,15 +28,49 @@ class Scan:
     subdirectories: SubDirectories
     faults: dict[int, list[Fault]]
 
+    def with_lost(self, names: dict[int, dict[bytes, int | None]], greatest: int) -> Scan:
+        """The same with names for directories that have lost theirs."""
+        listing = changed(self.listing, names, greatest)
+        faults = {number: list(found) for number, found in self.faults.items()}
+        for directory, found in names.items():
+            for name in found:
+                error = f"a directory's name is lost; it is shown as {name.decode()}"
+                faults.setdefault(directory, []).append(Fault(directory, error, None))
+        return Scan(listing, SubDirectories(listing), faults)
+
+    def is_damaged(self) -> bool:
+        """Whether names may be lost."""
+        return any(fault.lost for found in self.faults.values() for fault in found)
+
+    def path(self, number: int, root: int) -> bytes | None:
+        """The path of a directory or file from `root` down, its first where it has several; None where none leads there."""
+        listing = self.listing
+        parts: list[bytes] = []
+        at = listing.index(number)
+        if at is None:
+            rows = np.flatnonzero(listing.inode == number)[:1]
+            if not len(rows):
+                return None
+            parts += listing.name_list(rows)
+            at = listing.owner(int(rows[0]))
+        start = listing.index(root)
+        while at != start:
+            row = self.subdirectories.named_by(at)
+            if row is None or len(parts) > len(listing.directories):
+                return None
+            parts += listing.name_list(slice(row, row + 1))
+            at = listing.owner(row)
+        return b"/" + b"/".join(reversed(parts))
+
     def report(self, way: Walk, problems: ProblemLog) -> None:
         """Record what is wrong with the directories of a walk."""
         if self.faults:
             for number in self.listing.directories[np.array(way.visited)].tolist():
                 for fault in self.faults.get(number, ()):
-                    problems.add("directory", f"inode {number}", fault.error, fault.offset)
+                    problems.add("directory", number, fault.error, fault.offset)
         for row in way.again:
             number = int(self.listing.inode[way.entries[row - 1]])
-            problems.add("directory", f"inode {number}", "the directory has more than one name; it is entered once", None)
+            problems.add("directory", number, "the directory has more than one name; it is entered once", None)
 
 
 def scan_all(tables: InodeTables, reader: DirectoryReader) -> Scan:

@@ -133,7 +133,7 @@ class TreeBuilder:
             try:
                 stats.targets[first + at] = self._target_of(int(numbers[at]))
             except FormatError as error:
-                self._problems.add("symlink", f"inode {numbers[at]}", error.what, error.offset)
+                self._problems.add("symlink", int(numbers[at]), error.what, error.offset)
 
     def _locate(self, numbers: Numbers) -> Numbers:
         size = min(GRAIN, self._superblock.block_size)
@@ -153,7 +153,7 @@ class TreeBuilder:
             name = names[row].decode("utf-8", "backslashreplace")
             offset = int(self._tables.offsets(inode[row : row + 1])[0])
             error = f"`{name}` names inode {inode[row]}, which is not in use or damaged"
-            self._problems.add("directory entry", f"inode {directory[row]}", error, offset if offset >= 0 else None)
+            self._problems.add("directory entry", int(directory[row]), error, offset if offset >= 0 else None)
 
 
 class _Stats:

@@ -40,6 +40,11 @@ class SubDirectories:
         self._first = listing.first.data
         self._count = listing.count.data
 
+    def named_by(self, at: int) -> int | None:
+        """The first of the listing's entries that names the directory at a place."""
+        found = np.flatnonzero(np.asarray(self._place) == at)[:1]
+        return self._row[int(found[0])] if len(found) else None
+
     def walk(self, start: int) -> Walk:
         """The entries below the directory at a place of the listing; a directory's row comes before its children's."""
         row, place, bounds, first, count = self._row, self._place, self._bounds, self._first, self._count
