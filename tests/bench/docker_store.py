@@ -6,6 +6,7 @@ commands for debugfs.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -62,7 +63,7 @@ class Layer:
     @property
     def link(self) -> str:
         """Its short name in l/."""
-        return digest(self.key)[:26].upper()
+        return base64.b32encode(bytes.fromhex(digest(self.key))).decode()[:26]
 
     @property
     def path(self) -> str:
@@ -130,8 +131,9 @@ class Builder:
     def mark(self, layers: list[Layer]) -> None:
         """Whiteouts, opaque directories and the traces of copy-up, in the layers that have something below them."""
         upper = [layer for layer in layers if layer.lower]
+        weights = [len(layer.files) for layer in upper]
         for number in range(WHITEOUTS):
-            layer = self.rng.choice(upper)
+            layer = self.rng.choices(upper, weights)[0]
             gone = self.rng.choice(self.rng.choice([lower for lower in layer.lower if lower.files]).files)
             where = self.top / layer.path / gone
             if not where.parent.is_dir() or os.path.lexists(where):
@@ -139,7 +141,7 @@ class Builder:
             os.mknod(where, stat.S_IFCHR | 0o000, os.makedev(0, 0))
         for mark, count in (("opaque", OPAQUE), ("origin", COPIED_UP)):
             for _ in range(count):
-                layer = self.rng.choice(upper)
+                layer = self.rng.choices(upper, weights)[0]
                 path = self.rng.choice(layer.directories[1:] if mark == "opaque" or self.rng.random() < 0.4 else layer.files)
                 if not (self.top / layer.path / path).is_symlink():
                     value = "y" if mark == "opaque" else self.rng.randbytes(15).hex()[:29]
