@@ -201,14 +201,6 @@ class Ext4:
         scan.report(way, self._log)
         yield from scan.subdirectories.of_walk(way)
 
-    def unreachable_directories(self) -> list[int]:
-        """The inode numbers of directories in use to which no name leads, ascending: what a damaged directory named."""
-        scan = self._scan_all()
-        at = scan.listing.index(self.root)
-        reached = scan.subdirectories.walk(at).visited if at is not None else []
-        numbers = scan.listing.directories
-        return [int(number) for number in np.setdiff1d(numbers, numbers[np.array(reached, np.int64)])]
-
     def _scan_all(self) -> Scan:
         if self._scan is None:
             scan = scan_all(self.tables, self._directories)

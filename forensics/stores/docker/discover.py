@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forensics.filesystem import Filesystem
 from forensics.stores.docker.daemon import configured_roots
+from forensics.stores.docker.lost import LostDirectory, lost_name, with_names
 from forensics.stores.host_tree import HostTree, host_trees, resolve_or_none
 from forensics.stores.reading import Place, StoreReader
 from forensics.survey import Survey
@@ -23,6 +24,7 @@ MARKS = frozenset(
 ENOUGH_MARKS = 4  # a data-root of any version has at least six of them
 MAX_DEPTH = 4096
 
+_LOST = re.compile(rb"/#\d+(/|$)")
 _REMAPPED = re.compile(rb"\d+\.\d+")
 
 
@@ -38,17 +40,23 @@ class DockerRoot:
 
 def find_docker_roots(found: Survey, reader: StoreReader) -> tuple[DockerRoot, ...]:
     """Every data-root on the disk, once. What could not be read on the way is added to the reader's gaps."""
+    shaped: list[Place] = []
+    partitions = []
+    for partition in found.partitions:
+        fs = partition.filesystem
+        if fs is not None:
+            fs, places = _by_shape(partition.volume.number, fs)
+            shaped += places
+        partitions.append(replace(partition, filesystem=fs))
+    trees = host_trees(replace(found, partitions=tuple(partitions)))
     roots: dict[tuple[int, int], DockerRoot] = {}
-    trees = host_trees(found)
     for tree in trees:
         for path, how in configured_roots(reader, tree):
             place = resolve_or_none(tree, path)
             if place is not None and _has_marks(reader, place, 2):
                 _add(roots, DockerRoot(place, _normal(path), how, tree))
-    for partition in found.partitions:
-        if partition.filesystem is not None:
-            for place in _by_shape(partition.volume.number, partition.filesystem):
-                _add(roots, _on_host(place, trees))
+    for place in shaped:
+        _add(roots, _on_host(place, trees))
     for root in list(roots.values()):
         for place in reader.children(root.place):
             if _REMAPPED.fullmatch(place.name) and reader.type(place) == "d" and _has_marks(reader, place, 2):
@@ -64,7 +72,7 @@ def _add(roots: dict[tuple[int, int], DockerRoot], root: DockerRoot) -> None:
 def _on_host(place: Place, trees: Sequence[HostTree]) -> DockerRoot:
     for tree in trees:
         host_path = tree.host_path(place)
-        if host_path is not None:
+        if host_path is not None and not _LOST.search(host_path):
             return DockerRoot(place, host_path, "shape", tree)
     return DockerRoot(place, None, "shape")
 
@@ -75,19 +83,29 @@ def _has_marks(reader: StoreReader, place: Place, enough: int) -> bool:
     return len(MARKS.intersection(child.name for child in reader.children(place))) >= enough
 
 
-def _by_shape(partition: int, fs: Filesystem) -> Iterator[Place]:
+def _by_shape(partition: int, fs: Filesystem) -> tuple[Filesystem, list[Place]]:
+    """The directories that look like a data-root, and the filesystem with the names that such a one lost given back."""
+    places, lost = _search(partition, fs)
+    if not lost:
+        return fs, places
+    fs = with_names(fs, lost)
+    return fs, _search(partition, fs)[0]
+
+
+def _search(partition: int, fs: Filesystem) -> tuple[list[Place], list[LostDirectory]]:
     """Directories that hold `containers` and `image/<driver>/layerdb`, or enough of what only a data-root holds together."""
     children, parents = array("Q"), array("Q")
     candidates = []
+    lost = []
     for number, subdirectories in fs.directories():
         names = dict(subdirectories)
         children.extend(names.values())
         parents.extend([number] * len(names))
+        lost += [LostDirectory(inode, number) for name, inode in subdirectories if name[:1] == b"#" and name == lost_name(inode)]
         if b"containers" in names and (len(MARKS & names.keys()) >= ENOUGH_MARKS or _has_layerdb(fs, names.get(b"image"))):
             candidates.append(number)
     child, parent = np.array(children, np.uint64), np.array(parents, np.uint64)
-    for number in sorted(candidates):
-        yield Place(partition, fs, number, _path(fs, number, child, parent))
+    return [Place(partition, fs, number, _path(fs, number, child, parent)) for number in sorted(candidates)], lost
 
 
 def _has_layerdb(fs: Filesystem, image: int | None) -> bool:
