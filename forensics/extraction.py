@@ -56,7 +56,7 @@ class _Ground:
 
 
 def extract_tree(view: View, contents: Contents, top: Entry, into: Path, replace: bool) -> Iterator[Note]:
-    """Make the directory `into`, and in it all that is below the directory `top`."""
+    """Make the directory `into`, if it is not there, and in it all that is below the directory `top`."""
     if not os.path.lexists(into):
         into.mkdir(mode=0o700)
     elif not into.is_dir():
@@ -81,13 +81,16 @@ def _extract(view: View, contents: Contents, entries: Iterable[Entry], base: byt
     try:
         with closing(_Ground(root, replace)) as ground:
             for entry in entries:
+                if not entry.is_plain:
+                    yield Note(entry.path, "no name that can stand on a disk")
+                    continue
                 parts = tuple(entry.path.removeprefix(base).split(b"/")[1:]) if entry.path not in (base, b"/") else ()
                 try:
                     yield from _make(view, contents, entry, ground, parts)
                 except OSError as error:
                     yield _failure(entry, error)
                     continue
-                if entry.type == "d":
+                if entry.type == "d" and parts:
                     directories.append((parts, entry))
             for parts, entry in reversed(directories):  # a directory's time and mode last: making its entries changes them
                 try:
@@ -106,9 +109,6 @@ def _failure(entry: Entry, error: OSError) -> Note:
 
 def _make(view: View, contents: Contents, entry: Entry, ground: _Ground, parts: tuple[bytes, ...]) -> Iterator[Note]:
     if not parts:
-        return
-    if not entry.is_plain:
-        yield Note(entry.path, "no name that can stand on a disk")
         return
     directory, name = ground.directory(parts[:-1]), parts[-1]
     if entry.type == "d":

@@ -172,10 +172,15 @@ def test_nothing_is_written_outside_whatever_the_view_says(builder, tmp_path):
     builder.entry(layer, b"/./kept2", inode=50, size=4)
     builder.entry(layer, b"//kept3", inode=50, size=4)
     builder.entry(layer, b"/missing/kept4", inode=50, size=4)
+    for path in (b"/..", b"/dir/..", b"/../outside", b"/.", b"/new/../.."):
+        builder.entry(layer, path, type="d", mode=0o777, mtime_ns=1)
     into = tmp_path / "out"
     into.mkdir()
     (into / "dir").symlink_to(outside)  # what an earlier extraction, or somebody, may have left there
+    before = tmp_path.stat().st_mode, outside.stat().st_mode
     notes = extracted(builder, layer, StoredContents({50: b"evil"}), into, replace=True)
+    assert (tmp_path.stat().st_mode, outside.stat().st_mode) == before
+    assert min(tmp_path.stat().st_mtime_ns, outside.stat().st_mtime_ns) > 10**18
     assert (outside / "kept").read_text() == "mine"
     assert os.listdir(outside) == ["kept"]
     assert {note.path for note in notes} >= {
