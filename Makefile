@@ -16,7 +16,8 @@ DEMO := .demo
 
 demo: $(VENV)/.installed
 	@$(VENV)/bin/python samples/unpack.py webshop $(DEMO)/webshop.img
-	$(VENV)/bin/ctrforensics carve $(DEMO)/webshop.img --force
+	$(VENV)/bin/ctrforensics carve $(DEMO)/webshop.img -o $(DEMO)/webshop.case.db --force
+	@printf '\nTo go on: . $(VENV)/bin/activate, then any of the commands above; ctrforensics --help lists the others.\n'
 
 test: $(VENV)/.developing
 	$(RUN) pytest -n 2
