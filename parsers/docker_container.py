@@ -6,9 +6,14 @@ api/types/container/hostconfig.go, api/types/network/endpoint.go. Text fields th
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
+from parsers.errors import FormatError
 from parsers.json_fields import Fields, parse_object
+
+_NAME = re.compile(rb'"Name":"/([a-zA-Z0-9][a-zA-Z0-9_.-]*)"')  # no other field of this name begins with a slash
+_IMAGE = re.compile(rb'"Image":"(sha256:[0-9a-f]{64})"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,18 +117,27 @@ class HostConfig:
 
 
 def parse_config(data: bytes, source: str = "") -> ContainerConfig:
-    """Raises FormatError where the document is no JSON object."""
-    top = parse_object(data, source)
+    """Raises FormatError where the document is no JSON object, and no name can be found in what is left of it."""
+    name = image = None
+    try:
+        top = parse_object(data, source)
+    except FormatError as error:
+        if not _NAME.search(data):
+            raise
+        top = Fields({})
+        top.problem(f"{error.what}; only what can be found in it is read")
+    if top.problems:
+        name, image = _found(_NAME, data), _found(_IMAGE, data)
     config, network = top.fields("Config"), top.fields("NetworkSettings")
     state = top.fields("State")
     return ContainerConfig(
         id=top.text("ID") or None,
-        name=(top.text("Name") or "").removeprefix("/") or None,
+        name=(top.text("Name") or "").removeprefix("/") or name,
         created_ns=top.time("Created"),
         state=_state(state) if state else None,
         path=top.text("Path") or None,
         args=top.texts("Args") or (),
-        image=top.text("Image") or None,
+        image=top.text("Image") or image,
         image_name=config.text("Image") or None,
         driver=top.text("Driver") or None,
         env=config.texts("Env") or () if config else None,
@@ -159,6 +173,11 @@ def parse_hostconfig(data: bytes, source: str = "") -> HostConfig:
         tmpfs=top.text_map("Tmpfs") or {},
         problems=tuple(top.problems),
     )
+
+
+def _found(pattern: re.Pattern[bytes], data: bytes) -> str | None:
+    match = pattern.search(data)
+    return match[1].decode("ascii") if match is not None else None
 
 
 def _state(state: Fields) -> State:

@@ -101,6 +101,17 @@ def test_container_without_state_has_none():
     assert (config.state, config.env, config.labels, config.mount_points, config.path) == (None, None, None, None, None)
 
 
+def test_what_is_left_of_a_container_is_found():
+    whole = json.dumps({
+        "State": {"Running": True}, "Image": "sha256:" + "a" * 64, "MountPoints": {"/v": {"Name": "v"}}, "Name": "/web",
+    }, separators=(",", ":")).encode()  # fmt: skip
+    left = parse_config(bytes(10) + whole[10:])
+    assert (left.name, left.image, left.state, left.mount_points) == ("web", "sha256:" + "a" * 64, None, None)
+    assert "only what can be found" in left.problems[0]
+    with pytest.raises(FormatError):
+        parse_config(bytes(10) + whole[10:-10])
+
+
 def test_mount_points_of_all_versions():
     volume = {"Name": "v", "Driver": "local", "Source": "", "Destination": "/v", "RW": True, "Relabel": "z"}
     bind = {"Type": "bind", "Source": "/etc", "RW": False, "Relabel": "ro", "Propagation": "rprivate"}

@@ -20,8 +20,9 @@ from parsers.docker_container import ContainerConfig, HostConfig, MountPoint, pa
 from parsers.errors import FormatError
 
 MAX_JSON = 4 << 20
-MAX_HOSTNAME = 4096
+MAX_TEXT = 1 << 20
 CONFIGS = (b"config.v2.json", b"config.json")  # the second: Docker before 1.10
+TEXTS = (b"hosts", b"resolv.conf")
 UNFINISHED = b".tmp-config.v2.json"  # left over by a crash before it was renamed
 
 _ID = re.compile(rb"[0-9a-f]{64}")
@@ -186,7 +187,7 @@ def _read_container(reader: StoreReader, place: Place) -> StoredContainer:
         config_text=config_text,
         host=host,
         host_text=host_text,
-        hostname=_hostname(reader, place) if config is None else None,
+        hostname=_hostname(reader, place),
         log_driver=log_driver,
         log_name=log_name,
     )
@@ -213,14 +214,26 @@ def _read_config(reader: StoreReader, place: Place) -> tuple[Place | None, Conta
 
 
 def _hostname(reader: StoreReader, place: Place) -> str | None:
-    return reader.load(reader.child(place, b"hostname"), "container's hostname", _parse_hostname, MAX_HOSTNAME)
+    """What hostname says; the other texts of the network are only looked at, so that a damaged one is told."""
+    for name in TEXTS:
+        reader.load(reader.child(place, name), readable(name), _parse_text, MAX_TEXT)
+    return reader.load(reader.child(place, b"hostname"), "hostname", _parse_hostname, MAX_TEXT)
 
 
 def _parse_hostname(data: bytes) -> str | None:
     text = data.strip()
-    if text and not _HOSTNAME.fullmatch(text):
+    if not _HOSTNAME.fullmatch(text):
         raise FormatError(f"{data[:80]!r} is no host name", offset=0)
-    return text.decode("ascii") or None
+    return text.decode("ascii")
+
+
+def _parse_text(data: bytes) -> str:
+    if b"\0" in data:
+        raise FormatError("a zero byte in a text", offset=data.index(b"\0"))
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise FormatError("no text", offset=error.start) from error
 
 
 def _written(reader: StoreReader, place: Place) -> int:

@@ -21,6 +21,7 @@ from forensics.stores.host_tree import resolve_or_none
 from forensics.stores.reading import Place, StoreReader
 from forensics.text import readable
 
+GRAPH_DRIVERS = ("aufs", "btrfs", "devicemapper", "fuse-overlayfs", "overlay", "overlay2", "vfs", "windowsfilter", "zfs")
 LAYERS_READ = (b"overlay2",)
 
 
@@ -55,7 +56,10 @@ def read_docker(root: DockerRoot) -> StoreContents:
     containers = docker_containers(reader, host_root, stored, joined, images, networks.names)
     driver_name = _main_driver(stored, drivers)
     if driver_name is not None and driver_name not in (driver.name for driver in drivers):
-        reader.gap("graph driver", f"containers have layers of {driver_name}, which are not in this data-root", root.place)
+        where = (
+            "are not in this data-root" if driver_name in GRAPH_DRIVERS else "are in containerd's image store, which is not read"
+        )
+        reader.gap("graph driver", f"containers' layers ({driver_name}) {where}", root.place)
     return StoreContents(
         store=Store(
             key=f"docker:p{root.place.partition}:{host_root}",
