@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from forensics.case.view import KINDS, Entry, View
-from forensics.content import Contents, Note
+from forensics.content import CHUNK, Contents, Note
 from forensics.text import readable
 from parsers.errors import CtrForensicsError, UsageError
 
 COARSE = 2_000_000_000  # nanoseconds: no filesystem of today rounds times more; what differs more was clamped
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_ZEROS = bytes(CHUNK)
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # the next file would fare no better
 
 
@@ -145,10 +146,10 @@ def _make_file(view: View, contents: Contents, entry: Entry, directory: int, nam
     try:
         with os.fdopen(descriptor, "wb") as file:
             for chunk in contents.chunks(view, entry):
-                if chunk.strip(b"\0"):
-                    file.write(chunk)
-                else:
+                if chunk == _ZEROS[: len(chunk)]:
                     file.seek(len(chunk), os.SEEK_CUR)
+                else:
+                    file.write(chunk)
             file.truncate()
             yield from _keep(entry, file.fileno(), 0o400)
     except CtrForensicsError as error:

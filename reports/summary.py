@@ -81,11 +81,14 @@ def _containers(db: sqlite3.Connection) -> tuple[tuple[str | int | None, ...], .
         " coalesce(state, '?') || iif(state = 'exited', ' (' || coalesce(exit_code, '?') || ')', '')"
         " || iif(privileged, ', privileged', ''),"
         " (SELECT group_concat(kind || ' ' || n, ', ') FROM (SELECT kind, count(*) AS n FROM container_change"
-        " WHERE container = container_number GROUP BY kind ORDER BY kind)), rootfs, origin"
+        " WHERE container = container_number GROUP BY kind ORDER BY kind)),"
+        " nullif(rootfs, 'complete'), nullif(origin, 'allocated')"
         " FROM containers ORDER BY origin, engine, created_ns, container_id LIMIT ?",
         (LISTED_CONTAINERS,),
     ).fetchall()
-    return (("id", "container", "image", "state", "changes", "rootfs", "origin"), *rows)
+    names = ("id", "container", "image", "state", "changes", "rootfs", "origin")
+    told = [n for n in range(len(names)) if any(row[n] is not None for row in rows)]
+    return tuple(tuple(row[n] for n in told) for row in (names, *rows))
 
 
 def _gaps(db: sqlite3.Connection) -> list[tuple[str, str]]:

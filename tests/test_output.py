@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import math
+import re
 import sqlite3
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from forensics.commands import output
 from forensics.commands.output import Destination, Format, open_output, write_lines, write_rows
+from forensics.commands.table import write_table
 from forensics.text import harmless
 from parsers.errors import UsageError
 
@@ -191,3 +193,24 @@ def test_dash_is_stdout(capfdbinary):
     with open_output(Destination(output.Path("-"))) as stream:
         stream.write(b"\x00\xff")
     assert capfdbinary.readouterr().out == b"\x00\xff"
+
+
+WIDTHS = st.integers(20, 120)
+words = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+
+
+@settings(deadline=None, derandomize=True, max_examples=100)
+@given(WIDTHS, st.lists(st.tuples(words, st.integers(), words), min_size=1, max_size=4))
+def test_on_a_terminal_no_cell_is_lost_whatever_its_width(width, rows):
+    stream = io.BytesIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", str(width))
+        patch.setenv("LINES", "25")
+        patch.setenv("TERM", "dumb")
+        write_table(rows, ("name", "number", "text"), stream, terminal=True)
+    shown = re.sub(r"\s|\x1b\[[0-9;]*m", "", stream.getvalue().decode())
+    for row in rows:
+        for cell in row:
+            letters = re.sub(r"\s", "", harmless(str(cell)))
+            assert all(letter in shown for letter in letters)
+    assert len(shown) >= sum(len(re.sub(r"\s", "", harmless(str(cell)))) for row in rows for cell in row)

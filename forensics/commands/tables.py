@@ -34,10 +34,10 @@ LISTINGS = (
         "Every container, with its image, state and times.",
         "containers",
         "engine, namespace, created_ns, container_id",
-        "substr(container_id, 1, 12) AS id, name, pod, engine, image, state,"
-        " iif(state IN ('exited', 'dead'), exit_code, NULL) AS exit, seconds(created_ns) AS created,"
-        " seconds(started_ns) AS started, seconds(finished_ns) AS finished, iif(privileged, 'yes', NULL) AS privileged, changes,"
-        " rootfs, origin",
+        "substr(container_id, 1, 12) AS id, name, pod, engine, image,"
+        " state || iif(state IN ('exited', 'dead'), ' (' || coalesce(exit_code, '?') || ')', '') AS state,"
+        " seconds(created_ns) AS created, seconds(finished_ns) AS finished, iif(privileged, 'yes', NULL) AS privileged, changes,"
+        " nullif(rootfs, 'complete') AS rootfs, nullif(origin, 'allocated') AS origin",
     ),
     Listing(
         "images",
@@ -45,7 +45,8 @@ LISTINGS = (
         "images",
         "engine, namespace, created_ns, image_id",
         "substr(replace(image_id, 'sha256:', ''), 1, 12) AS id, list(refs) AS refs, engine, namespace,"
-        " seconds(created_ns) AS created, size_bytes AS size, json_array_length(layers) AS layers, architecture, origin",
+        " seconds(created_ns) AS created, size_bytes AS size, json_array_length(layers) AS layers, architecture,"
+        " nullif(origin, 'allocated') AS origin",
     ),
     Listing(
         "layers",
@@ -53,7 +54,7 @@ LISTINGS = (
         "layers",
         "store, layer_number",
         "'#' || layer_number AS number, engine, kind, '#' || (SELECT lower_id FROM layer WHERE id = layer_number) AS lower,"
-        " entries, integrity, path, origin",
+        " entries, integrity, path, nullif(origin, 'allocated') AS origin",
     ),
     Listing(
         "mounts",
@@ -68,7 +69,8 @@ LISTINGS = (
         "Named and anonymous volumes, and who used them.",
         "container_volumes",
         "engine, name",
-        "name, engine, driver, path, list(used_by) AS used_by, seconds(created_ns) AS created, origin",
+        "name, engine, driver, path, list(used_by) AS used_by, seconds(created_ns) AS created,"
+        " nullif(origin, 'allocated') AS origin",
     ),
     Listing(
         "networks",
@@ -76,7 +78,7 @@ LISTINGS = (
         "networks",
         "engine, name, network_id",
         "name, substr(network_id, 1, 12) AS id, engine, driver, list(subnets) AS subnets,"
-        " json_array_length(endpoints) AS endpoints, seconds(created_ns) AS created, origin",
+        " json_array_length(endpoints) AS endpoints, seconds(created_ns) AS created, nullif(origin, 'allocated') AS origin",
     ),
     Listing("stores", "The engines' stores that were found.", "stores", "key", "engine, version, driver, root, partition"),
     Listing(
