@@ -37,7 +37,7 @@ class Merger:
             self._levels.pop()
         if not self._levels and layer.lower in self._done:
             raise ValueError(f"layer {layer.key} comes too late after {layer.lower}: layers are added depth first")
-        self._levels.append(Level(LayerIndex(layer), {}, {}))
+        self._levels.append(Level(LayerIndex(layer)))
         view = View([level.index for level in self._levels], self._follow, self._metacopy)
         delta = compute_delta(self._levels, view, self.next_placement)
         self.next_placement += len(delta.placed)

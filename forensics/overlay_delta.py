@@ -8,7 +8,7 @@ layer's own names needs a look; where both are made of the same directories, not
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from forensics.overlay_layer import DIRECTORY, LayerIndex
 from forensics.overlay_lookup import Element, Found, Stack, View
@@ -59,11 +59,15 @@ class Delta:
 
 @dataclass(slots=True)
 class Level:
-    """A layer in its chain, and what is remembered of its delta while layers are put on it."""
+    """A layer in its chain, and what is remembered of its delta while layers are put on it.
+
+    cut: redirects led to more than was followed, so that a lookup in the view may find what the deltas do not tell.
+    """
 
     index: LayerIndex
-    placed: dict[tuple[bytes, int], int]
-    data: dict[int, int | None]
+    placed: dict[tuple[bytes, int], int] = field(default_factory=dict)
+    data: dict[int, int | None] = field(default_factory=dict)
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +89,14 @@ class _Comparison:
     def __init__(self, levels: Sequence[Level], view: View, first_placement: int) -> None:
         self.lower, own = levels[:-1], levels[-1]
         self.level, self.index, self.marks = len(levels) - 1, own.index, own.index.marks
+        self.cut_below = any(level.cut for level in self.lower)
         self.placed_below = [level.placed for level in reversed(self.lower) if level.placed]
         self.own, self.view, self.next_placement = own, view, first_placement
         self.new_root, self.old_root = view.root(self.level), view.root(self.level - 1)
-        # A layer made by the kernel places an entry at most once; more than this is a trap.
-        self.placements_left = 1000 + 2 * sum(len(level.index.layer.tree) for level in levels)
+        # A layer made by the kernel places an entry at most once, so that a view has no more names than the layers have;
+        # hostile redirects can make a view grow without end.
+        rows = 1000 + sum(len(level.index.layer.tree) for level in levels)
+        self.placements_left, self.names_left = 2 * rows, 4 * rows + 2 * sum(len(level.placed) for level in levels)
         self.invisible: dict[int, str] = {}
         self.hidden: list[tuple[int, int | None, str]] = []
         self.unplaced: dict[tuple[bytes, int], tuple[int, int | None, str]] = {}
@@ -107,8 +114,11 @@ class _Comparison:
             cause = None if self.new_root[1:] == self.old_root else (self.index.entry(0), "opaque")
             self._vanish(b"", self.old_root[0], root)
             self._descend(b"", Found(self.new_root[0], self.new_root), self.old_root, cause)
-            while self.frames:
+            while self.frames and self.names_left > 0:
                 self._compare_directory(self.frames.pop())
+            if self.placements_left <= 0 or self.names_left <= 0:
+                self.own.cut = True
+                self._problem(0, "limit", "redirects that lead to more names than the layers have; not all are followed")
         for row in self.marks.metacopies:
             self.own.data.setdefault(self.index.entry(row), None)  # one that nothing reaches here may be placed further up
         self._stale_whiteouts()
@@ -196,6 +206,7 @@ class _Comparison:
         return names
 
     def _compare_name(self, frame: _Frame, name: bytes, own: int | None) -> None:
+        self.names_left -= 1
         path = frame.path + b"/" + name
         new = self.view.lookup(self.new_root, frame.new, name)
         old = self.view.lookup(self.old_root, frame.old, name)
@@ -271,15 +282,14 @@ class _Comparison:
             if (path, entry) in placed:
                 self.unplaced[path, entry] = (placed[path, entry], by, reason)
                 return
-        self.hidden.append((entry, by, reason))
+        if not self.cut_below or self._index(element[0]).path(element[1]) == path:
+            self.hidden.append((entry, by, reason))
 
     def _place(self, path: bytes, element: Element) -> bool:
         entry = self._index(element[0]).entry(element[1])
         if self.placements_left <= 0:
             return False
         self.placements_left -= 1
-        if self.placements_left == 0:
-            self._problem(0, "limit", "redirects that place more entries than the layers have; the rest is left out")
         self.own.placed[path, entry] = self.next_placement
         self.next_placement += 1
         return True

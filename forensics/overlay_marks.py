@@ -18,7 +18,8 @@ from parsers.overlay_marks import PREFIXES, is_opaque
 class Marks:
     """The marks of one layer, by row.
 
-    whiteouts: the name that each hides. hints: rows that no one sees and that hide nothing by themselves (`.wh..wh..opq`).
+    whiteouts: the name that each hides. hints: rows that no one sees, nor what is below them, and that hide nothing by
+    themselves (`.wh..wh..opq`).
     opaque: directories that hide what is below them. redirects and metacopies: the xattr's value, on whatever carries it.
     """
 

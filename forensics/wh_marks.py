@@ -39,18 +39,22 @@ def aufs_marks(tree: Tree) -> Marks:
 
 
 def _wh_names(tree: Tree) -> tuple[dict[int, bytes], set[int], set[int]]:
-    """Whiteouts by row; rows that only the overlay reads and that hide nothing; directories that hold `.wh..wh..opq`."""
+    """Whiteouts by row; rows that no one sees and that hide nothing themselves; directories that hold `.wh..wh..opq`."""
     whiteouts, hints, hinted = {}, set(), set()
     for row, name in enumerate(tree.names):
-        parent = int(tree.parent[row]) if row and name.startswith(PREFIX) else -1
-        if parent < 0:
+        if not name.startswith(PREFIX) or row == 0:
             continue
         if name == OPAQUE:
-            hinted.add(parent)
+            hinted.add(int(tree.parent[row]))
         if name.startswith(PRIVATE) or len(name) == len(PREFIX):
             hints.add(row)
         else:
             whiteouts[row] = name[len(PREFIX) :]
+    gone = {(int(tree.parent[row]), name) for row, name in whiteouts.items()}
+    names = {name for _, name in gone}
+    for row, name in enumerate(tree.names) if gone else ():
+        if name in names and (int(tree.parent[row]), name) in gone:
+            hints.add(row)  # a whiteout hides the name in its own layer too
     return whiteouts, hints, hinted
 
 

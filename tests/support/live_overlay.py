@@ -47,7 +47,7 @@ def write_stack(rng, where, layers, options, operations=40):
     return stack
 
 
-def operate(rng, top, tag):  # noqa: PLR0912, PLR0915 # one branch for each operation
+def operate(rng, top, tag):  # noqa: PLR0912 # one branch for each operation
     """One random operation below a directory; what does not fit raises OSError."""
 
     def pick(kinds):

@@ -51,7 +51,7 @@ def different(a, b):
     if a.st_mode & stat.S_IFDIR == stat.S_IFDIR:
         return False
     (a_sec, a_nsec), (b_sec, b_nsec) = times(a), times(b)
-    same_time = a_sec == b_sec and (a_nsec == b_nsec or a_nsec == 0 or b_nsec == 0)
+    same_time = a_sec == b_sec and (a_nsec in (b_nsec, 0) or b_nsec == 0)
     return not same_time or a.st_size != b.st_size
 
 
