@@ -35,8 +35,9 @@ def docker_layers(
     """Every layer directory of the driver, and a layer without a directory for each that is gone."""
     expected = _expectations(db, claims)
     lower: dict[str, str | None] = {}
+    above = _told_above(graph)
     for name, directory in graph.directories.items():
-        lower[name] = _lower(reader, graph, directory, expected.get(name), lower)
+        lower[name] = _lower(reader, graph, directory, expected.get(name), above, lower)
     needed = {*lower.values(), *(told.lower for name, told in expected.items() if name not in lower)}
     gone = [name for name, told in expected.items() if name not in lower and (told.kind != "init" or name in needed)]
     lower.update((name, expected[name].lower) for name in gone)
@@ -94,13 +95,14 @@ def _lower(
     graph: GraphDriver,
     directory: LayerDirectory,
     told: _Expected | None,
+    above: Mapping[str, str | None],
     lower: dict[str, str | None],
 ) -> str | None:
     """The name of the layer right below; names that `lower` lists and no directory has are added to `lower`."""
     sure = told is not None and told.sure
     instead = told.lower if told is not None else None
     if directory.lower is None:
-        return instead if sure else _above_tells(graph, directory.name)
+        return instead if sure else above.get(directory.name, f"{directory.name}/lower")
     if not directory.lower:
         if instead is not None:
             reader.gap("overlay2 lower", f"missing; layerdb tells that {instead} is below", directory.place)
@@ -119,14 +121,16 @@ def _lower(
     return names[0]
 
 
-def _above_tells(graph: GraphDriver, name: str) -> str | None:
-    """What stands below this one in the `lower` list of a layer above; its own missing `lower` where none tells."""
-    for above in sorted(graph.directories):
-        stack = graph.stack(above)
-        if name in stack:
-            position = stack.index(name) + 1
-            return stack[position] if position < len(stack) else None
-    return f"{name}/lower"
+def _told_above(graph: GraphDriver) -> dict[str, str | None]:
+    """What stands below each layer in the `lower` lists of those above it."""
+    below: dict[str, str | None] = {}
+    if any(directory.lower is None for directory in graph.directories.values()):
+        for above in sorted(graph.directories):
+            stack = graph.stack(above)
+            for name, under in zip(stack, (*stack[1:], None), strict=False):
+                if name is not None:
+                    below.setdefault(name, under)
+    return below
 
 
 def _compare_stacks(reader: StoreReader, graph: GraphDriver, lower: Mapping[str, str | None]) -> None:
