@@ -47,6 +47,7 @@ class DiskImage:
         self._segments = segments
         self._starts = [segment.start for segment in segments]
         self.paths = tuple(segment.path for segment in segments)
+        self.sizes = tuple(segment.size for segment in segments)
         self.name = self.paths[0].name
         self.size = segments[-1].start + segments[-1].size
 

@@ -49,8 +49,8 @@ def carve(path: Path, case_path: Path, options: CarveOptions, progress: Progress
     """Read the disk image at `path` and leave a case file at `case_path`, replacing what is there."""
     started = datetime.now(UTC)
     with open_disk_image(path) as disk, CaseWriter(case_path) as case:
-        for position, file in enumerate(disk.paths):
-            case.evidence(file.absolute(), position, file.stat().st_size)
+        for position, (file, size) in enumerate(zip(disk.paths, disk.sizes, strict=True)):
+            case.evidence(file.absolute(), position, size)
         progress.stage("looking for volumes and filesystems")
         found = survey(disk, options.replay_journal)
         _write_survey(case, found)
