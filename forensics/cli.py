@@ -10,7 +10,6 @@ import os
 import sqlite3
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from types import TracebackType
 from typing import Annotated
 
@@ -62,6 +61,8 @@ for each in COMMANDS:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         typer.echo(f"ctrforensics {version('ctrforensics')}")
         raise typer.Exit
 

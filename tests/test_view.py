@@ -6,6 +6,7 @@ import pytest
 
 from forensics.case.lookup import find_container, find_layer, open_case
 from forensics.case.view import layer_view, merged_view
+from forensics.text import readable
 from parsers.errors import UsageError
 from support.casebuilder import CaseBuilder
 
@@ -130,9 +131,11 @@ def test_what_upper_layers_hide_is_in_its_layer_still(builder, opened):
 
 def test_private_xattrs_are_a_layers_own(builder, opened):
     layer = builder.layer("one")
+    builder.entry(layer, b"/bytes", xattrs={readable(b"user.\xc3\xa4\xff"): b"1"})
     builder.entry(layer, b"/f", xattrs={"user.a": b"\0\xff"}, private={"trusted.overlay.origin": b"\x00"})
     builder.container("c1", "web", layer)
     case = opened()
+    assert case.merged().at(b"/bytes").xattrs == {b"user.\xc3\xa4\xff": b"1"}
     assert case.merged().at(b"/f").xattrs == {b"user.a": b"\0\xff"}
     assert case.layer("one").at(b"/f").xattrs == {b"trusted.overlay.origin": b"\x00", b"user.a": b"\0\xff"}
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ KINDS = {"d": "a directory", "l": "a symlink", "c": "a character device", "b": "
          "?": "something of no known type"}  # fmt: skip
 """What the types of entries are called."""
 MAX_SYMLINKS = 40  # as the kernel's, fs/namei.c MAXSYMLINKS
+_BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
 COLUMNS = (
     "path", "path_raw", "type", "mode", "uid", "gid", "size", "nlink", "mtime_ns", "atime_ns", "ctime_ns", "crtime_ns", "target",
     "target_raw", "rdev", "xattrs", "private_xattrs", "inode", "partition", "layer", "metacopy", "entry_id",
@@ -191,7 +193,7 @@ class View:
         found: dict[str, str] = json.loads(shown) if shown else {}
         if private and self.relation == "layer_files":
             found |= json.loads(private)
-        return {name.encode("utf-8", "surrogateescape"): base64.b64decode(found[name]) for name in sorted(found)}
+        return {_raw_name(name): base64.b64decode(found[name]) for name in sorted(found)}
 
 
 def merged_view(case: Case, container: FoundContainer) -> View:
@@ -219,6 +221,11 @@ def _range(start: bytes, with_length: bool = False) -> tuple[Any, ...]:
 
 def _bytes(text: str | None, raw: bytes | None) -> bytes | None:
     return raw if raw is not None else None if text is None else text.encode()
+
+
+def _raw_name(text: str) -> bytes:
+    r"""An xattr's name: its `\xNN` are bytes that are not UTF-8, unless somebody gave it a name that spells them so."""
+    return _BYTE.sub(lambda match: bytes([int(match[1], 16)]), text.encode())
 
 
 def _device(text: str | None) -> tuple[int, int] | None:
