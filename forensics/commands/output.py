@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -37,6 +38,8 @@ GAPS = 3  # the exit code of a command that is finished, but for what could not 
 BUFFER = 1 << 20  # bytes of an output file that are written at once
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _UNSEEN = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
+MAX_REMEMBERED = 2000  # characters of JSON that are not decoded anew in the next row
 _LINE_BREAKS = str.maketrans({"\n": "\\n", "\r": "\\r"})
 
 
@@ -166,8 +169,11 @@ def _write_json(rows: Iterable[Sequence[Value]], columns: Sequence[str], stream:
     separator = b"" if lines else b"[\n"
     empty = True
     for row in rows:
-        record = {name: _json_value(name, value) for name, value in zip(columns, row, strict=True)}
-        text = json.dumps(record, ensure_ascii=False)
+        record = {
+            name: value if value is None or type(value) is int else _json_value(name, value)
+            for name, value in zip(columns, row, strict=True)
+        }
+        text = _ENCODER.encode(record)
         stream.write(separator + _UNSEEN.sub(_escape, text).encode("utf-8"))
         separator = b"\n" if lines else b",\n"
         empty = False
@@ -185,7 +191,7 @@ def _json_value(column: str, value: Value) -> object:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, str) and column in JSON_COLUMNS and value[:1] in ("[", "{"):
-        return decoded(value)
+        return _decoded_again(value) if len(value) < MAX_REMEMBERED else decoded(value)
     return value
 
 
@@ -195,6 +201,9 @@ def decoded(text: str) -> object:
         return json.loads(text, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError):
         return text
+
+
+_decoded_again = lru_cache(maxsize=64)(decoded)  # neighbouring rows often have the same bucket, options or refs
 
 
 def _finite(text: str) -> float:
