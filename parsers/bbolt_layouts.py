@@ -6,13 +6,13 @@ Source of the layouts: go.etcd.io/bbolt v1.3.6, page.go (page, branchPageElement
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from construct import FormatField, Struct
 
 from parsers.errors import EvidenceError, FormatError
+from parsers.layout import Layout
 
 BRANCH, LEAF, META, FREELIST = 0x01, 0x02, 0x04, 0x10
 BUCKET_FLAG = 0x01  # in a leaf element: the value is a bucket
@@ -47,24 +47,16 @@ class Problem:
     offset: int
 
 
-def _flat(layout: Any) -> str:
-    """The struct codes of a declared layout, so that hot tables are decoded by the declaration itself."""
-    inner = getattr(layout, "subcon", layout)
-    if isinstance(inner, FormatField):
-        return str(inner.fmtstr)[1:]
-    return "".join(_flat(part) for part in inner.subcons)
-
-
 @dataclass(frozen=True)
 class Layouts:
     """The five layouts in one byte order, `<` or `>`."""
 
     order: str
     meta: Any
-    page: struct.Struct
-    branch_element: struct.Struct
-    leaf_element: struct.Struct
-    bucket: struct.Struct
+    page: Layout
+    branch_element: Layout
+    leaf_element: Layout
+    bucket: Layout
 
 
 def _layouts(order: str) -> Layouts:
@@ -83,15 +75,11 @@ def _layouts(order: str) -> Layouts:
             "txid" / uint64,
             "checksum" / uint64,
         ),
-        page=_fast(order, Struct("id" / uint64, "flags" / uint16, "count" / uint16, "overflow" / uint32)),
-        branch_element=_fast(order, Struct("pos" / uint32, "ksize" / uint32, "pgid" / uint64)),
-        leaf_element=_fast(order, Struct("flags" / uint32, "pos" / uint32, "ksize" / uint32, "vsize" / uint32)),
-        bucket=_fast(order, bucket),
+        page=Layout(Struct("id" / uint64, "flags" / uint16, "count" / uint16, "overflow" / uint32)),
+        branch_element=Layout(Struct("pos" / uint32, "ksize" / uint32, "pgid" / uint64)),
+        leaf_element=Layout(Struct("flags" / uint32, "pos" / uint32, "ksize" / uint32, "vsize" / uint32)),
+        bucket=Layout(bucket),
     )
-
-
-def _fast(order: str, layout: Any) -> struct.Struct:
-    return struct.Struct(order + _flat(layout))
 
 
 LITTLE, BIG = _layouts("<"), _layouts(">")

@@ -60,13 +60,15 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class _Decoded:
-    """Elements of one page. content: position of the end of what they hold. bad: positions of the damaged ones."""
+    """Elements of one page. content: position of the end of what they hold. bad: how many are
+    damaged, and the position of the first of them.
+    """
 
     leaf: Sequence[LeafElement] = ()
     children: Sequence[tuple[bytes | None, int]] = ()
     cut: Sequence[LeafElement] = ()
     content: int = 0
-    bad: Sequence[int] = ()
+    bad: tuple[int, int] = (0, 0)
 
 
 def read_page(file: PageFile, pgid: int, taken: bytearray | None = None) -> Page:
@@ -80,7 +82,7 @@ def read_page(file: PageFile, pgid: int, taken: bytearray | None = None) -> Page
     raw = file.read(offset, file.page_size)
     if len(raw) < HEADER:
         raise FormatError(f"page {pgid} is cut off", file.reader.name, offset)
-    header = file.layouts.page.unpack_from(raw)
+    header = file.layouts.page.unpack(raw)
     ident, flags, _, overflow = header
     if ident != pgid:
         raise FormatError(f"page {pgid} calls itself page {ident}", file.reader.name, offset)
@@ -119,8 +121,9 @@ def _decode(
     got = (_leaf_elements if is_leaf else _branch_elements)(file.layouts, data, base, count, end)
     needed = (got.content - base) // file.page_size
     damaged = None
-    if got.bad:
-        damaged = Problem(f"{len(got.bad)} of the {count} elements of page {pgid} are damaged", pgid, offset + got.bad[0])
+    bad, first_bad = got.bad
+    if bad:
+        damaged = Problem(f"{bad} of the {count} elements of page {pgid} are damaged", pgid, offset + first_bad)
     elif not is_leaf and not count:
         damaged = Problem(f"branch page {pgid} has no elements", pgid, offset + base)
     elif overflow > needed:
@@ -136,7 +139,7 @@ def _leaf_elements(layouts: Layouts, data: bytes | Window, base: int, count: int
     table = _table(data, at, count, end)
     elements = []
     chained = len(table) == HEADER * count
-    for flags, pos, ksize, vsize in layouts.leaf_element.iter_unpack(table):
+    for flags, pos, ksize, vsize in layouts.leaf_element.rows(table):
         start = at + pos
         value = start + ksize
         if start != expected or not ksize or flags > BUCKET_FLAG:
@@ -157,7 +160,7 @@ def _branch_elements(layouts: Layouts, data: bytes | Window, base: int, count: i
     """A damaged element keeps its child, with None for its key."""
     at = base + HEADER
     first = at + HEADER * count
-    rows = list(layouts.branch_element.iter_unpack(_table(data, at, count, end)))
+    rows = list(layouts.branch_element.rows(_table(data, at, count, end)))
     spans = [(at + HEADER * i + pos, at + HEADER * i + pos + ksize, ksize > 0) for i, (pos, ksize, _) in enumerate(rows)]
     sound = [good and stop <= end for good, (_, stop, _) in zip(_sound(spans, first), spans, strict=True)]
     children = [
@@ -188,6 +191,7 @@ def _sound(spans: Sequence[tuple[int, int, bool]], first: int) -> list[bool]:
     return sound
 
 
-def _bad(base: int, count: int, sound: Sequence[bool]) -> list[int]:
-    """Where the damaged elements stand, those that the page is too short for included."""
-    return [base + HEADER * (i + 1) for i in range(count) if i >= len(sound) or not sound[i]]
+def _bad(base: int, count: int, sound: Sequence[bool]) -> tuple[int, int]:
+    """How many elements are damaged, those that the page is too short for included, and where the first of them stands."""
+    first = next((i for i, good in enumerate(sound) if not good), len(sound))
+    return count - sum(sound), base + HEADER * (first + 1)

@@ -15,8 +15,10 @@ from datetime import datetime, timedelta
 from parsers.errors import FormatError
 from parsers.go_time import SECOND, parse_binary
 
+TIME_SIZES = (15, 16)
 MAX_JSON = 4 << 20
 MAX_VARINT = 10  # bytes of a 64-bit number
+_VARINT = re.compile(rb"[\x80-\xff]{1,9}[\x01-\x7f]|[\x00-\x7f]")
 MAX_HEX = 1024  # bytes shown of what is nothing else
 SIGNED = frozenset({b"size", b"version", b"inodes"})  # keys that containerd gives zig-zag varints, printable or not
 UNSIGNED = frozenset({b"id", b"kind"})
@@ -76,6 +78,8 @@ def _hex(value: bytes) -> Guess:
 
 
 def _time(value: bytes) -> str | None:
+    if len(value) not in TIME_SIZES:
+        return None
     try:
         ns = parse_binary(value)
     except FormatError:  # then it is something else
@@ -95,7 +99,7 @@ def _text(value: bytes) -> str | None:
         text = value.decode("utf-8")
     except UnicodeDecodeError:
         return None
-    return text if text.translate(_PLAIN).isprintable() else None
+    return text if text.isprintable() or text.translate(_PLAIN).isprintable() else None
 
 
 def _is_json(text: str) -> bool:
@@ -111,9 +115,7 @@ def _is_json(text: str) -> bool:
 
 def _varint(value: bytes) -> int | None:
     """The number of a varint that fills the value, unsigned."""
-    if len(value) > MAX_VARINT or value[-1] >= 0x80 or any(byte < 0x80 for byte in value[:-1]):
-        return None
-    if len(value) > 1 and value[-1] == 0:
+    if not _VARINT.fullmatch(value):
         return None
     number = sum((byte & 0x7F) << (7 * i) for i, byte in enumerate(value))
     return number if number < 1 << 64 else None

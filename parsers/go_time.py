@@ -12,12 +12,14 @@ from datetime import date
 from construct import Int8sb, Int8ub, Int16sb, Int32sb, Int64sb, Struct
 
 from parsers.errors import FormatError
+from parsers.layout import Layout
 
 SECOND = 1_000_000_000
 YEAR_ONE = -62_135_596_800  # seconds from 1970 to 0001-01-01T00:00:00Z, where Go begins to count
 
 BINARY = Struct("version" / Int8ub, "sec" / Int64sb, "nsec" / Int32sb, "offset_minutes" / Int16sb)
 BINARY_V2 = Struct("v1" / BINARY, "offset_seconds" / Int8sb)
+_LAYOUT = Layout(BINARY)
 _SIZES = {1: BINARY.sizeof(), 2: BINARY_V2.sizeof()}
 
 _RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:[.,](\d+))?(?:Z|([+-])(\d\d):(\d\d))", re.ASCII)
@@ -45,10 +47,10 @@ def parse_binary(data: bytes) -> int | None:
     """Nanoseconds since 1970 UTC; the zone is dropped, for the seconds are UTC already. Raises FormatError."""
     if not data or _SIZES.get(data[0]) != len(data):
         raise FormatError(f"{data[:16].hex()} is no Go time of {_SIZES[1]} or {_SIZES[2]} bytes")
-    time = BINARY.parse(data)
-    if not 0 <= time.nsec < SECOND:
-        raise FormatError(f"a Go time with {time.nsec} nanoseconds")
-    return _instant(YEAR_ONE + time.sec, time.nsec)
+    _, sec, nsec, _ = _LAYOUT.unpack(data)
+    if not 0 <= nsec < SECOND:
+        raise FormatError(f"a Go time with {nsec} nanoseconds")
+    return _instant(YEAR_ONE + sec, nsec)
 
 
 def _instant(seconds: int, nanoseconds: int) -> int | None:

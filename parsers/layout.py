@@ -7,7 +7,7 @@ decodes whole tables. A layout is therefore declared once, with construct, and t
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,10 @@ class Layout:
             grouped.append(values[at : at + count] if count else values[at])
             at += count or 1
         return tuple(grouped)
+
+    def rows(self, table: Buffer) -> Iterator[tuple[Any, ...]]:
+        """The records of a table, of which the layout has no arrays; the table is a whole number of records long."""
+        return self._struct.iter_unpack(table)
 
     def fields(self, data: Buffer, offset: int = 0) -> dict[str, Any]:
         """The fields by name."""
