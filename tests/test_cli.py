@@ -2,6 +2,7 @@
 
 import os
 import pty
+import random
 import re
 import signal
 import sqlite3
@@ -158,6 +159,34 @@ def test_a_damaged_case_file_is_one_line(damage, case, capfd):
     code, said = failed(capfd, "ls", case, "web", "-R")
     assert code in (1, 2)
     assert "Traceback" not in said
+
+
+def test_no_damage_to_a_case_file_ends_in_a_traceback(tmp_path, capfd):
+    builder = CaseBuilder(tmp_path / "case.db")
+    layer = builder.layer("aaaa1111", kind="container")
+    for number in range(40):
+        builder.entry(layer, b"/f%d" % number, xattrs={"user.a": b"1"}, far={"atime_ns": 2**70})
+        builder.entry(layer, b"/d%d" % number, type="c", rdev="7:300")
+    number = builder.container("8e" * 32, "web", layer, env='["A=1"]', hostconfig='{"CapAdd": ["ALL"]}')
+    builder.change(number, "A", b"/f1")
+    whole = builder.finish().read_bytes()
+    chance = random.Random(2)
+    words = (
+        ["show", "web"],
+        ["ls", "web", "-lR"],
+        ["diff", "web"],
+        ["containers"],
+        ["layers", "-f", "csv"],
+        ["ls", "web", "-f", "json"],
+    )
+    for _ in range(60):
+        data = bytearray(whole)
+        for _ in range(chance.choice((1, 10, 100))):
+            data[chance.randrange(100, len(data))] ^= 1 << chance.randrange(8)
+        builder.path.write_bytes(data[: chance.choice((len(data), len(data), chance.randrange(len(data))))])
+        command, *rest = chance.choice(words)
+        assert cli.run([command, str(builder.path), *rest]) in (0, 1, 2)
+        assert capfd.readouterr().err.count("\n") <= 1
 
 
 def test_a_full_disk_is_one_line(case, capfd):

@@ -62,6 +62,10 @@ def open_case(path: Path) -> Iterator[Case]:
         db.execute("PRAGMA cell_size_check = ON")
         _check_version(path, db)
         yield Case(path, db)
+    except (TypeError, ValueError, AttributeError, LookupError) as error:
+        if not _is_damaged(db):
+            raise
+        raise CaseError(f"{path}: the case file is damaged; copy it again, or carve the disk image again") from error
     finally:
         db.close()
 
@@ -110,6 +114,14 @@ def _check_version(path: Path, db: sqlite3.Connection) -> None:
 def evidence_paths(case: Case) -> tuple[Path, ...]:
     """The files of the disk image as the case names them."""
     return tuple(Path(path) for (path,) in case.db.execute("SELECT path FROM evidence ORDER BY position"))
+
+
+def _is_damaged(db: sqlite3.Connection) -> bool:
+    """Whether SQLite finds anything wrong; slow, so it is asked only when a value was not what its column promises."""
+    try:
+        return bool(db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",))
+    except (sqlite3.Error, UnicodeDecodeError):
+        return True
 
 
 def find_container(case: Case, text: str) -> FoundContainer:

@@ -13,8 +13,8 @@ from forensics.commands.tables import CaseArgument, destination
 from parsers.errors import UsageError
 
 _ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
-_TELLING = {"table_list", "user_version", "function_list", "integrity_check"}
-_TELLING_OF = {"table_info", "table_xinfo", "table_list", "index_list", "index_info"}
+_TELLING = {"table_list", "user_version", "function_list", "integrity_check", "quick_check"}
+_TELLING_OF = {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "quick_check"}
 _STEPS = 100_000  # of SQLite's machine between two looks at whether Ctrl-C was pressed
 
 
