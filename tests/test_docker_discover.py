@@ -159,3 +159,9 @@ def test_damaged_configuration_is_told():
     roots, gaps = roots_on({"etc": {"docker": {"daemon.json": bytes(100)}}, "var": {"lib": {"docker": ROOT}}})
     assert [root[3] for root in roots] == ["default"]
     assert [(gap.artefact, gap.path) for gap in gaps] == [("daemon.json", "/etc/docker/daemon.json")]
+
+
+def test_layers_alone():
+    layers = {"overlay2": {"ab" * 32: {"diff": {}}, "l": {}}}
+    assert only({"srv": {"engine": layers}}) == (1, "/srv/engine", "/srv/engine", "shape")
+    assert only({"var": {"lib": {"docker": {"overlay2": {}}}}}) == (1, "/var/lib/docker", "/var/lib/docker", "default")

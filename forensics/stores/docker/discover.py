@@ -18,6 +18,7 @@ from forensics.stores.reading import Place, StoreReader
 from forensics.survey import Survey
 from parsers.errors import FormatError
 
+DRIVERS = frozenset((b"overlay2", b"overlay", b"aufs", b"btrfs", b"zfs", b"devicemapper", b"vfs", b"fuse-overlayfs"))
 MARKS = frozenset(
     (b"containers", b"image", b"network", b"volumes", b"plugins", b"swarm", b"buildkit", b"runtimes", b"trust", b"graph")
 )
@@ -25,6 +26,7 @@ ENOUGH_MARKS = 4  # a data-root of any version has at least six of them
 MAX_DEPTH = 4096
 
 _LOST = re.compile(rb"/#\d+(/|$)")
+_LAYER = re.compile(rb"[0-9a-f]{64}(-init)?")
 _REMAPPED = re.compile(rb"\d+\.\d+")
 
 
@@ -53,7 +55,7 @@ def find_docker_roots(found: Survey, reader: StoreReader) -> tuple[DockerRoot, .
     for tree in trees:
         for path, how in configured_roots(reader, tree):
             place = resolve_or_none(tree, path)
-            if place is not None and _has_marks(reader, place, 2):
+            if place is not None and _has_marks(reader, place, 1):  # layers may be all that an intruder left
                 _add(roots, DockerRoot(place, _normal(path), how, tree))
     for place in shaped:
         _add(roots, _on_host(place, trees))
@@ -80,7 +82,7 @@ def _on_host(place: Place, trees: Sequence[HostTree]) -> DockerRoot:
 def _has_marks(reader: StoreReader, place: Place, enough: int) -> bool:
     if reader.type(place) != "d":
         return False
-    return len(MARKS.intersection(child.name for child in reader.children(place))) >= enough
+    return len((MARKS | DRIVERS).intersection(child.name for child in reader.children(place))) >= enough
 
 
 def _by_shape(partition: int, fs: Filesystem) -> tuple[Filesystem, list[Place]]:
@@ -93,7 +95,7 @@ def _by_shape(partition: int, fs: Filesystem) -> tuple[Filesystem, list[Place]]:
 
 
 def _search(partition: int, fs: Filesystem) -> tuple[list[Place], list[LostDirectory]]:
-    """Directories that hold `containers` and `image/<driver>/layerdb`, or enough of what only a data-root holds together."""
+    """Directories that hold `containers` and `image/<driver>/layerdb`, or enough of a data-root's names, or overlay2's layers."""
     children, parents = array("Q"), array("Q")
     candidates = []
     lost = []
@@ -102,10 +104,19 @@ def _search(partition: int, fs: Filesystem) -> tuple[list[Place], list[LostDirec
         children.extend(names.values())
         parents.extend([number] * len(names))
         lost += [LostDirectory(inode, number) for name, inode in subdirectories if name[:1] == b"#" and name == lost_name(inode)]
-        if b"containers" in names and (len(MARKS & names.keys()) >= ENOUGH_MARKS or _has_layerdb(fs, names.get(b"image"))):
+        if (
+            b"containers" in names and (len(MARKS & names.keys()) >= ENOUGH_MARKS or _has_layerdb(fs, names.get(b"image")))
+        ) or _has_layers(fs, names.get(b"overlay2")):
             candidates.append(number)
     child, parent = np.array(children, np.uint64), np.array(parents, np.uint64)
     return [Place(partition, fs, number, _path(fs, number, child, parent)) for number in sorted(candidates)], lost
+
+
+def _has_layers(fs: Filesystem, overlay2: int | None) -> bool:
+    """Whether a directory is named and filled like overlay2's: layers may be all that an intruder left of a data-root."""
+    if overlay2 is None:
+        return False
+    return any(_LAYER.fullmatch(entry.name) for entry in fs.entries(overlay2))
 
 
 def _has_layerdb(fs: Filesystem, image: int | None) -> bool:
