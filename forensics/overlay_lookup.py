@@ -119,20 +119,24 @@ class View:
     def _lookup_layer(self, search: _Search, level: int, base: int, last: bool) -> int | None:
         """Look the whole name up in one layer, from `base` or, with an absolute redirect, from the layer's root."""
         if not search.name.startswith(b"/"):
-            return self._lookup_single(search, level, base, search.name, b"", b"", last)
-        rest, row = search.name[1:], 0
+            return self._lookup_single(search, level, base, 0, len(search.name), last)
+        left, row = len(search.name) - 1, 0  # counted from the end: a redirect on the way changes what stands before
         while True:
-            name, slash, after = rest.partition(b"/")
-            prefix = search.name[: len(search.name) - len(rest)]
-            found = self._lookup_single(search, level, row, name, prefix, slash + after, last)
-            if found is None or not slash:
-                return found
-            rest, row = after, found
+            start = len(search.name) - left
+            end = search.name.find(b"/", start)
+            if end < 0:
+                return self._lookup_single(search, level, row, start, len(search.name), last)
+            left = len(search.name) - end - 1
+            found = self._lookup_single(search, level, row, start, end, last)
+            if found is None:
+                return None
+            row = found
 
     def _lookup_single(  # noqa: PLR0912 # the kernel's steps, in the kernel's order
-        self, search: _Search, level: int, base: int, name: bytes, prefix: bytes, post: bytes, last: bool
+        self, search: _Search, level: int, base: int, start: int, end: int, last: bool
     ) -> int | None:
-        """Look one name up in one directory of one layer, and heed the marks on what is found."""
+        """Look one part of the name up in one directory of one layer, and heed the marks on what is found."""
+        name, final = search.name[start:end], end == len(search.name)
         if name in (b"", b".", b".."):
             raise _Refused("EACCES")
         layer = self.layers[level]
@@ -144,13 +148,13 @@ class View:
             search.stop = True
             return None
         kind = layer.types[row]
-        if search.metacopy and not post and kind != FILE:
+        if search.metacopy and final and kind != FILE:
             search.stop = True
             return None
-        if kind != DIRECTORY and (search.is_dir or post):
+        if kind != DIRECTORY and (search.is_dir or not final):
             search.stop = True
             return None
-        if not post and search.first is None:
+        if final and search.first is None:
             search.first = (level, row)
         if kind != DIRECTORY:
             value = marks.metacopies.get(row)
@@ -161,7 +165,7 @@ class View:
             if search.stop or last:
                 return row
         else:
-            if not post:
+            if final:
                 search.is_dir = True
             if last:
                 return row
@@ -169,11 +173,12 @@ class View:
                 search.stop = True
                 return row
         if row in marks.redirects:
-            _follow(search, marks.redirects[row], prefix, post)
+            _follow(search, marks.redirects[row], start, end)
         return row
 
 
-def _follow(search: _Search, value: bytes, prefix: bytes, post: bytes) -> None:
+def _follow(search: _Search, value: bytes, start: int, end: int) -> None:
+    """Put a redirect in the place of the part of the name that was found."""
     try:
         redirect = parse_redirect(value)
     except FormatError:
@@ -181,6 +186,6 @@ def _follow(search: _Search, value: bytes, prefix: bytes, post: bytes) -> None:
     if redirect.startswith(b"/"):
         search.stop = False  # whatever opaque directory was passed on the way: from here on it is another path
     else:
-        redirect = prefix + redirect
-    search.name = redirect + post
+        redirect = search.name[:start] + redirect
+    search.name = redirect + search.name[end:]
     search.redirected = True
