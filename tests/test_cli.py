@@ -289,6 +289,13 @@ def on_a_terminal(*words):
     return text.decode()
 
 
+def test_a_long_job_shows_how_far_it_is(sample, tmp_path):
+    seen = on_a_terminal("carve", sample("webshop"), "-o", tmp_path / "case.db", "--hash-image")
+    assert "looking for volumes" in seen
+    assert "hashing the disk image" in seen
+    assert "MB/s" in seen
+
+
 def test_wide_tables_fit_a_narrow_terminal(tmp_path):
     builder = CaseBuilder(tmp_path / "case.db")
     builder.container("dd" * 32, "a-name-that-is-rather-long-for-a-column", None, image="registry.example.org/team/" + "x" * 90)

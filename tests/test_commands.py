@@ -123,13 +123,16 @@ def test_show_tells_everything_about_one_container(shop, busiest, capfdbinary):
 
 
 def test_ls_names_what_the_files_view_has(shop, busiest, capfdbinary):
-    found = ask(shop, f"SELECT path, size FROM files WHERE container_id = '{busiest['container_id']}'")
+    found = ask(shop, f"SELECT path, size, sha256 FROM files WHERE container_id = '{busiest['container_id']}'")
     out, _err = run(capfdbinary, "ls", shop, busiest["name"], "-R")
     assert sorted(out.decode().splitlines()) == sorted(row["path"].replace("\n", "\\n") for row in found)
     top = {row["path"][1:] for row in found if row["path"].count("/") == 1} - {""}
     assert set(run(capfdbinary, "ls", shop, busiest["name"])[0].decode().splitlines()) == top
     rows = [json.loads(line) for line in run(capfdbinary, "ls", shop, busiest["name"], "-R", "-f", "jsonl")[0].splitlines()]
-    assert {(row["path"], row["size"]) for row in rows} == {(row["path"], row["size"]) for row in found}
+    assert {(row["path"], row["size"], row["sha256"]) for row in rows} == {(r["path"], r["size"], r["sha256"]) for r in found}
+    assert all(row["xattrs"] is None or isinstance(row["xattrs"], dict) for row in rows)
+    flat = [json.loads(line) for line in run(capfdbinary, "ls", shop, busiest["name"], "/", "-f", "jsonl")[0].splitlines()]
+    assert {row["path"][1:] for row in flat} == top
     long = run(capfdbinary, "ls", shop, busiest["name"], "/", "-l")[0].decode().splitlines()
     assert all(re.match(r"[-dlcbps][-rwxsStT]{9} +\d+ +\d+ +\d+ +(\d+|\d+, \d+) +\S+Z \S", line) for line in long)
 

@@ -21,6 +21,7 @@ KINDS = {"d": "a directory", "l": "a symlink", "c": "a character device", "b": "
          "?": "something of no known type"}  # fmt: skip
 """What the types of entries are called."""
 MAX_SYMLINKS = 40  # as the kernel's, fs/namei.c MAXSYMLINKS
+_CHILDREN = "AND path > ? AND path < ? AND instr(substr(path, ?), '/') = 0"
 _BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
 COLUMNS = (
     "path", "path_raw", "type", "mode", "uid", "gid", "size", "nlink", "mtime_ns", "atime_ns", "ctime_ns", "crtime_ns", "target",
@@ -91,7 +92,7 @@ class View:
     def children(self, directory: bytes) -> list[Entry]:
         """The entries right in a directory, by name."""
         start = directory.rstrip(b"/") + b"/"
-        below = self._select("AND path > ? AND path < ? AND instr(substr(path, ?), '/') = 0", _range(start, with_length=True))
+        below = self._select(_CHILDREN, _range(start, with_length=True))
         return sorted((e for e in below if e.path.startswith(start)), key=lambda e: e.path)
 
     def below(self, directory: bytes) -> Iterator[Entry]:
@@ -103,6 +104,22 @@ class View:
         for entry in self._select("AND path > ? AND path < ? ORDER BY path, path_raw", _range(start)):
             if entry.path.startswith(start):
                 yield entry
+
+    def rows(self, top: Entry, recursive: bool) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
+        """What `children` or `below` give, or `top` itself if it is no directory, as whole rows of the SQL view."""
+        start = top.path.rstrip(b"/") + b"/"
+        condition, values = "AND path = ?", (readable(top.path),)
+        if top.type == "d" and recursive:
+            condition, values = "AND (path = ? OR path > ? AND path < ?)", (readable(top.path), *_range(start))
+        elif top.type == "d":
+            condition, values = _CHILDREN, _range(start, with_length=True)
+        found = self.db.execute(
+            f"SELECT * FROM {self.relation} WHERE {self.key} = ? {condition} ORDER BY path, path_raw", (self.number, *values)
+        )
+        columns = [column[0] for column in found.description]
+        path, raw = columns.index("path"), columns.index("path_raw")
+        own = ((row, row[path].encode() if row[raw] is None else row[raw]) for row in found)
+        return columns, (row for row, at in own if at == top.path or at.startswith(start))
 
     def data(self, entry: Entry) -> Data | None:
         """The file with an entry's bytes: its own, or the one that a metacopy file stands for; None where no layer has it."""

@@ -49,10 +49,6 @@ _TYPES = {
     "p": stat.S_IFIFO,
     "s": stat.S_IFSOCK,
 }
-_COLUMNS = (
-    "path", "type", "mode", "uid", "gid", "size", "nlink", "mtime_ns", "atime_ns", "ctime_ns", "crtime_ns", "target", "rdev",
-    "layer", "inode", "partition",
-)  # fmt: skip
 
 
 def ls(
@@ -80,11 +76,13 @@ def ls(
             _list_hidden(opened, view, raw, recursive, format, destination(opened, output, force))
             return
         top = view.follow(raw, last=not long)
-        entries = _listed(view, top, recursive)
         to = destination(opened, output, force)
         if format is not Format.TABLE:
-            write_rows((_row(entry) for entry in entries), _COLUMNS, format, to)
-        elif long:
+            columns, rows = view.rows(top, recursive)
+            write_rows(rows, columns, format, to)
+            return
+        entries = _listed(view, top, recursive)
+        if long:
             write_lines(_long_lines(entries, None if recursive or top.type != "d" else top), to)
         else:
             whole = recursive or top.type != "d"
@@ -136,14 +134,6 @@ def _listed(view: View, top: Entry, recursive: bool) -> Iterable[Entry]:
     if top.type != "d":
         return [top]
     return view.below(top.path) if recursive else view.children(top.path)
-
-
-def _row(entry: Entry) -> tuple[str | int | None, ...]:
-    return (
-        readable(entry.path), entry.type, entry.mode, entry.uid, entry.gid, entry.size, entry.nlink, entry.mtime_ns,
-        entry.atime_ns, entry.ctime_ns, entry.crtime_ns, None if entry.target is None else readable(entry.target),
-        None if entry.rdev is None else "{}:{}".format(*entry.rdev), entry.layer, entry.inode, entry.partition,
-    )  # fmt: skip
 
 
 def _long_lines(entries: Iterable[Entry], directory: Entry | None) -> Iterator[str]:
