@@ -157,10 +157,11 @@ def _list_hidden(case: Case, view: View, directory: bytes, recursive: bool, form
     )
     sql = (
         f"SELECT {columns if form is Format.TABLE else '*'} FROM hidden_files WHERE container_number = :number"
-        " AND path > :start AND path < :end AND (:recursive OR instr(substr(path, :name), '/') = 0) ORDER BY path, layer"
+        " AND (path = :own OR path > :start AND path < :end AND (:recursive OR instr(substr(path, :name), '/') = 0))"
+        " ORDER BY path, layer"
     )
-    end, name = start[:-1] + "0", len(start) + 1
-    select(case, sql, form, to, {"number": view.number, "start": start, "end": end, "name": name, "recursive": recursive})
+    bounds = {"own": start[:-1], "start": start, "end": start[:-1] + "0", "name": len(start) + 1}
+    select(case, sql, form, to, {"number": view.number, "recursive": recursive, **bounds})
 
 
 def _for_terminal(chunk: bytes) -> bytes:
