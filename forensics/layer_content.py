@@ -14,6 +14,7 @@ from forensics.overlay import Delta, LayerTree, Merger
 from forensics.progress import Progress
 from forensics.records import Gap, Layer
 from forensics.text import readable
+from forensics.wh_marks import with_overrides
 from parsers.errors import EvidenceError, FormatError
 
 
@@ -41,7 +42,8 @@ class LayerContent:
             else:
                 # a missing layer hides nothing: the view goes on with the next lower one that is there
                 lower = next((keys[number] for number in numbered.chain[1:] if number in self.present), None)
-                layer_tree = LayerTree(numbered.layer.key, lower, numbered.layer.marks, tree, self._next_entry)
+                marks = numbered.layer.marks if numbered.layer.stacked else "none"
+                layer_tree = LayerTree(numbered.layer.key, lower, marks, tree, self._next_entry)
                 self._write(store_id, numbered, layer_tree, merger)
             self._progress.advance(1)
         self._next_placement = merger.next_placement
@@ -51,10 +53,11 @@ class LayerContent:
         if layer.directory is None or fs is None:
             return None
         try:
-            return fs.tree(layer.directory)
+            tree = fs.tree(layer.directory)
         except (FormatError, EvidenceError) as error:
             self._case.gaps([Gap("layer directory", str(error), layer.partition, layer.path)])
             return None
+        return with_overrides(tree) if layer.marks == "fuse" else tree
 
     def _write(self, store_id: int, numbered: NumberedLayer, layer_tree: LayerTree, merger: Merger) -> None:
         first, tree = layer_tree.first_entry, layer_tree.tree

@@ -52,7 +52,7 @@ class Layer:
     where it is gone. partition: where that inode is. kind: image, init, container or orphan. lower: the key of the layer
     right below it in the overlay stack; the stack of a container is its layer, that layer's lower, and so on down.
     stacked: False for drivers whose directories are whole root filesystems (vfs, btrfs); `lower` then is no part of the view.
-    marks: whose whiteouts count: trusted, user, fuse or aufs.
+    marks: whose whiteouts count: trusted, user, fuse, aufs, or none where a container sees the directory as it lies.
     """
 
     key: str
