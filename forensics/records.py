@@ -108,7 +108,7 @@ class ContainerImage:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A mount of a container. type: bind, volume, tmpfs, secret ..., and engine for what the engine mounts by itself (hosts file).
+    """A mount of a container. type: bind, volume, tmpfs, secret ..., and engine for what the engine mounts by itself.
 
     source: the path on the host; name: the volume's.
     """
