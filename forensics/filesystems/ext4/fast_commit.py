@@ -85,13 +85,14 @@ class _Target:
         except FormatError as error:
             self._problems.add("fast commits", f"inode {number}", error.what, place)
             return
+        was_inline = self._flags(raw) & InodeFlag.INLINE_DATA
         raw[: _BLOCK.start] = given[: _BLOCK.start]
         raw[_BLOCK.stop : len(given)] = given[_BLOCK.stop :]
         self._places[number] = place
         if self._flags(raw) & InodeFlag.EXTENTS:
-            if raw[_BLOCK][:2] == _NO_EXTENTS[:2]:
-                return
-            raw[_BLOCK] = _NO_EXTENTS.ljust(60, b"\0")
+            if was_inline or raw[_BLOCK][:2] != _NO_EXTENTS[:2]:
+                raw[_BLOCK] = _NO_EXTENTS.ljust(60, b"\0")
+            return
         self._runs.pop(number, None)
         if self._flags(raw) & InodeFlag.INLINE_DATA:
             raw[_BLOCK] = given[_BLOCK]
@@ -132,8 +133,12 @@ class _Target:
             self._free(record.inode)
 
     def map(self, number: int, run: Run, hole: bool = False) -> None:
-        """Give blocks of a file another place, or none."""
-        if not self._alive(number) or not self._flags(self._raw_of(number)) & InodeFlag.EXTENTS:
+        """Give blocks of a file another place, or none.
+
+        A file that outgrew its inode gets its blocks first, and only then the inode that says so. (The kernel takes the inline
+        data for a block map then, and cannot mount.)
+        """
+        if not self._alive(number) or not self._flags(self._raw_of(number)) & (InodeFlag.EXTENTS | InodeFlag.INLINE_DATA):
             return
         if not hole and not self._tables.geometry.is_block(run.physical, run.count):
             what = f"blocks {run.physical} to {run.physical + run.count - 1} are outside the filesystem"
@@ -151,7 +156,7 @@ class _Target:
         if not self._alive(parent):
             return False
         raw = self._writable(number)
-        if not self._flags(raw) & InodeFlag.INLINE_DATA and any(run.logical == 0 for run in self._map_of(number)):
+        if any(run.logical == 0 for run in self._map_of(number)):
             what = "the kernel's replay does not bring the new directory back: its number was a removed one's"
             self._problems.add("fast commits", f"inode {number}", what)
             return False
@@ -175,7 +180,10 @@ class _Target:
         runs = self._runs.get(number)
         if runs is not None:
             return runs
-        return block_map(self._tables.source, self._tables.geometry, parse_inode(self._raw_of(number)), None).runs
+        inode = parse_inode(self._raw_of(number))
+        if inode.flags & InodeFlag.INLINE_DATA:
+            return []
+        return block_map(self._tables.source, self._tables.geometry, inode, None).runs
 
     def _lookup(self, directory: int, name: bytes) -> int | None:
         changed = self._entries.get(directory, {})
