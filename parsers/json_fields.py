@@ -8,6 +8,7 @@ before that byte are read. Duplicate keys: the last one counts, as for Go.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import NoReturn, TypeVar
 
@@ -131,6 +132,49 @@ def parse_object(data: bytes, source: str = "") -> Fields:
     except UnicodeDecodeError as error:
         fields.problem(f"bytes that are not UTF-8, the first at byte {error.start}")
     return fields
+
+
+def parse_array(data: bytes, source: str = "", restart: re.Pattern[str] | None = None) -> tuple[list[Fields], list[str]]:
+    """The objects of a document that is an array, and the problems that they share.
+
+    Of a damaged one, those before the damage are read, and those behind it that begin where `restart` matches (their brace is the
+    first one in the match). Raises FormatError where there are none.
+    """
+    if not data.strip(b"\0"):
+        raise FormatError(f"{len(data)} zero bytes" if data else "empty", source, 0)
+    text = data.decode("utf-8", "replace")
+    problems: list[str] = []
+    try:
+        values = _DECODER.decode(text)
+    except (ValueError, RecursionError) as error:
+        values = list(_whole_objects(text, restart))
+        if not values:
+            raise FormatError(f"no JSON: {str(error)[:80]}", source, 0) from error
+        problems.append(f"no JSON ({str(error)[:80]}); only its {len(values)} whole records are read")
+    if values is None:
+        return [], problems
+    if not isinstance(values, list):
+        raise FormatError("a JSON document, but no array", source, 0)
+    objects = [Fields(value, f"[{i}].", problems) for i, value in enumerate(values) if isinstance(value, dict)]
+    if len(objects) < len(values):
+        problems.append(f"{len(values) - len(objects)} elements are no objects")
+    return objects, problems
+
+
+def _whole_objects(text: str, restart: re.Pattern[str] | None) -> Iterator[object]:
+    at = text.find("[")
+    while 0 <= at < len(text):
+        start = _skip(text, at + 1)
+        try:
+            value, end = _DECODER.raw_decode(text, start)
+            yield value
+            at = _skip(text, end)
+            if text[at : at + 1] == ",":
+                continue
+        except (ValueError, RecursionError):
+            at = start
+        again = restart.search(text, at) if restart is not None else None
+        at = text.index("{", again.start()) - 1 if again is not None else -1
 
 
 def _whole_number(digits: str) -> int | float:

@@ -82,7 +82,11 @@ class OciSpec:
 
 def parse_spec(data: bytes, source: str = "") -> OciSpec:
     """Raises FormatError where the document is no JSON object."""
-    top = parse_object(data, source)
+    return parse_spec_fields(parse_object(data, source))
+
+
+def parse_spec_fields(top: Fields) -> OciSpec:
+    """A spec that stands inside another document."""
     process, linux, root = top.fields("process"), top.fields("linux"), top.fields("root")
     capabilities = process.fields("capabilities")
     return OciSpec(

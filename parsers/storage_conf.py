@@ -1,0 +1,91 @@
+"""storage.conf of containers/storage and containers.conf of Podman, in TOML.
+
+Source of the fields: containers/storage v1.20 to v1.60, types/options.go, pkg/config/config.go; containers/common v0.40 to v0.64,
+pkg/config/config.go.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+
+from parsers.errors import FormatError
+
+
+@dataclass(frozen=True, slots=True)
+class StorageConf:
+    """One storage.conf. mount_program: of the overlay driver; additional_stores: other graphroots, whose layers may be used."""
+
+    driver: str | None
+    graph_root: str | None
+    run_root: str | None
+    image_store: str | None
+    rootless_path: str | None
+    additional_stores: tuple[str, ...]
+    mount_program: str | None
+    mount_options: str | None
+    transient: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConf:
+    """What one containers.conf says of places: of the database, the volumes and the networks."""
+
+    static_dir: str | None
+    volume_path: str | None
+    network_dir: str | None
+
+
+def parse_storage_conf(data: bytes, source: str = "") -> StorageConf:
+    """Raises FormatError where the document is no TOML."""
+    storage = _table(_toml(data, source), "storage")
+    options = _table(storage, "options")
+    overlay = _table(options, "overlay")
+    return StorageConf(
+        driver=_text(storage, "driver"),
+        graph_root=_text(storage, "graphroot"),
+        run_root=_text(storage, "runroot"),
+        image_store=_text(storage, "imagestore") or _text(options, "imagestore"),
+        rootless_path=_text(storage, "rootless_storage_path"),
+        additional_stores=_texts(options, "additionalimagestores"),
+        mount_program=_text(overlay, "mount_program") or _text(options, "mount_program"),
+        mount_options=_text(overlay, "mountopt") or _text(options, "mountopt"),
+        transient=storage.get("transient_store") is True,
+    )
+
+
+def parse_containers_conf(data: bytes, source: str = "") -> EngineConf:
+    """Raises FormatError where the document is no TOML."""
+    top = _toml(data, source)
+    engine = _table(top, "engine")
+    return EngineConf(
+        static_dir=_text(engine, "static_dir"),
+        volume_path=_text(engine, "volume_path"),
+        network_dir=_text(_table(top, "network"), "network_config_dir"),
+    )
+
+
+def _toml(data: bytes, source: str) -> dict[str, object]:
+    try:
+        return tomllib.loads(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise FormatError("no text", source, error.start) from error
+    except tomllib.TOMLDecodeError as error:
+        raise FormatError(f"no TOML: {error}", source) from error
+    except RecursionError as error:
+        raise FormatError("TOML nested too deep", source) from error
+
+
+def _table(values: dict[str, object], name: str) -> dict[str, object]:
+    value = values.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _text(values: dict[str, object], name: str) -> str | None:
+    value = values.get(name)
+    return value if isinstance(value, str) and value else None
+
+
+def _texts(values: dict[str, object], name: str) -> tuple[str, ...]:
+    value = values.get(name)
+    return tuple(each for each in value if isinstance(each, str) and each) if isinstance(value, list) else ()
