@@ -11,6 +11,7 @@ the bucket's path lacks its beginning, and a value may be one that is also live 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -66,9 +67,9 @@ def deleted(cache: PageCache, live: Bucket, txid: int, previous: tuple[Bucket, i
 
 def _keys(file: PageFile, page: Page, path: Path) -> Iterator[tuple[Key, int]]:
     """The keys of an old leaf page and of the inline buckets in it, each with how many bytes of its value are lost."""
-    pending = [(page, path)]
+    pending = deque([(page, path)])
     while pending:
-        page, path = pending.pop()
+        page, path = pending.popleft()
         for flags, start, middle, stop in page.leaf:
             name = page.data[start:middle]
             if not flags:

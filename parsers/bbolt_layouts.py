@@ -6,18 +6,21 @@ Source of the layouts: go.etcd.io/bbolt v1.3.6, page.go (page, branchPageElement
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from construct import FormatField, Struct
 
-from parsers.errors import EvidenceError, FormatError
+from parsers.errors import CtrForensicsError, EvidenceError, FormatError
 from parsers.layout import Layout
 
 BRANCH, LEAF, META, FREELIST = 0x01, 0x02, 0x04, 0x10
 BUCKET_FLAG = 0x01  # in a leaf element: the value is a bucket
 HEADER = 16  # bytes of a page header, of an element of either kind, and of a bucket
 MAX_PROBLEMS = 10_000
+CHUNK = 64 << 10  # pages are small, and what is near is soon wanted too
+CHUNKS = 64
 
 
 class Reader(Protocol):
@@ -95,6 +98,7 @@ class PageFile:
     limit: int
     problems: list[Problem] = field(default_factory=list)
     _known: set[Problem] = field(default_factory=set, init=False, repr=False)
+    _chunks: OrderedDict[int, bytes] = field(default_factory=OrderedDict, init=False, repr=False)
 
     def report(self, problem: Problem) -> None:
         """Keeps a problem, once."""
@@ -104,10 +108,31 @@ class PageFile:
 
     def read(self, offset: int, size: int) -> bytes:
         """The bytes at `offset`. FormatError where the evidence cannot give them."""
+        first, last = offset // CHUNK, (offset + size - 1) // CHUNK
+        if last - first <= 1 and size > 0:
+            parts = [self._chunk(number) for number in range(first, last + 1)]
+            if all(part is not None for part in parts):
+                data = b"".join(part for part in parts if part is not None) if last > first else parts[0] or b""
+                return data[offset - first * CHUNK : offset - first * CHUNK + size]
         try:
             return self.reader.read(offset, size)
         except EvidenceError as error:
             raise FormatError(str(error), self.reader.name, offset) from error
+
+    def _chunk(self, number: int) -> bytes | None:
+        """A part of the file, from those read last; None where it cannot be read as a whole, though pages in it may."""
+        data = self._chunks.get(number)
+        if data is not None:
+            self._chunks.move_to_end(number)
+            return data
+        try:
+            data = self.reader.read(number * CHUNK, CHUNK)
+        except CtrForensicsError:  # a smaller read tells where exactly
+            return None
+        if len(self._chunks) >= CHUNKS:
+            self._chunks.popitem(last=False)
+        self._chunks[number] = data
+        return data
 
 
 def page_header(file: PageFile, pgid: int) -> tuple[int, int, int, int] | None:

@@ -18,13 +18,14 @@ from forensics.commands.output import (
     OutputOption,
     open_output,
     say,
+    write_lines,
     write_rows,
 )
-from forensics.file_source import FileSource, LocalFile
 from parsers.errors import EvidenceError, FormatError, UsageError
 
 if TYPE_CHECKING:
     from forensics.evidence import DiskImage
+    from forensics.file_source import FileSource, LocalFile
     from parsers.bbolt import Bolt
 
 TOLD = 10  # problems that are told one by one
@@ -50,7 +51,7 @@ def bolt(
     output: OutputOption = None,
     force: ForceOption = False,
 ) -> None:
-    """List, dump or check a bbolt file, and what it still holds of keys that were deleted.
+    """List, dump or check any bbolt file, its deleted keys too.
 
     Keys with state live are what bbolt itself would list. previous: only the tree of the older meta page has it; stale: only an
     old page has it; superseded: one of these has it with an older value. Exit code 3 tells that a part could not be read.
@@ -63,6 +64,7 @@ def bolt(
     if partition is not None and image is None:
         raise UsageError("--partition needs --image, the disk image that has it")
     from forensics.commands import bolt_rows as rows
+    from forensics.file_source import LocalFile
     from parsers.bbolt import open_bolt
 
     with ExitStack() as stack:
@@ -84,6 +86,8 @@ def bolt(
             value = rows.typed_key(opened, rows.typed_bucket(opened, bucket or ()), key)
             with open_output(to) as stream:
                 stream.write(value)
+        elif pages and format is Format.TABLE:
+            write_lines(rows.page_lines(opened), to)
         elif pages:
             write_rows(rows.page_cells(opened, source), rows.PAGE_COLUMNS, format, to)
         elif check:
@@ -91,8 +95,7 @@ def bolt(
         else:
             found = rows.bolt_rows(opened, source, rows.typed_bucket(opened, bucket or ()), deleted)
             if format is Format.TABLE:
-                columns = ("state", "bucket", "key", "type", "value", "page", "offset")
-                write_rows((rows.short_key_cells(row) for row in found), columns, format, to)
+                write_lines(rows.key_lines(found), to)
             else:
                 write_rows((rows.key_cells(row) for row in found), rows.KEY_COLUMNS, format, to)
         if opened.problems:
@@ -110,6 +113,7 @@ def _tell(opened: Bolt, file: str, quiet: bool) -> None:
 
 def _find(disk: DiskImage, file: str, partition: int | None, replay_journal: bool) -> FileSource:
     """The file of that path on the host, or in a partition; UsageError where it is nowhere, or in more than one partition."""
+    from forensics.file_source import FileSource
     from forensics.filesystem import resolve
     from forensics.survey import survey
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from forensics.source import Source
 from forensics.text import harmless, raw_if_unequal, readable
@@ -22,6 +23,7 @@ KEY_COLUMNS = (
 PAGE_COLUMNS = ("page", "offset", "disk_offset", "kind", "state", "count", "overflow", "previous")
 PROBLEM_COLUMNS = ("page", "offset", "disk_offset", "problem")
 SHOWN = 100  # characters of a value in a table
+MAX_INDENT = 40  # levels
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +54,39 @@ def bolt_rows(bolt: Bolt, source: Source, start: tuple[bytes, ...] = (), deleted
 def key_cells(row: BoltRow) -> tuple[Cell, ...]:
     """A key's row with everything that is known of it; a bucket path without its beginning begins with null."""
     key = row.key
-    unknown: list[str | None] = [None] if row.basis == "page" else []
-    names = [readable(name) for name in key.bucket]
-    raw = any(raw_if_unequal(name, text) is not None for name, text in zip(key.bucket, names, strict=True))
+    bucket, bucket_raw = _bucket(key.bucket, row.basis == "page")
     text = readable(key.key)
     kind, shown = _value(key)
     return (
-        row.state, json.dumps(unknown + names), text, kind, shown, None if key.value is None else len(key.value), key.sequence,
-        key.page, key.offset, row.disk_offset, row.txid, row.basis, row.missing,
-        json.dumps([name.hex() for name in key.bucket]) if raw else None, raw_if_unequal(key.key, text), key.value,
+        row.state, bucket, text, kind, shown, None if key.value is None else len(key.value), key.sequence, key.page, key.offset,
+        row.disk_offset, row.txid, row.basis, row.missing, bucket_raw, raw_if_unequal(key.key, text), key.value,
     )  # fmt: skip
 
 
-def short_key_cells(row: BoltRow) -> tuple[Cell, ...]:
-    """A key's row for a table: state, bucket, key, type, value, page, offset."""
-    key = row.key
-    unknown = ["..."] if row.basis == "page" else []
-    bucket = "/".join(unknown + [readable(name) for name in key.bucket])
-    kind, shown = _value(key)
-    if row.missing:
-        shown = f"{shown[:SHOWN]}... ({row.missing} bytes are lost)"
-    elif len(shown) > SHOWN:
-        shown = f"{shown[: SHOWN - 3]}..."
-    return row.state, bucket, readable(key.key), kind, shown, key.page, key.offset
+@lru_cache(maxsize=64)
+def _bucket(path: tuple[bytes, ...], incomplete: bool) -> tuple[str, str | None]:
+    """A bucket path as a JSON array of texts and, where these do not give the bytes back, one of hexadecimal names."""
+    names = [readable(name) for name in path]
+    unequal = any(raw_if_unequal(name, text) is not None for name, text in zip(path, names, strict=True))
+    start: list[str | None] = [None] if incomplete else []
+    return json.dumps(start + names), json.dumps([name.hex() for name in path]) if unequal else None
+
+
+def key_lines(rows: Iterable[BoltRow]) -> Iterator[str]:
+    """The keys for people: the live tree indented, then what is not live with the whole path that is known of it."""
+    yield f"{'state':<10} {'page':>8} {'offset':>12}  key"
+    for row in rows:
+        key = row.key
+        kind, shown = _value(key)
+        if len(shown) > SHOWN:
+            shown = f"{shown[: SHOWN - 3]}..."
+        if row.missing:
+            shown += f" ({row.missing} bytes more are lost)"
+        if row.state == "live":
+            name = "  " * min(key.depth, MAX_INDENT) + readable(key.key)
+        else:
+            name = "/".join(([".."] if row.basis == "page" else []) + [readable(part) for part in (*key.bucket, key.key)])
+        yield f"{row.state:<10} {key.page:>8} {key.offset:>12}  {name}  {kind}{': ' if shown else ''}{shown}"
 
 
 def _value(key: Key) -> tuple[str, str]:
@@ -91,6 +103,15 @@ def page_cells(bolt: Bolt, source: Source) -> Iterator[tuple[Cell, ...]]:
         offset = page.id * bolt.page_size
         older = "yes" if page.previous else None
         yield page.id, offset, source.locate(offset), page.kind, page.state, page.count, page.overflow, older
+
+
+def page_lines(bolt: Bolt) -> Iterator[str]:
+    """The pages for people."""
+    yield f"{'page':>8} {'offset':>12}  {'kind':<9} {'state':<12} {'count':>6} {'overflow':>8}"
+    for page in bolt.pages():
+        older = "  in the previous tree" if page.previous else ""
+        what = f"{page.kind or '':<9} {page.state:<12} {page.count:>6} {page.overflow:>8}{older}"
+        yield f"{page.id:>8} {page.id * bolt.page_size:>12}  {what}"
 
 
 def problem_cells(bolt: Bolt, source: Source) -> Iterator[tuple[Cell, ...]]:
