@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from forensics.records import StoreContents
+from forensics.stores.containerd.discover import find_containerd_roots
+from forensics.stores.containerd.store import containerd_contents, read_containerd
+from forensics.stores.docker.containerd_images import claim_namespaces
 from forensics.stores.docker.discover import find_docker_roots
 from forensics.stores.docker.store import read_docker
 from forensics.stores.reading import StoreReader
@@ -13,5 +16,10 @@ from forensics.survey import Survey
 
 def read_stores(found: Survey, reader: StoreReader) -> Iterator[StoreContents]:
     """The stores on a disk image, one engine after another; `reader` hears what could not be read while they were sought."""
-    for root in find_docker_roots(found, reader):
-        yield read_docker(root)
+    containerds = [read_containerd(root) for root in find_containerd_roots(found, reader)]
+    docker_roots = find_docker_roots(found, reader)
+    claimed = claim_namespaces(reader, docker_roots, containerds)
+    for root in docker_roots:
+        yield read_docker(root, claimed.get((root.place.partition, root.place.inode)))
+    for store in containerds:
+        yield containerd_contents(store, without={space.namespace for space in claimed.values() if space.store is store})

@@ -1,4 +1,4 @@
-"""A bucket of a bbolt file in a store: its live keys, each with its place on the disk."""
+"""A bbolt file in a store: its live keys, each with its place on the disk."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from forensics.file_source import FileSource
 from forensics.records import Provenance
 from forensics.stores.reading import Place, StoreReader
 from forensics.text import readable
-from parsers.bbolt import open_bolt
+from parsers.bbolt import Bolt, open_bolt
+from parsers.bbolt_tree import Key
 from parsers.errors import FormatError
 
 MAX_VALUE = 4 << 20
@@ -20,14 +21,10 @@ def live_keys(
     """The keys and values right in a bucket, in key order; what is damaged, and what is larger than any record, becomes a gap."""
     if database is None:
         return
-    source = FileSource(database.fs, database.inode, readable(database.path))
-    try:
-        if (kind := database.fs.inode(database.inode).type) != "f":
-            raise FormatError(f"no regular file but of type {kind}")
-        bolt = open_bolt(source)
-    except FormatError as error:
-        reader.gap(artefact, error.what, database, error.offset)
+    bolt = open_database(reader, database, artefact)
+    if bolt is None:
         return
+    source = FileSource(database.fs, database.inode, readable(database.path))
     try:
         for key in bolt.walk(start=bucket, deep=False):
             if key.value is None:
@@ -37,6 +34,29 @@ def live_keys(
                 continue
             where = Provenance(database.partition, source.name, database.inode, source.locate(key.offset))
             yield key.key, key.value, where
+    except FormatError as error:
+        reader.gap(artefact, error.what, database, error.offset)
+    for problem in bolt.problems:
+        reader.gap(artefact, problem.what, database, problem.offset)
+
+
+def open_database(reader: StoreReader, database: Place, artefact: str) -> Bolt | None:
+    """A bbolt file, open; None, and a gap, where it is none or has no valid meta page."""
+    try:
+        if (kind := database.fs.inode(database.inode).type) != "f":
+            raise FormatError(f"no regular file but of type {kind}")
+        return open_bolt(FileSource(database.fs, database.inode, readable(database.path)))
+    except FormatError as error:
+        reader.gap(artefact, error.what, database, error.offset)
+        return None
+
+
+def walk_database(
+    reader: StoreReader, database: Place, artefact: str, bolt: Bolt, bucket: tuple[bytes, ...] = ()
+) -> Iterator[Key]:
+    """Every live key in a bucket and below it, a bucket before its content; what is damaged becomes a gap."""
+    try:
+        yield from bolt.walk(start=bucket)
     except FormatError as error:
         reader.gap(artefact, error.what, database, error.offset)
     for problem in bolt.problems:

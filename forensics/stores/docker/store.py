@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from forensics.records import ContainerImage, Layer, Store, StoreContents
 from forensics.stores.docker.claims import Claims, claim_directories, claims_as_told
+from forensics.stores.docker.containerd_images import (
+    EngineNamespace,
+    namespace_containers,
+    namespace_images,
+    namespace_layers,
+    own_layers,
+)
 from forensics.stores.docker.containers import StoredContainer, docker_containers, images_of, read_containers
 from forensics.stores.docker.discover import DockerRoot
 from forensics.stores.docker.graph_v1 import read_graph
@@ -37,8 +44,8 @@ class _Driver:
     image_records: tuple[ContainerImage, ...]
 
 
-def read_docker(root: DockerRoot) -> StoreContents:
-    """Everything that a data-root tells; whatever of it is damaged is a gap."""
+def read_docker(root: DockerRoot, space: EngineNamespace | None = None) -> StoreContents:
+    """Everything that a data-root tells; whatever of it is damaged is a gap. space: its namespace in a containerd."""
     reader = StoreReader()
     stored = read_containers(reader, _part(reader, root, b"containers"))
     image = _part(reader, root, b"image")
@@ -54,8 +61,17 @@ def read_docker(root: DockerRoot) -> StoreContents:
     images = {image_id: image for driver in drivers for image_id, image in driver.images.items()}
     joined = [(driver.name, driver.db, driver.claims) for driver in drivers]
     containers = docker_containers(reader, host_root, stored, joined, images, networks.names)
-    driver_name = _main_driver(stored, drivers)
-    if driver_name is not None and driver_name not in (driver.name for driver in drivers):
+    snapshotters: frozenset[str] = frozenset()
+    layers = tuple(layer for driver in drivers for layer in driver.layers)
+    image_records = tuple(image for driver in drivers for image in driver.image_records)
+    if space is not None:
+        snapshotters, own = space.snapshotters(), own_layers(space, stored)
+        containers = tuple(replace(each, layer=each.layer or own.get(each.container_id)) for each in containers)
+        containers += namespace_containers(space, stored, own)
+        layers += namespace_layers(space, own)
+        image_records += namespace_images(space)
+    driver_name = _main_driver(stored, drivers, snapshotters)
+    if driver_name is not None and driver_name not in (*(driver.name for driver in drivers), *snapshotters):
         where = (
             "are not in this data-root" if driver_name in GRAPH_DRIVERS else "are in containerd's image store, which is not read"
         )
@@ -69,8 +85,8 @@ def read_docker(root: DockerRoot) -> StoreContents:
             version=None,
             partition=root.place.partition,
         ),
-        layers=tuple(layer for driver in drivers for layer in driver.layers),
-        images=(*(image for driver in drivers for image in driver.image_records), *read_graph(reader, root.place)),
+        layers=layers,
+        images=(*image_records, *read_graph(reader, root.place)),
         containers=containers,
         volumes=docker_volumes(reader, host_root, _part(reader, root, b"volumes"), containers),
         networks=docker_networks(reader, networks, stored),
@@ -135,9 +151,9 @@ def _host_root(root: DockerRoot, stored: Mapping[str, StoredContainer]) -> str:
     return min(told, key=lambda base: (-told[base], base)) if told else readable(root.place.path)
 
 
-def _main_driver(stored: Mapping[str, StoredContainer], drivers: list[_Driver]) -> str | None:
-    """The driver that most containers name, else the one with most layers."""
+def _main_driver(stored: Mapping[str, StoredContainer], drivers: list[_Driver], snapshotters: frozenset[str]) -> str | None:
+    """The driver that most containers name, else the one with most layers, else a snapshotter of containerd's."""
     named = Counter(container.config.driver for container in stored.values() if container.config is not None)
-    named.update({driver.name: 0 for driver in drivers})
+    named.update(dict.fromkeys((*(driver.name for driver in drivers), *snapshotters), 0))
     layers = {driver.name: len(driver.layers) for driver in drivers}
     return min((name for name in named if name), key=lambda name: (-named[name], -layers.get(name, 0), name), default=None)

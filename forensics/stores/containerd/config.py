@@ -1,0 +1,81 @@
+"""Where the containerd daemons of a host were told to keep their data: config.toml and what it imports, defaults, homes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from forensics.stores.host_tree import HostTree, resolve_or_none
+from forensics.stores.reading import StoreReader
+from forensics.text import readable
+from parsers.containerd_config import ContainerdConfig, parse_config
+
+MAX_FILE = 1 << 20
+MAX_CONFIGS = 100
+MAX_HOMES = 1000
+CONFIGS = (
+    (b"/etc/containerd/config.toml", b"/var/lib/containerd", b"/run/containerd"),
+    (b"/var/lib/rancher/k3s/agent/etc/containerd/config.toml", b"/var/lib/rancher/k3s/agent/containerd",
+     b"/run/k3s/containerd"),
+    (b"/var/lib/rancher/rke2/agent/etc/containerd/config.toml", b"/var/lib/rancher/rke2/agent/containerd",
+     b"/run/k3s/containerd"),
+    (b"/var/snap/microk8s/current/args/containerd.toml", b"/var/snap/microk8s/common/var/lib/containerd",
+     b"/var/snap/microk8s/common/run/containerd"),
+)  # fmt: skip
+"""A config file, and the data and state directories of a daemon that goes by it and is not told others."""
+
+ROOTLESS = b".local/share/containerd"
+ROOTLESS_CONFIG = b".config/containerd/config.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """Where one daemon keeps its data, on the host. root_paths: of snapshotters that have a directory of their own."""
+
+    root: bytes
+    state: bytes | None
+    root_paths: dict[str, bytes]
+    how: str
+
+
+def configured_daemons(reader: StoreReader, tree: HostTree) -> Iterator[Configured]:
+    """Every daemon of a host that a config file or a default tells of; one that never ran is among them."""
+    for path, root, state in CONFIGS:
+        yield _daemon(reader, tree, path, root, state)
+    homes = [b"/root", *(b"/home/" + place.name for place in reader.children(resolve_or_none(tree, b"/home")))]
+    for home in homes[:MAX_HOMES]:
+        yield _daemon(reader, tree, home + b"/" + ROOTLESS_CONFIG, home + b"/" + ROOTLESS, None)
+
+
+def _daemon(reader: StoreReader, tree: HostTree, path: bytes, root: bytes, state: bytes | None) -> Configured:
+    told = list(_configs(reader, tree, path))
+    roots = [config.root for config in told if config.root is not None]
+    states = [config.state for config in told if config.state is not None]
+    paths = {name: where.encode() for config in told for name, where in config.root_paths.items()}
+    return Configured(
+        root=roots[-1].encode() if roots else root,
+        state=states[-1].encode() if states else state,
+        root_paths=paths,
+        how=readable(path) if roots else "default",
+    )
+
+
+def _configs(reader: StoreReader, tree: HostTree, path: bytes) -> Iterator[ContainerdConfig]:
+    """A config file and those that it imports, in the order in which they count."""
+    pending, seen = [path], {path}
+    while pending and len(seen) <= MAX_CONFIGS:
+        name = pending.pop(0)
+        config = reader.load(resolve_or_none(tree, name), "containerd's config.toml", parse_config, MAX_FILE)
+        if config is None:
+            continue
+        yield config
+        for pattern in config.imports:
+            base = name.rpartition(b"/")[0]
+            full = pattern.encode() if pattern.startswith("/") else base + b"/" + pattern.encode()
+            directory, _, last = full.rpartition(b"/")
+            for place in reader.children(resolve_or_none(tree, directory)):
+                found = directory + b"/" + place.name
+                if fnmatchcase(readable(place.name), readable(last)) and found not in seen:
+                    seen.add(found)
+                    pending.append(found)

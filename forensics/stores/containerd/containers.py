@@ -1,0 +1,189 @@
+"""Containers of meta.db as records: their spec, and what the CRI plugin or nerdctl says of their state."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from forensics.records import Container
+from forensics.stores.containerd.cri import CONTAINER_NAME, Cri, metadata_of, pod_of, restarts_of
+from forensics.stores.containerd.images import StoredImage
+from forensics.stores.containerd.layers import SnapshotLayer, SnapshotLayers
+from forensics.stores.containerd.meta import MetaDb
+from forensics.stores.containerd.mounts import spec_mounts
+from forensics.stores.containerd.nerdctl import Nerdctl
+from forensics.stores.containerd.snapshotters import Snapshotter
+from forensics.stores.reading import Place, StoreReader
+from parsers import nerdctl as label
+from parsers.containerd_meta import Container as ContainerRecord
+from parsers.containerd_meta import Sandbox
+from parsers.cri import CriMetadata
+from parsers.errors import FormatError
+from parsers.oci_spec import OciSpec, parse_spec
+from parsers.protobuf_any import ProtobufAny
+
+SPEC = "runtime-spec/"
+_HEX_ID = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Context:
+    """All that a container is joined with."""
+
+    place: Place
+    meta: MetaDb
+    images: Mapping[tuple[str, str], StoredImage]
+    layers: SnapshotLayers
+    snapshotters: Mapping[str, Snapshotter]
+    cri: Cri
+    nerdctl: Nerdctl
+
+
+def container_records(reader: StoreReader, context: Context, namespaces: Collection[str]) -> tuple[Container, ...]:
+    """The containers of some namespaces, and the sandboxes that have no container."""
+    records = [_record(reader, context, each) for each in context.meta.containers if each.namespace in namespaces]
+    known = {(each.namespace, each.container_id) for each in records}
+    alone = {(each.namespace, each.id): each for each in context.meta.sandboxes if (each.namespace, each.id) not in known}
+    records += [_sandbox(reader, context, each) for each in alone.values() if each.namespace in namespaces]
+    return tuple(sorted(records, key=lambda each: (each.namespace or "", each.container_id)))
+
+
+def read_spec(reader: StoreReader, payload: ProtobufAny | None, container_id: str, place: Place, offset: int) -> OciSpec | None:
+    """The OCI spec in a record; None where there is none, or where it is damaged."""
+    if payload is None or SPEC not in payload.type_url:
+        return None
+    try:
+        spec = parse_spec(payload.value)
+    except FormatError as error:
+        reader.gap("OCI spec", f"container {container_id}: {error}", place, offset)
+        return None
+    for problem in spec.problems:
+        reader.gap("OCI spec", f"container {container_id}: {problem}", place, offset)
+    return spec
+
+
+def _record(reader: StoreReader, context: Context, record: ContainerRecord) -> Container:
+    place, labels = context.place, record.labels
+    spec = read_spec(reader, record.spec, record.id, place, record.offset)
+    metadata = metadata_of(reader, record, place)
+    status = context.cri.statuses.get(record.id)
+    own = context.layers.by_key.get((record.namespace, record.snapshotter or "", record.snapshot_key or ""))
+    if own is None and record.snapshot_key is not None:
+        reader.gap("snapshot", f"container {record.id}: its snapshot {record.snapshot_key} is missing", place, record.offset)
+    lifecycle = context.nerdctl.lifecycle(record.namespace, record.id)
+    log_path, log_driver = context.nerdctl.log(record.namespace, record.id)
+    if metadata is not None and metadata.sandbox_id is not None and metadata.log_path is not None:
+        log_path, log_driver = metadata.log_path, "cri"
+    started = status.started_ns if status is not None else lifecycle.started_ns if lifecycle is not None else None
+    exit_code = status.exit_code if status is not None and status.finished_ns is not None else None
+    restart_count = labels.get(label.RESTART_COUNT, "")
+    return Container(
+        engine="containerd",
+        namespace=record.namespace,
+        container_id=record.id,
+        name=_name(record, metadata, context),
+        image=record.image,
+        image_id=_image_id(context, record, metadata, own),
+        state=status.state if status is not None else _state(context, record, metadata, own),
+        created_ns=record.created_ns,
+        started_ns=started,
+        finished_ns=status.finished_ns if status is not None else None,
+        exit_code=exit_code,
+        pid=status.pid if status is not None and status.finished_ns is None else None,
+        command=spec.args if spec is not None else None,
+        env=spec.env if spec is not None else None,
+        labels=labels,
+        pod=pod_of(labels, metadata, spec),
+        privileged=_privileged(spec, metadata),
+        restart_count=int(restart_count) if restart_count.isascii() and restart_count.isdigit() else restarts_of(metadata),
+        restart_policy=labels.get(label.RESTART_POLICY),
+        error=_error(status.reason, status.message) if status is not None else None,
+        oom_killed=status.reason == "OOMKilled" if status is not None and status.finished_ns is not None else None,
+        hostname=(spec.hostname if spec is not None else None) or labels.get(label.HOSTNAME),
+        user=spec.user if spec is not None else None,
+        working_dir=spec.cwd if spec is not None else None,
+        log_path=log_path,
+        log_driver=log_driver,
+        layer=own.layer.key if own is not None else None,
+        mounts=spec_mounts(spec, labels),
+        config=record.spec.value.decode("utf-8", "replace") if record.spec is not None and spec is not None else None,
+        source=context.meta.provenance(record.offset),
+    )
+
+
+def _sandbox(reader: StoreReader, context: Context, record: Sandbox) -> Container:
+    """A sandbox whose controller is no container of containerd's."""
+    spec = read_spec(reader, record.spec, record.id, context.place, record.offset)
+    metadata = metadata_of(reader, record, context.place)
+    return Container(
+        engine="containerd",
+        namespace=record.namespace,
+        container_id=record.id,
+        name=(metadata.short_name if metadata is not None else None) or record.labels.get("name"),
+        created_ns=record.created_ns,
+        labels={**(metadata.labels if metadata is not None else {}), **record.labels},
+        pod=pod_of(record.labels, metadata, spec),
+        privileged=metadata.privileged if metadata is not None else None,
+        mounts=spec_mounts(spec, record.labels),
+        config=record.spec.value.decode("utf-8", "replace") if record.spec is not None and spec is not None else None,
+        source=context.meta.provenance(record.offset),
+    )
+
+
+def _name(record: ContainerRecord, metadata: CriMetadata | None, context: Context) -> str | None:
+    """What its engine's own command calls it: crictl, nerdctl, and for ctr, which knows no names, its id."""
+    told = record.labels.get(CONTAINER_NAME) or record.labels.get(label.NAME)
+    told = told or (metadata.short_name if metadata is not None else None) or context.nerdctl.name(record.namespace, record.id)
+    return told or (record.id if not _HEX_ID.fullmatch(record.id) else None)
+
+
+def _image_id(context: Context, record: ContainerRecord, metadata: CriMetadata | None, own: SnapshotLayer | None) -> str | None:
+    """The image by its config's digest, else by its layers; a name may have moved to another image since."""
+    here = [image for (namespace, _), image in context.images.items() if namespace == record.namespace]
+    ref = metadata.image_ref if metadata is not None else None
+    by_config = [image.digest for image in here if ref is not None and image.config_digest == ref]
+    if by_config:
+        return by_config[0]
+    named = [image for image in here if any(name.name == record.image for name in image.names)]
+    base = own.layer.parent if own is not None else None
+    for candidates in (named, here):
+        fitting = [image.digest for image in candidates if image.chain and image.chain[-1] == base]
+        if len(fitting) == 1 or (fitting and candidates is named):
+            return fitting[0]
+    unknown = [image.digest for image in named if not image.chain or base is None]
+    return unknown[0] if unknown else ref
+
+
+def _state(context: Context, record: ContainerRecord, metadata: CriMetadata | None, own: SnapshotLayer | None) -> str | None:
+    """What is sure without a status: a layer that was never mounted is of a container that never ran.
+
+    The CRI plugin removes a sandbox's task as soon as it ends, so that one with a task was running.
+    """
+    if metadata is not None and metadata.sandbox_id is None:
+        return "running" if context.cri.has_task(record.namespace, record.id) else None
+    if own is None or own.stored is None or own.stored.parent is None or own.stored.kind != "active":
+        return None
+    snapshotter = context.snapshotters[own.snapshotter]
+    directory = snapshotter.directories.get(str(own.stored.id))
+    if not snapshotter.stacked or directory is None or context.cri.has_task(record.namespace, record.id):
+        return None
+    fs, work = directory.place.fs, None
+    try:
+        work = fs.find(directory.place.inode, b"work")
+        never = work is not None and not fs.entries(work)  # the kernel makes work/work at the first mount
+    except FormatError:
+        return None  # told where the filesystem's problems are
+    return "created" if never else None
+
+
+def _privileged(spec: OciSpec | None, metadata: CriMetadata | None) -> bool | None:
+    if metadata is not None and metadata.privileged is not None:
+        return metadata.privileged
+    return spec.privileged if spec is not None else None
+
+
+def _error(reason: str | None, message: str | None) -> str | None:
+    if message is None and reason in (None, "Completed", "Error"):
+        return None
+    return ": ".join(text for text in (reason, message) if text)

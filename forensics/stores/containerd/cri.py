@@ -1,0 +1,94 @@
+"""Kubernetes' side of a container: the CRI plugin's metadata and status files, and what a person calls its pod.
+
+<root>/io.containerd.grpc.v1.cri/containers/<id>/status
+<root>/io.containerd.runtime.v2.task/<namespace>/<id>/      there while the container has a task
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from forensics.stores.reading import Place, StoreReader
+from parsers.containerd_meta import Container, Sandbox
+from parsers.cri import CriMetadata, CriStatus, parse_metadata, parse_status
+from parsers.errors import FormatError
+from parsers.oci_spec import OciSpec
+from parsers.protobuf_any import ProtobufAny
+
+NAMESPACE = "k8s.io"
+DIRECTORIES = (b"io.containerd.grpc.v1.cri", b"io.containerd.cri.v1.runtime")
+TASKS = (b"io.containerd.runtime.v2.task", b"io.containerd.runtime.v1.linux")
+MAX_STATUS = 1 << 20
+METADATA = ("io.cri-containerd.container.metadata", "io.cri-containerd.sandbox.metadata", "metadata")
+KIND, POD_NAME, POD_NAMESPACE = "io.cri-containerd.kind", "io.kubernetes.pod.name", "io.kubernetes.pod.namespace"
+CONTAINER_NAME, RESTARTS = "io.kubernetes.container.name", "io.kubernetes.container.restartCount"
+SANDBOX_NAME, SANDBOX_NAMESPACE = "io.kubernetes.cri.sandbox-name", "io.kubernetes.cri.sandbox-namespace"
+
+
+@dataclass(frozen=True, slots=True)
+class Cri:
+    """What the CRI plugin has on the disk. tasks: namespace and id of each container that has a task."""
+
+    statuses: Mapping[str, CriStatus]
+    tasks: frozenset[tuple[bytes, bytes]]
+
+    def has_task(self, namespace: str, container_id: str) -> bool:
+        """Whether the container had a task when the power went off."""
+        return (namespace.encode(), container_id.encode()) in self.tasks
+
+
+def read_cri(reader: StoreReader, root: Place) -> Cri:
+    """The status files, by container id, and the directories of tasks."""
+    statuses = {}
+    for name in DIRECTORIES:
+        for directory in reader.children(reader.child(root, name, b"containers"), "d"):
+            place = reader.child(directory, b"status")
+            status = reader.load(place, "CRI status", parse_status, MAX_STATUS)
+            if status is not None:
+                reader.tell("CRI status", status.problems, place)
+                statuses[directory.name.decode("utf-8", "replace")] = status
+    tasks = set()
+    for name in TASKS:
+        for namespace in reader.children(reader.child(root, name), "d"):
+            tasks |= {(namespace.name, task.name) for task in reader.children(namespace, "d")}
+    return Cri(statuses, frozenset(tasks))
+
+
+def metadata_of(reader: StoreReader, record: Container | Sandbox, place: Place | None) -> CriMetadata | None:
+    """The CRI plugin's metadata in a record's extensions, None where it is no container of Kubernetes'."""
+    payload: ProtobufAny | None = next((record.extensions[name] for name in METADATA if name in record.extensions), None)
+    if payload is None:
+        return None
+    try:
+        metadata = parse_metadata(payload.value)
+    except FormatError as error:
+        reader.gap("CRI metadata", f"{record.id}: {error}", place, record.offset)
+        return None
+    for problem in metadata.problems:
+        reader.gap("CRI metadata", f"{record.id}: {problem}", place, record.offset)
+    return metadata
+
+
+def pod_of(labels: Mapping[str, str], metadata: CriMetadata | None, spec: OciSpec | None) -> str | None:
+    """`namespace/name` of the pod that a container belongs to, or is the sandbox of."""
+    annotations = spec.annotations if spec is not None else {}
+    own = metadata.labels if metadata is not None else {}
+    for found, name, namespace in (
+        (labels, POD_NAME, POD_NAMESPACE),
+        (own, POD_NAME, POD_NAMESPACE),
+        (annotations, SANDBOX_NAME, SANDBOX_NAMESPACE),
+    ):
+        if found.get(name) and found.get(namespace):
+            return f"{found[namespace]}/{found[name]}"
+    if metadata is not None and metadata.pod_namespace and metadata.short_name:
+        return f"{metadata.pod_namespace}/{metadata.short_name}"
+    return None
+
+
+def restarts_of(metadata: CriMetadata | None) -> int | None:
+    """How often the kubelet had restarted the container."""
+    if metadata is None:
+        return None
+    told = metadata.annotations.get(RESTARTS, "")
+    return int(told) if told.isascii() and told.isdigit() and len(told) < 10 else metadata.attempt

@@ -1,0 +1,128 @@
+"""Snapshotters: each one's metadata.db, and the directories of the snapshots that it tells of, or no longer tells of.
+
+overlayfs            snapshots/<id>/fs     what the layer holds, for an overlay mount
+native               snapshots/<id>        a whole root filesystem
+btrfs                {active,view,snapshots}/<id>   a subvolume, a whole root filesystem
+
+Source: containerd v1.2 to v2.2, plugins/snapshots/{overlay,native,btrfs}; fuse-overlayfs-snapshotter and stargz-snapshotter use
+overlayfs' layout. A snapshot's record is removed before its directory is, by default much later.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from forensics.file_source import FileSource
+from forensics.records import Provenance
+from forensics.stores.bolt import open_database, walk_database
+from forensics.stores.containerd.discover import SNAPSHOTTERS, ContainerdRoot
+from forensics.stores.reading import Place, StoreReader
+from forensics.text import readable
+from parsers.containerd_snapshots import SNAPSHOTS, StoredSnapshot, parse_snapshots
+
+DATABASE = b"metadata.db"
+STACKED = frozenset(("overlayfs", "fuse-overlayfs", "stargz", "nydus", "overlaybd", "soci"))
+WHOLE = frozenset(("native", "btrfs"))
+BTRFS_DIRECTORIES = (b"active", b"view", b"snapshots")
+
+_ID = re.compile(rb"[1-9][0-9]{0,18}")
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotDirectory:
+    """A snapshot's directory. content: where its files are, None where it has none."""
+
+    place: Place
+    content: Place | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshotter:
+    """One snapshotter. snapshots: by name; directories: by their own name, `17`, `new-1234`. stacked: as Layer.stacked."""
+
+    name: str
+    place: Place
+    database: Place | None
+    snapshots: Mapping[str, StoredSnapshot]
+    directories: Mapping[str, SnapshotDirectory]
+    stacked: bool
+    marks: str
+
+    def provenance(self, reader: StoreReader, snapshot: StoredSnapshot) -> Provenance:
+        """Where a snapshot's record was read."""
+        if self.database is None:
+            return reader.provenance(self.place)
+        source = FileSource(self.database.fs, self.database.inode, readable(self.database.path))
+        return Provenance(self.database.partition, source.name, source.inode, source.locate(snapshot.offset))
+
+
+def read_snapshotters(reader: StoreReader, root: ContainerdRoot) -> dict[str, Snapshotter]:
+    """Every snapshotter that has anything on the disk, by name."""
+    places = {
+        readable(place.name.removeprefix(SNAPSHOTTERS)): place
+        for place in reader.children(root.place, "d")
+        if place.name.startswith(SNAPSHOTTERS)
+    }
+    places.update(root.snapshotters)
+    found = {}
+    for name, place in sorted(places.items()):
+        snapshotter = _read(reader, name, place)
+        if snapshotter.snapshots or snapshotter.directories:
+            found[name] = snapshotter
+    return found
+
+
+def _read(reader: StoreReader, name: str, place: Place) -> Snapshotter:
+    database = reader.child(place, DATABASE)
+    if database is None:  # stargz and others keep theirs one directory deeper
+        inner = reader.child(place, b"snapshotter")
+        if inner is not None and reader.child(inner, DATABASE) is not None:
+            place, database = inner, reader.child(inner, DATABASE)
+    artefact = f"{name} snapshotter's metadata.db"
+    bolt = open_database(reader, database, artefact) if database is not None else None
+    snapshots = {}
+    if bolt is not None and database is not None:
+        for snapshot in parse_snapshots(walk_database(reader, database, artefact, bolt, SNAPSHOTS)):
+            for problem in snapshot.problems:
+                reader.gap(artefact, f"snapshot {snapshot.name}: {problem}", database, snapshot.offset)
+            snapshots[snapshot.name] = snapshot
+    stacked = name not in WHOLE
+    directories = _btrfs(reader, place) if name == "btrfs" else _directories(reader, place, stacked)
+    if snapshots and name not in STACKED | WHOLE and not any(each.content for each in directories.values()):
+        reader.gap("snapshotter", f"the snapshots of {name} are not read, only what its metadata.db tells of them", place)
+    return Snapshotter(name, place, database, snapshots, directories, stacked, _marks(reader, name, directories))
+
+
+def _directories(reader: StoreReader, place: Place, stacked: bool) -> dict[str, SnapshotDirectory]:
+    found = {}
+    for directory in reader.children(reader.child(place, b"snapshots"), "d?"):
+        content = reader.child(directory, b"fs") if stacked else directory
+        if content is not None and reader.type(content) != "d":
+            content = None
+        found[readable(directory.name)] = SnapshotDirectory(directory, content)
+    return found
+
+
+def _btrfs(reader: StoreReader, place: Place) -> dict[str, SnapshotDirectory]:
+    found = {}
+    for name in BTRFS_DIRECTORIES:
+        for directory in reader.children(reader.child(place, name), "d?"):
+            if _ID.fullmatch(directory.name):
+                found[readable(directory.name)] = SnapshotDirectory(directory, directory)
+    return found
+
+
+def _marks(reader: StoreReader, name: str, directories: Mapping[str, SnapshotDirectory]) -> str:
+    """Whose overlay xattrs count: a rootless daemon's are `user`, which its layers' own roots tell."""
+    if name in WHOLE:
+        return "none"
+    if name == "fuse-overlayfs":
+        return "fuse"
+    seen = {"trusted": 0, "user": 0}
+    for directory in directories.values():
+        names = reader.xattr_names(directory.content) if directory.content is not None else ()
+        for kind in seen:
+            seen[kind] += any(each.startswith(f"{kind}.overlay.".encode()) for each in names)
+    return "user" if seen["user"] > seen["trusted"] else "trusted"

@@ -1,0 +1,89 @@
+"""A containerd data directory, read as a whole: its parts, joined, and handed out by namespace."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from forensics.records import Store, StoreContents
+from forensics.stores.containerd.containers import Context, container_records
+from forensics.stores.containerd.content import read_content
+from forensics.stores.containerd.cri import read_cri
+from forensics.stores.containerd.discover import CONTENT, META, ContainerdRoot
+from forensics.stores.containerd.images import StoredImage, diff_ids, image_records, read_images
+from forensics.stores.containerd.layers import SnapshotLayers, snapshot_layers
+from forensics.stores.containerd.meta import MetaDb, read_meta
+from forensics.stores.containerd.nerdctl import nerdctl_volumes, read_nerdctl
+from forensics.stores.containerd.snapshotters import read_snapshotters
+from forensics.stores.reading import StoreReader
+from forensics.text import readable
+
+
+@dataclass(frozen=True)
+class ContainerdStore:
+    """What one containerd left. root_path: on the host where it is known, else in its partition."""
+
+    root: ContainerdRoot
+    reader: StoreReader
+    context: Context
+
+    @property
+    def root_path(self) -> str:
+        """Where people look for it."""
+        return readable(self.root.host_path if self.root.host_path is not None else self.root.place.path)
+
+    @property
+    def meta(self) -> MetaDb:
+        """The records of meta.db."""
+        return self.context.meta
+
+    @property
+    def images(self) -> Mapping[tuple[str, str], StoredImage]:
+        """The images by namespace and target digest."""
+        return self.context.images
+
+    @property
+    def layers(self) -> SnapshotLayers:
+        """The snapshots."""
+        return self.context.layers
+
+
+def read_containerd(root: ContainerdRoot) -> ContainerdStore:
+    """Everything in a data directory; whatever of it is damaged is a gap."""
+    reader = StoreReader()
+    database = reader.child(root.place, META, b"meta.db")
+    if database is None:
+        reader.gap("containerd's meta.db", "missing", root.place)
+    meta = read_meta(reader, database)
+    snapshotters = read_snapshotters(reader, root)
+    content = read_content(reader, reader.child(root.place, CONTENT), meta)
+    images = read_images(reader, meta, content)
+    layers = snapshot_layers(reader, meta, snapshotters, diff_ids(images.values()))
+    cri = read_cri(reader, root.place)
+    nerdctl = read_nerdctl(reader, root, [(each.namespace, each.id) for each in meta.containers])
+    context = Context(database or root.place, meta, images, layers, snapshotters, cri, nerdctl)
+    return ContainerdStore(root, reader, context)
+
+
+def containerd_contents(store: ContainerdStore, without: Collection[str] = ()) -> StoreContents:
+    """What a store holds but for the namespaces that are another engine's."""
+    reader, root = store.reader, store.root
+    known = {each.namespace for each in store.layers.all if each.namespace is not None}
+    namespaces = sorted({*store.meta.names(), *known} - set(without))
+    containers = container_records(reader, store.context, namespaces)
+    drivers = sorted({each.snapshotter for each in store.layers.all if each.namespace in namespaces})
+    return StoreContents(
+        store=Store(
+            key=f"containerd:p{root.place.partition}:{store.root_path}",
+            engine="containerd",
+            root=store.root_path,
+            driver=",".join(drivers) or None,
+            version=None,
+            partition=root.place.partition,
+        ),
+        layers=store.layers.of([None, *namespaces]),
+        images=image_records(store.meta, store.images, store.layers, namespaces),
+        containers=containers,
+        volumes=nerdctl_volumes(reader, store.context.nerdctl, containers),
+        gaps=tuple(dict.fromkeys(reader.gaps)),
+    )
