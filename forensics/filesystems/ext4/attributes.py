@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from forensics.filesystems.ext4.inodes import InodeTables
 from forensics.filesystems.ext4.problems import ProblemLog
+from forensics.filesystems.ext4.reading import read_exactly
 from parsers.errors import FormatError
 from parsers.ext4_inode import InodeRecord
 from parsers.ext4_xattr import (
@@ -68,11 +69,11 @@ class Attributes:
             self._report(number, f"attribute block {block} is outside the filesystem", None)
             return listed
         try:
-            listed = parse_block(self._source.read(block * size, size))
+            listed = parse_block(read_exactly(self._source, block * size, size))
             if listed.damage is not None:
                 self._report(number, listed.damage[0], block * size + listed.damage[1])
         except FormatError as error:
-            self._report(number, error.what, block * size + (error.offset or 0))
+            self._report(number, error.what, block * size)
         if len(self._blocks) >= CACHED_BLOCKS:
             self._blocks.clear()
         self._blocks[block] = listed

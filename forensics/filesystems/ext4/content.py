@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from forensics.filesystems.ext4.blockmap import BlockMap
+from forensics.filesystems.ext4.reading import read_exactly
 from forensics.source import Source
 from parsers.errors import FormatError
 from parsers.ext4 import Incompat, Superblock
@@ -27,10 +28,7 @@ def read_content(source: Source, block_size: int, blocks: BlockMap, offset: int,
         if start > at:
             pieces.append(bytes(start - at))
         place = physical * block_size + start - logical * block_size
-        data = source.read(place, stop - start)
-        if len(data) < stop - start:
-            raise FormatError(f"inode {number}: content lies beyond the end", source.name, place + len(data))
-        pieces.append(data)
+        pieces.append(read_exactly(source, place, stop - start))
         at = stop
     if at < end:
         pieces.append(bytes(end - at))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forensics.filesystems.ext4.problems import ProblemLog
+from forensics.filesystems.ext4.reading import read_exactly, read_or_nothing
 from forensics.source import Source
 from parsers.crc32c import crc32c, crc32c_rows
 from parsers.errors import FormatError, UnsupportedFormat
@@ -99,7 +100,7 @@ def _superblock(source: Source, problems: ProblemLog) -> tuple[Superblock, bool]
 
 
 def _read_superblock(source: Source, offset: int) -> tuple[Superblock, bool]:
-    data = source.read(offset, SUPERBLOCK_SIZE)
+    data = read_exactly(source, offset, SUPERBLOCK_SIZE)
     try:
         superblock = parse_superblock(data)
     except UnsupportedFormat as error:
@@ -177,7 +178,7 @@ def _descriptors(source: Source, s: Superblock, copy: int) -> NDArray[np.uint8]:
         if not _in_meta_group(s, block):
             count = blocks - block if not s.incompat & Incompat.META_BG else min(blocks, s.first_meta_bg) - block
         size = count * s.block_size
-        raw += source.read(_descriptor_block(s, block, copy) * s.block_size, size).ljust(size, b"\0")
+        raw += read_or_nothing(source, _descriptor_block(s, block, copy) * s.block_size, size).ljust(size, b"\0")
         block += count
     return np.frombuffer(bytes(raw[: s.groups * s.descriptor_size]), np.uint8).reshape(s.groups, s.descriptor_size)
 

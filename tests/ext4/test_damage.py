@@ -1,0 +1,476 @@
+"""Damage loses itself only, is told with its place, and hostile structures neither crash nor stall nor fill the memory."""
+
+import random
+import re
+import time
+import tracemalloc
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forensics.filesystem import lookup
+from forensics.filesystems.ext4.mount import open_ext4
+from forensics.filesystems.ext4.reader import Ext4
+from parsers.crc32c import crc32c
+from parsers.errors import EvidenceError, FormatError, UnsupportedFormat
+from parsers.ext4 import SUPERBLOCK, Incompat
+from parsers.ext4_inode import DIR_ENTRY, EXTENT_HEADER, INODE
+from support.disks import MIB, run
+from support.ext4_images import Image, debugfs, image, make
+
+BLOCK = 1024
+RAW_LAYOUTS = {"extents": ("-b", "1024"), "indirect": ("-b", "1024", "-O", "^extents,^64bit,^metadata_csum")}
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    """/var/lib/store/{a,b,c}/diff with files, links and attributes; /many with blocks of names."""
+    top = tmp_path_factory.mktemp("top")
+    for name in "abc":
+        layer = top / "var/lib/store" / name / "diff"
+        (layer / "etc").mkdir(parents=True)
+        (layer / "etc/conf").write_text(name * 100)
+        (layer / "big").write_bytes(random.Random(name).randbytes(70_000))
+        (layer / "link").symlink_to("etc/conf")
+    (top / "many").mkdir()
+    for number in range(200):
+        (top / "many" / f"a-rather-long-name-so-that-blocks-fill-{number:04}").touch()
+    with (top / "pieces").open("wb") as file:
+        for number in range(20):
+            file.seek(number * 8192)
+            file.write(b"piece" * 100)
+    return top
+
+
+@pytest.fixture(scope="module")
+def whole(directory, tmp_path_factory):
+    """The bytes of a filesystem made of it."""
+    return make(tmp_path_factory.mktemp("fs") / "fs.img", "-b", "1024", "-d", str(directory), size=12 * MIB).read_bytes()
+
+
+def opened(data):
+    return open_ext4(Image("fs", bytes(data)))
+
+
+def number_of(data, path):
+    found = lookup(opened(data), path)
+    assert found is not None
+    return found
+
+
+def inode_at(data, path):
+    """Where an inode stands, as the reader says on the undamaged image."""
+    return Ext4(Image("fs", bytes(data))).tables.offset(number_of(data, path))
+
+
+def first_block_at(data, path):
+    return opened(data).extents(number_of(data, path))[0].offset
+
+
+def field_of(data, path, name, value, size=4):
+    """The image with one field of an inode set; its checksum is wrong then, as after damage."""
+    changed = bytearray(data)
+    at = inode_at(data, path) + INODE.offset_of(name)
+    changed[at : at + size] = value.to_bytes(size, "little")
+    return changed
+
+
+def paths(tree):
+    found = []
+    for row, name in enumerate(tree.names):
+        found.append(b"" if row == 0 else found[int(tree.parent[row])] + b"/" + name)
+    return set(found)
+
+
+def entry_at(data, directory, name):
+    """Where an entry stands in a directory's first block."""
+    block = first_block_at(data, directory)
+    return data.index(name, block, block + BLOCK) - DIR_ENTRY.size
+
+
+def test_the_image_is_sound(whole):
+    fs = opened(whole)
+    assert {b"/var/lib/store/a/diff/etc/conf", b"/pieces"} < paths(fs.tree(2))
+    assert fs.problems == []
+
+
+@pytest.mark.parametrize("damage", ["zeros", "random", "cut"])
+def test_a_directory_block_loses_its_names_only(whole, damage):
+    at = first_block_at(whole, b"/var/lib/store")
+    data = bytearray(whole)
+    kept = 40 if damage == "cut" else 0
+    filling = random.Random(1).randbytes(BLOCK) if damage == "random" else bytes(BLOCK)
+    data[at + kept : at + BLOCK] = filling[kept:]
+    fs = opened(data)
+    found = paths(fs.tree(2))
+    assert {b"/many", b"/pieces", b"/var/lib/store"} < found
+    assert b"/var/lib/store/c" not in found
+    problem = fs.problems[0]
+    assert problem.where == "/var/lib/store"
+    assert at <= problem.offset < at + BLOCK
+    # the layers still know which directory they stood in
+    lost = [path for path in found if re.fullmatch(rb"/var/lib/store/#\d+", path)]
+    assert len(lost) == (2 if damage == "cut" else 3)
+    assert all(path + b"/diff/etc/conf" in found for path in lost)
+    alone = opened(data)
+    assert [e.name for e in alone.entries(number_of(whole, b"/var/lib/store"))] == sorted(
+        path.rpartition(b"/")[2] for path in found if path.startswith(b"/var/lib/store/") and path.count(b"/") == 4
+    )
+
+
+def test_one_block_of_many_is_lost_alone(whole):
+    blocks = opened(whole).extents(number_of(whole, b"/many"))
+    at = blocks[0].offset + 3 * BLOCK
+    data = bytearray(whole)
+    data[at : at + BLOCK] = bytes(BLOCK)
+    fs = opened(data)
+    left = len(fs.entries(number_of(whole, b"/many")))
+    assert 160 < left < 200
+    assert [problem.offset for problem in fs.problems] == [at]
+
+
+def test_the_root_directory_may_be_lost(whole):
+    at = first_block_at(whole, b"/")
+    data = bytearray(whole)
+    data[at : at + BLOCK] = bytes(BLOCK)
+    assert any(path.endswith(b"/lib/store/a/diff/etc/conf") for path in paths(opened(data).tree(2)))
+
+
+def test_inodes_that_are_not_in_use(whole, tmp_path):
+    path = tmp_path / "fs.img"
+    path.write_bytes(whole)
+    debugfs(path, "clri /var/lib/store/b", "sif /pieces links_count 0")
+    fs = open_ext4(image(path))
+    list(fs.directories())
+    found = paths(fs.tree(2))
+    assert b"/var/lib/store/b" not in found
+    assert b"/pieces" not in found
+    assert {b"/var/lib/store/a/diff/big", b"/var/lib/store/c/diff/big"} < found
+    assert sorted((p.where, p.error.split()[0]) for p in fs.problems) == [("/", "`pieces`"), ("/var/lib/store", "`b`")]
+    with pytest.raises(FormatError):
+        fs.inode(number_of(whole, b"/var/lib/store/b"))
+    assert fs.inode(number_of(whole, b"/pieces")).nlink == 0
+
+
+def test_a_block_of_inodes(whole):
+    at = inode_at(whole, b"/var/lib/store/b") // BLOCK * BLOCK
+    for filling in (bytes(BLOCK), random.Random(3).randbytes(BLOCK)):
+        data = bytearray(whole)
+        data[at : at + BLOCK] = filling
+        fs = opened(data)
+        assert b"/many" in paths(fs.tree(2))
+        assert fs.problems
+
+
+@pytest.mark.parametrize("name", [b"with/slash", b"with\0null!", b".", b".."])
+def test_names_that_no_file_has(whole, name):
+    data = bytearray(whole)
+    at = entry_at(whole, b"/many", b"a-rather-long-name-so-that-blocks-fill-0003")
+    data[at + 6] = len(name)
+    data[at + 8 : at + 8 + len(name)] = name
+    fs = opened(data)
+    assert len(fs.entries(number_of(whole, b"/many"))) == 199
+    assert fs.problems[0].offset == at
+    assert all(b"/" not in n and b"\0" not in n and n not in (b".", b"..") for n in fs.tree(2).names)
+
+
+def test_an_entry_beyond_all_inodes(whole):
+    data = bytearray(whole)
+    at = entry_at(whole, b"/many", b"a-rather-long-name-so-that-blocks-fill-0003")
+    data[at : at + 4] = (0xFFFFFFF0).to_bytes(4, "little")
+    fs = opened(data)
+    assert b"/pieces" in paths(fs.tree(2))
+    assert fs.problems[0].offset == at
+
+
+def test_a_directory_below_itself(whole):
+    """Two names for one directory, one of them below it: entered once, told, and never a loop."""
+    data = bytearray(whole)
+    at = entry_at(whole, b"/var/lib/store/a/diff", b"etc")
+    data[at : at + 4] = number_of(whole, b"/var").to_bytes(4, "little")
+    for fs in (opened(data), opened(data)):
+        tree = fs.tree(2)
+        assert len(tree) < 400
+        assert any("more than one name" in problem.error for problem in fs.problems)
+        list(fs.directories())
+
+
+def test_directories_linked_twice_do_not_multiply(tmp_path):
+    """Forty levels of two names each for the next directory: a trillion paths, forty directories."""
+    path = make(tmp_path / "fs.img", "-b", "1024", size=8 * MIB)
+    commands, here = [], ""
+    for _ in range(40):
+        commands += [f"mkdir {here}/d", f"ln {here}/d {here}/e"]
+        here += "/d"
+    debugfs(path, *commands)
+    fs = open_ext4(image(path))
+    assert len(fs.tree(2)) == 1 + 80 + 1
+    assert len(list(fs.directories())) == 1 + 40 + 1
+
+
+def test_a_size_that_costs_nothing(whole):
+    data = field_of(whole, b"/pieces", "i_size_high", 1 << 28)
+    tracemalloc.start()
+    fs = opened(data)
+    number = number_of(whole, b"/pieces")
+    assert fs.inode(number).size > 1 << 59
+    assert len(fs.extents(number)) == 20
+    assert fs.read(number, 1 << 50, 10) == bytes(10)
+    with pytest.raises(FormatError):
+        fs.read(number)
+    fs.tree(2)
+    assert tracemalloc.get_traced_memory()[1] < 64 * MIB
+    tracemalloc.stop()
+
+
+def test_a_negative_size_is_no_file(whole):
+    data = field_of(whole, b"/pieces", "i_size_high", 0xFFFFFFFF)
+    fs = opened(data)
+    assert b"/pieces" not in paths(fs.tree(2))
+    assert fs.problems
+
+
+def test_a_directory_that_claims_a_size(whole):
+    for size in (0xFFFFFC00, 0, 77):
+        fs = opened(field_of(whole, b"/many", "i_size_lo", size))
+        assert len(fs.entries(number_of(whole, b"/many"))) == 200
+        assert fs.problems
+
+
+def test_an_encrypted_directory_is_named(whole):
+    data = field_of(whole, b"/var/lib/store/b", "i_flags", 0x80800)
+    fs = opened(data)
+    found = paths(fs.tree(2))
+    assert b"/var/lib/store/b" in found
+    assert not any(path.startswith(b"/var/lib/store/b/") for path in found)
+    list(fs.directories())
+    assert any("encrypted" in problem.error for problem in fs.problems)
+    assert not any(b"#" in name for name in fs.tree(2).names)
+
+
+def test_an_encrypted_file_is_not_read(whole):
+    fs = opened(field_of(whole, b"/pieces", "i_flags", 0x80800))
+    for read in (fs.read, fs.extents):
+        with pytest.raises(UnsupportedFormat, match="encrypted"):
+            read(number_of(whole, b"/pieces"))
+    assert number_of(whole, b"/pieces") not in fs.extents_of([number_of(whole, b"/pieces")])
+
+
+class TestExtentTrees:
+    @pytest.fixture
+    def node(self, whole):
+        """Where the leaf block of /pieces stands."""
+        at = inode_at(whole, b"/pieces") + INODE.offset_of("i_block")
+        assert EXTENT_HEADER.unpack(whole, at)[3] == 1
+        return int.from_bytes(whole[at + 16 : at + 20], "little") * BLOCK
+
+    def test_a_node_that_is_none(self, whole, node):
+        data = bytearray(whole)
+        data[node : node + BLOCK] = bytes(BLOCK)
+        fs = opened(data)
+        number = number_of(whole, b"/pieces")
+        for read in (fs.read, fs.extents):
+            with pytest.raises(FormatError) as told:
+                read(number)
+            assert told.value.offset == node
+        assert number in fs.tree(2).inode.tolist()
+
+    def test_a_node_that_is_its_own_child(self, whole, node):
+        data = bytearray(whole)
+        data[node : node + 12] = b"\x0a\xf3\x01\x00\x54\x00\x01\x00" + bytes(4)
+        data[node + 12 : node + 24] = bytes(4) + (node // BLOCK).to_bytes(4, "little") + bytes(4)
+        root = inode_at(whole, b"/pieces") + INODE.offset_of("i_block")
+        data[root + 6] = 2
+        with pytest.raises(FormatError):
+            opened(data).read(number_of(whole, b"/pieces"))
+
+    def test_extents_out_of_the_filesystem(self, whole, node):
+        data = bytearray(whole)
+        data[node + 12 + 8 : node + 24] = (0xFFFFFFF).to_bytes(4, "little")
+        with pytest.raises(FormatError):
+            opened(data).read(number_of(whole, b"/pieces"))
+
+    def test_what_is_not_damaged_is_read(self, whole):
+        """A bad second leaf loses its own range of the file only; here: the map beyond the end of the first extents."""
+        data = field_of(whole, b"/var/lib/store/a/diff/big", "i_size_high", 0)
+        at = inode_at(whole, b"/var/lib/store/a/diff/big") + INODE.offset_of("i_block")
+        data[at + 4] = 0  # eh_max
+        with pytest.raises(FormatError):
+            opened(data).read(number_of(whole, b"/var/lib/store/a/diff/big"))
+        assert opened(data).read(number_of(whole, b"/var/lib/store/b/diff/big"))
+
+
+def test_an_indirect_block_that_is_its_own_child(directory, tmp_path):
+    path = make(tmp_path / "fs.img", *RAW_LAYOUTS["indirect"], "-d", str(directory), size=8 * MIB)
+    whole = path.read_bytes()
+    number = number_of(whole, b"/var/lib/store/a/diff/big")
+    at = inode_at(whole, b"/var/lib/store/a/diff/big") + INODE.offset_of("i_block") + 48
+    block = int.from_bytes(whole[at : at + 4], "little")
+    assert block
+    content = opened(whole).read(number)
+    data = bytearray(whole)
+    data[at + 4 : at + 8] = block.to_bytes(4, "little")
+    data[at - 48 + 4 * 5 : at - 48 + 4 * 6] = (0xFFFFFFF).to_bytes(4, "little")
+    fs = opened(data)
+    assert fs.read(number, 0, 5 * BLOCK) == content[: 5 * BLOCK]
+    assert fs.read(number, 6 * BLOCK, 10 * BLOCK) == content[6 * BLOCK : 16 * BLOCK]
+    with pytest.raises(FormatError):
+        fs.read(number)
+
+
+FIELDS = ("s_log_block_size", "s_inodes_per_group", "s_blocks_per_group", "s_inode_size", "s_first_data_block", "s_desc_size")
+
+
+class TestSuperblock:
+    def test_a_backup_is_used(self, whole):
+        for damage in (bytes(1024), random.Random(5).randbytes(1024), whole[1024:1040] + bytes(4) + whole[1044:2048]):
+            data = bytearray(whole)
+            data[1024:2048] = damage
+            fs = opened(data)
+            assert paths(fs.tree(2)) == paths(opened(whole).tree(2))
+            assert [(problem.what, problem.offset) for problem in fs.problems] == [("superblock", 1024)]
+
+    def test_and_a_backup_of_the_descriptors(self, whole):
+        data = bytearray(whole)
+        data[1024:4096] = bytes(3072)
+        fs = opened(data)
+        assert paths(fs.tree(2)) == paths(opened(whole).tree(2))
+        assert {problem.what for problem in fs.problems} == {"superblock", "block group descriptor"}
+
+    def test_none_is_left(self, whole):
+        with pytest.raises(FormatError, match="magic"):
+            opened(bytes(len(whole)))
+        with pytest.raises(FormatError):
+            opened(b"")
+
+    def test_unknown_features_are_named(self, whole):
+        known = SUPERBLOCK.fields(whole[1024:])["s_feature_incompat"]
+        for feature, name in ((Incompat.COMPRESSION, "compression"), (0x80000000, "0x80000000")):
+            with pytest.raises(UnsupportedFormat, match=name):
+                opened(with_superblock(whole, "s_feature_incompat", known | feature))
+
+    @pytest.mark.parametrize("field", FIELDS)
+    def test_what_cannot_be_is_not_believed(self, whole, field):
+        for value in (0xFFFF, 0, 3):
+            for data in (with_superblock(whole, field, value), with_superblock(whole[: 8 * MIB // 2], field, value)):
+                try:
+                    opened(data).tree(2)
+                except FormatError as error:
+                    assert str(error)
+
+    def test_a_cut_image_tells_what_is_missing(self, whole):
+        fs = opened(whole[: 5 * MIB])
+        assert b"/pieces" in paths(fs.tree(2))
+        assert "missing" in fs.problems[0].error
+
+
+def with_superblock(data, field, value):
+    """An image whose superblock, checksum included, says something else, and that has no backup."""
+    changed = bytearray(data[: len(data)])
+    for group in (1, 3, 5, 7):
+        start = (1 + group * 8192) * BLOCK
+        if start < len(changed):
+            changed[start : start + BLOCK] = bytes(len(changed[start : start + BLOCK]))
+    at = 1024 + SUPERBLOCK.offset_of(field)
+    size = 2 if field in ("s_inode_size", "s_desc_size") else 4
+    changed[at : at + size] = value.to_bytes(size, "little")
+    changed[2044:2048] = crc32c(bytes(changed[1024:2044])).to_bytes(4, "little")
+    return changed
+
+
+class Failing(Image):
+    """A device with sectors that cannot be read."""
+
+    bad = range(0)
+
+    def read(self, offset, size):
+        if offset < self.bad.stop and offset + size > self.bad.start:
+            raise EvidenceError(f"cannot be read at byte {self.bad.start}")
+        return super().read(offset, size)
+
+
+def test_a_failing_device_loses_what_it_fails_in(whole):
+    source = Failing("fs", whole)
+    fs = open_ext4(source)
+    at = first_block_at(whole, b"/var/lib/store")
+    Failing.bad = range(at // 4096 * 4096, at // 4096 * 4096 + 4096)
+    try:
+        found = paths(fs.tree(2))
+        assert b"/many" in found
+        assert b"/var/lib/store/a" not in found
+        with pytest.raises((FormatError, EvidenceError)):
+            fs.read(number_of(whole, b"/var/lib/store"))
+    finally:
+        Failing.bad = range(0)
+
+
+def everything(data):
+    """Ask for all that can be asked, of what the image holds and of what it does not."""
+    fs = opened(data)
+    numbers = {0, 2, 5, 11, 10**9}
+    for _, children in fs.directories():
+        numbers.update(number for _, number in children)
+    try:
+        tree = fs.tree(fs.root)
+        numbers.update(tree.inode.tolist())
+        assert all(int(parent) < row for row, parent in enumerate(tree.parent))
+    except FormatError as error:
+        assert str(error)
+    for number in sorted(numbers):
+        for ask in (
+            fs.inode,
+            fs.entries,
+            fs.xattrs,
+            fs.target,
+            fs.extents,
+            lambda n: fs.read(n, 0, MIB),
+            lambda n: fs.find(n, b"a"),
+        ):
+            try:
+                ask(number)
+            except FormatError as error:
+                assert str(error)
+    fs.extents_of(sorted(numbers))
+
+
+@pytest.fixture(scope="module", params=["plain", "inline", "indirect", "meta-bg"])
+def victim(request, directory, tmp_path_factory):
+    options = {
+        "plain": ("-b", "1024"), "inline": ("-b", "1024", "-O", "inline_data"), "indirect": RAW_LAYOUTS["indirect"],
+        "meta-bg": ("-b", "1024", "-O", "meta_bg,^resize_inode,ea_inode"),
+    }[request.param]  # fmt: skip
+    path = make(tmp_path_factory.mktemp("victim") / "fs.img", *options, "-d", str(directory), size=4 * MIB)
+    run("debugfs", "-w", "-R", "ea_set /many user.big " + "x" * 300, path)
+    data = path.read_bytes()
+    return data, [at for at in range(0, len(data), BLOCK) if any(data[at : at + BLOCK])]
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.randoms(use_true_random=False), st.sampled_from(["bits", "block", "zeros", "bytes", "cut", "swap"]))
+def test_any_damage(victim, noise, how):
+    whole, used = victim
+    data = bytearray(whole)
+    block = noise.choice(used)
+    if how == "bits":
+        for _ in range(noise.choice((1, 3, 30))):
+            data[noise.choice(used) + noise.randrange(BLOCK)] ^= 1 << noise.randrange(8)
+    elif how == "block":
+        data[block : block + BLOCK] = noise.randbytes(BLOCK)
+    elif how == "zeros":
+        data[block : block + BLOCK] = bytes(BLOCK)
+    elif how == "bytes":
+        for _ in range(200):
+            data[noise.choice(used) + noise.randrange(BLOCK)] = noise.randrange(256)
+    elif how == "cut":
+        del data[noise.randrange(len(data)) :]
+    else:
+        for _ in range(10):
+            a, b = noise.choice(used), noise.choice(used)
+            data[a : a + BLOCK], data[b : b + BLOCK] = data[b : b + BLOCK], data[a : a + BLOCK]
+    start = time.monotonic()
+    try:
+        everything(data)
+    except FormatError as error:
+        assert str(error)
+    assert time.monotonic() - start < 20
