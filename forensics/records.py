@@ -53,6 +53,7 @@ class Layer:
     right below it in the overlay stack; the stack of a container is its layer, that layer's lower, and so on down.
     stacked: False for drivers whose directories are whole root filesystems (vfs, btrfs); `lower` then is no part of the view.
     marks: whose whiteouts count: trusted, user, fuse, aufs, or none where a container sees the directory as it lies.
+    compared_with: the key of the layer against whose view the engine lists this one's changes, None where that is `lower`.
     """
 
     key: str
@@ -68,6 +69,7 @@ class Layer:
     size_bytes: int | None = None
     stacked: bool = True
     marks: str = "trusted"
+    compared_with: str | None = None
     origin: str = "allocated"
     source: Provenance | None = None
 

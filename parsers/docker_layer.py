@@ -50,6 +50,21 @@ def parse_lower(data: bytes) -> tuple[str, ...]:
     return tuple(names)
 
 
+def parse_parents(data: bytes) -> tuple[str, ...]:
+    """The directories of all layers below, the top one first, one in each line: aufs's, empty for a base layer."""
+    if data.count(b"\n") > MAX_LOWER:
+        raise FormatError(f"more lines than the {MAX_LOWER} layers of a mount", offset=0)
+    names = []
+    offset = 0
+    for line in data.removesuffix(b"\n").split(b"\n") if data else ():
+        try:
+            names.append(parse_directory(line))
+        except FormatError as error:
+            raise FormatError(error.what, offset=offset) from error
+        offset += len(line) + 1
+    return tuple(names)
+
+
 def parse_link_target(target: bytes) -> str:
     """The directory's name out of `../NAME/diff`, which a symlink in `l/` points to."""
     parts = target.split(b"/")

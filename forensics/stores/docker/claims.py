@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from forensics.stores.docker.graph_driver import GraphDriver
 from forensics.stores.docker.layerdb import LayerDb
-from forensics.stores.docker.overlay2 import GraphDriver
 from forensics.stores.reading import Place, StoreReader
 from parsers.docker_layer import INIT_SUFFIX, MAX_LOWER
 
@@ -48,8 +48,9 @@ def claim_directories(
     chain_of = {name: chain for chain, name in directory.items()}
     for cid, name in own.items():
         below = graph.stack(name) if name in graph.directories else ()
-        if cid not in image and len(below) > 1 and below[1] in chain_of:
-            image[cid] = chain_of[below[1]]
+        under = next((chain_of[each] for each in below[:2] if each in chain_of), None)  # right below, or below the init layer
+        if cid not in image and under is not None:
+            image[cid] = under
     return Claims(directory, own, image)
 
 
@@ -134,7 +135,7 @@ def _by_stack(
         return {}
     found: dict[str, str] = {}
     stacks: list[tuple[list[str], tuple[str | None, ...]]] = [
-        (chain_below(db, image[cid]), graph.stack(name)[1:])
+        (chain_below(db, image[cid]), graph.stack(name)[1 if graph.init_below else 0 :])
         for cid, name in sorted(own.items())
         if cid in image and name in graph.directories
     ]

@@ -1,5 +1,7 @@
 """Container images as Docker before 1.10 kept them: each layer is an image, in graph/<id>, named in repositories-<driver>.
 
+The driver's directory of an image has the image's id for its name, a container's that of the container.
+
 graph/<id>/json         the layer's config; `parent` is the layer below
 graph/<id>/layersize    the sum of its file sizes
 """
@@ -7,12 +9,16 @@ graph/<id>/layersize    the sum of its file sizes
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from forensics.records import ContainerImage, HistoryStep
+from forensics.records import ContainerImage, HistoryStep, Layer
+from forensics.stores.docker.containers import StoredContainer
+from forensics.stores.docker.graph_driver import GraphDriver
+from forensics.stores.docker.layerdb import ChainLink, ContainerLayers, LayerDb
 from forensics.stores.reading import Place, StoreReader
 from parsers.docker_image import ImageConfig, parse_image_config, parse_repositories
-from parsers.docker_layer import MAX_LOWER, parse_size
+from parsers.docker_layer import INIT_SUFFIX, MAX_LOWER, parse_size
 
 MAX_CONFIG = 8 << 20
 MAX_REPOSITORIES = 32 << 20
@@ -21,8 +27,18 @@ MAX_TEXT = 4096
 _ID = re.compile(rb"[0-9a-f]{64}")
 
 
-def read_graph(reader: StoreReader, root: Place) -> tuple[ContainerImage, ...]:
-    """Every layer of graph/ as a container image; refs are those of all repositories-<driver> files."""
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """graph/ as it stands: the directory, the config where it is whole, and the size of each layer, by id."""
+
+    places: Mapping[str, Place]
+    configs: Mapping[str, ImageConfig]
+    sizes: Mapping[str, int | None]
+    refs: Mapping[str, Sequence[str]]
+
+
+def read_graph(reader: StoreReader, root: Place) -> Graph:
+    """Every layer of graph/; refs are those of all repositories-<driver> files."""
     refs: dict[str, list[str]] = {}
     for place in reader.children(root, "f"):
         if place.name.startswith(b"repositories-"):
@@ -39,11 +55,35 @@ def read_graph(reader: StoreReader, root: Place) -> tuple[ContainerImage, ...]:
             if config is not None:
                 configs[image_id] = config
                 reader.tell("container image config", config.problems, place)
-    sizes = {image_id: _size(reader, place) for image_id, place in places.items()}
-    return tuple(
-        _record(reader, image_id, place, configs, sizes, tuple(sorted(refs.get(image_id, ()))))
-        for image_id, place in sorted(places.items())
-    )
+    return Graph(places, configs, {image_id: _size(reader, place) for image_id, place in places.items()}, refs)
+
+
+def graph_images(reader: StoreReader, graph: Graph, layers: Sequence[Layer]) -> tuple[ContainerImage, ...]:
+    """Every layer of graph/ as a container image. layers: all that the store has; the top one has the image's id as its name."""
+    top = {layer.name: layer.key for layer in layers}
+    return tuple(replace(_record(reader, image_id, graph), top=top.get(image_id)) for image_id, _ in sorted(graph.places.items()))
+
+
+def with_graph(db: LayerDb, graph: Graph, driver: GraphDriver, containers: Mapping[str, StoredContainer]) -> LayerDb:
+    """The same layerdb, with what graph/ and containers' configs tell of those directories that layerdb knows nothing of."""
+    known = {link.cache_id for link in db.chain.values()}
+    chain = {
+        image_id: ChainLink(
+            chain_id=image_id,
+            place=place,
+            cache_id=image_id,
+            parent=graph.configs[image_id].parent if image_id in graph.configs else None,
+            size=graph.sizes[image_id],
+        )
+        for image_id, place in graph.places.items()
+        if image_id in driver.directories and image_id not in known
+    }
+    mounts = {
+        cid: ContainerLayers(cid, container.place, cid, cid + INIT_SUFFIX, container.config.image if container.config else None)
+        for cid, container in containers.items()
+        if cid in driver.directories and cid not in db.mounts
+    }
+    return LayerDb({**chain, **db.chain}, {**mounts, **db.mounts}, db.removing)
 
 
 def _size(reader: StoreReader, place: Place) -> int | None:
@@ -53,11 +93,9 @@ def _size(reader: StoreReader, place: Place) -> int | None:
 def _record(
     reader: StoreReader,
     image_id: str,
-    place: Place,
-    configs: Mapping[str, ImageConfig],
-    sizes: Mapping[str, int | None],
-    refs: tuple[str, ...],
+    graph: Graph,
 ) -> ContainerImage:
+    configs, sizes = graph.configs, graph.sizes
     chain: list[str] = []
     at: str | None = image_id
     while at is not None and at not in chain and len(chain) < MAX_LOWER:
@@ -69,7 +107,7 @@ def _record(
         engine="docker",
         namespace=None,
         image_id=image_id,
-        refs=refs,
+        refs=tuple(sorted(graph.refs.get(image_id, ()))),
         created_ns=config.created_ns if config is not None else None,
         size_bytes=sum(known) if len(known) == len(chain) else None,
         layers=tuple(reversed(chain)),
@@ -82,5 +120,5 @@ def _record(
         ),
         labels=config.labels if config is not None else {},
         parent_image=config.parent if config is not None else None,
-        source=reader.provenance(place),
+        source=reader.provenance(graph.places[image_id]),
     )

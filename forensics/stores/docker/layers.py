@@ -1,7 +1,7 @@
 """The layers of a data-root as records: what each is for, and which one is right below it.
 
-A mount goes by the `lower` file and the symlinks in `l/`, so these are believed first; layerdb's parents step in where they are
-damaged, and a contradiction of the two is a gap.
+A mount goes by what the driver itself has written (overlay2: the `lower` file and the symlinks in `l/`), so this is believed
+first; layerdb's parents step in where it is damaged, and a contradiction of the two is a gap.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from forensics.records import Layer
 from forensics.stores.docker.claims import Claims
+from forensics.stores.docker.graph_driver import GraphDriver, LayerDirectory
 from forensics.stores.docker.layerdb import ChainLink, LayerDb
-from forensics.stores.docker.overlay2 import GraphDriver, LayerDirectory
 from forensics.stores.reading import Place, StoreReader
 from forensics.text import readable
 from parsers.docker_layer import INIT_SUFFIX
@@ -29,11 +29,9 @@ class _Expected:
     chain: ChainLink | None = None
 
 
-def docker_layers(
-    reader: StoreReader, driver: str, top: Place, graph: GraphDriver, db: LayerDb, claims: Claims
-) -> tuple[Layer, ...]:
+def docker_layers(reader: StoreReader, top: Place, graph: GraphDriver, db: LayerDb, claims: Claims) -> tuple[Layer, ...]:
     """Every layer directory of the driver, and a layer without a directory for each that is gone."""
-    expected = _expectations(db, claims)
+    expected = _expectations(graph, db, claims)
     lower: dict[str, str | None] = {}
     above = _told_above(graph)
     for name, directory in graph.directories.items():
@@ -51,20 +49,25 @@ def docker_layers(
         link = told.chain if told is not None else removing.get(name)
         below = lower[name]
         place = found.diff if found is not None else None
+        whole = found.whole if found is not None else graph.whole
+        kind = kinds.get(name, "orphan")
+        compared = _compared_with(graph, name, below, whole) if kind == "container" else None
         layers.append(
             Layer(
-                key=layer_key(driver, name),
+                key=layer_key(graph.name, name),
                 name=name,
-                kind=kinds.get(name, "orphan"),
+                kind=kind,
                 directory=place.inode if place is not None else None,
-                path=readable(top.path.rstrip(b"/") + b"/" + name.encode() + b"/diff" if place is None else place.path),
+                path=readable(_files_path(top, graph, name) if place is None else place.path),
                 partition=place.partition if place is not None else top.partition,
-                lower=layer_key(driver, below) if below is not None else None,
+                lower=layer_key(graph.name, below) if below is not None else None,
                 diff_id=link.diff_id if link is not None else None,
-                chain_id=link.chain_id if link is not None else None,
+                chain_id=link.chain_id if link is not None and link.chain_id.startswith("sha256:") else None,
                 parent=told.parent if told is not None else link.parent if link is not None else None,
                 size_bytes=link.size if link is not None else None,
-                marks=marks,
+                stacked=not whole,
+                marks="none" if whole else marks,
+                compared_with=layer_key(graph.name, compared) if compared is not None else None,
                 source=reader.provenance(found.place) if found is not None else None,
             )
         )
@@ -76,7 +79,18 @@ def layer_key(driver: str, name: str) -> str:
     return f"{driver}/{name}"
 
 
-def _expectations(db: LayerDb, claims: Claims) -> dict[str, _Expected]:
+def _files_path(top: Place, graph: GraphDriver, name: str) -> bytes:
+    return top.path.rstrip(b"/") + b"/" + graph.pattern % name.encode()
+
+
+def _compared_with(graph: GraphDriver, name: str, below: str | None, whole: bool) -> str | None:
+    """What the daemon compares a container with where that is not the view right below its layer."""
+    if whole:
+        return below
+    return None if graph.init_below else name + INIT_SUFFIX
+
+
+def _expectations(graph: GraphDriver, db: LayerDb, claims: Claims) -> dict[str, _Expected]:
     expected: dict[str, _Expected] = {}
     for chain, name in claims.directory.items():
         link = db.chain[chain]
@@ -85,7 +99,8 @@ def _expectations(db: LayerDb, claims: Claims) -> dict[str, _Expected]:
     for cid, name in claims.own.items():
         image = claims.image.get(cid)
         below = claims.directory.get(image) if image is not None else None
-        expected[name] = _Expected("container", True, name + INIT_SUFFIX, image)
+        under = name + INIT_SUFFIX if graph.init_below else below
+        expected[name] = _Expected("container", under is not None, under, image)
         expected[name + INIT_SUFFIX] = _Expected("init", below is not None, below, image)
     return expected
 
@@ -101,19 +116,22 @@ def _lower(
     """The name of the layer right below; names that `lower` lists and no directory has are added to `lower`."""
     sure = told is not None and told.sure
     instead = told.lower if told is not None else None
+    if directory.whole:
+        return instead
+    artefact = f"{graph.name} lower"
     if directory.lower is None:
         return instead if sure else above.get(directory.name, f"{directory.name}/lower")
     if not directory.lower:
         if instead is not None:
-            reader.gap("overlay2 lower", f"missing; layerdb tells that {instead} is below", directory.place)
+            reader.gap(artefact, f"missing; layerdb tells that {instead} is below", directory.place)
         return instead
     names = [graph.links.get(link) or f"l/{link}" for link in directory.lower]
     if names[0] not in graph.directories:
-        reader.gap("overlay2 lower", f"{names[0]} leads nowhere", directory.lower_place)
+        reader.gap(artefact, f"{names[0]} leads nowhere", directory.lower_place)
         if instead in graph.directories:
             return instead
     elif sure and names[0] != instead:
-        reader.gap("overlay2 lower", f"{names[0]} is below, but layerdb tells of {instead}", directory.lower_place)
+        reader.gap(artefact, f"{names[0]} is below, but layerdb tells of {instead}", directory.lower_place)
     for name, below in zip(names, [*names[1:], None], strict=True):
         if name in graph.directories:
             break
@@ -142,12 +160,12 @@ def _compare_stacks(reader: StoreReader, graph: GraphDriver, lower: Mapping[str,
         for link in directory.lower:
             listed = graph.links.get(link, f"l/{link}")
             if listed != at:
-                reader.gap("overlay2 lower", f"lists {listed} where the layers below lead to {at}", directory.lower_place)
+                reader.gap(f"{graph.name} lower", f"lists {listed} where the layers below lead to {at}", directory.lower_place)
                 break
-            at = lower.get(at)
+            at = lower.get(at) if at not in graph.directories or not graph.directories[at].whole else None
         else:
             if at is not None:
-                reader.gap("overlay2 lower", f"ends before {at}, to which the layers below lead", directory.lower_place)
+                reader.gap(f"{graph.name} lower", f"ends before {at}, to which the layers below lead", directory.lower_place)
 
 
 def _kinds(lower: Mapping[str, str | None], expected: Mapping[str, _Expected]) -> dict[str, str]:
@@ -163,6 +181,8 @@ def _kinds(lower: Mapping[str, str | None], expected: Mapping[str, _Expected]) -
 
 def _marks(reader: StoreReader, graph: GraphDriver, top: Place) -> str:
     """Whose overlay xattrs the kernel read here: `user` for a rootless daemon, which layers' own roots tell."""
+    if graph.marks is not None:
+        return graph.marks
     seen = {"trusted": 0, "user": 0}
     for directory in graph.directories.values():
         names = reader.xattr_names(directory.diff) if directory.diff is not None else ()

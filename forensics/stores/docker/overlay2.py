@@ -1,4 +1,4 @@
-"""The overlay2 driver's directory: each layer's files, and which layers a mount puts below it.
+"""The directory of the drivers overlay2 and fuse-overlayfs: each layer's files, and which layers a mount puts below it.
 
 <name>/diff           the layer
 <name>/link           its short name
@@ -8,9 +8,9 @@ l/<short name>        symlink to ../<name>/diff, what the kernel follows when it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
 
+from forensics.stores.docker.graph_driver import GraphDriver, LayerDirectory, layer_files, layer_name
 from forensics.stores.reading import Place, StoreReader
 from parsers.docker_layer import parse_link, parse_link_target, parse_lower
 from parsers.errors import FormatError
@@ -19,47 +19,34 @@ MAX_LOWER_TEXT = 64 << 10  # 500 layers of 29 bytes are 14 KiB
 LINKS = b"l"
 
 
-@dataclass(frozen=True, slots=True)
-class LayerDirectory:
-    """One directory of the driver. diff: the layer's files. lower: short names, () for a base layer, None where damaged."""
-
-    name: str
-    place: Place
-    diff: Place | None
-    lower: tuple[str, ...] | None
-    lower_place: Place | None
+def read_overlay2(reader: StoreReader, top: Place | None, others: Container[bytes] = ()) -> GraphDriver:
+    """All layer directories of overlay2, and the short names of those that have one. others: directories that are no layers."""
+    return _read(reader, top, "overlay2", None, others)
 
 
-@dataclass(frozen=True, slots=True)
-class GraphDriver:
-    """A driver's directory. directories: by name. links: directories' names by short name."""
-
-    directories: Mapping[str, LayerDirectory]
-    links: Mapping[str, str]
-
-    def stack(self, name: str) -> tuple[str | None, ...]:
-        """The names of the directories that `lower` of this one says are below it, top first; None for one that is not known."""
-        return tuple(self.links.get(link) for link in self.directories[name].lower or ())
+def read_fuse_overlayfs(reader: StoreReader, top: Place) -> GraphDriver:
+    """The same of fuse-overlayfs, whose directory is like overlay2's; its layers have whiteouts of their own kind."""
+    return _read(reader, top, "fuse-overlayfs", "fuse", ())
 
 
-def read_overlay2(reader: StoreReader, top: Place | None) -> GraphDriver:
-    """All layer directories of the driver, and the short names of those that have one."""
+def _read(reader: StoreReader, top: Place | None, driver: str, marks: str | None, others: Container[bytes]) -> GraphDriver:
     directories: dict[str, LayerDirectory] = {}
     links: dict[str, str] = {}
     if top is None:
-        return GraphDriver(directories, links)
+        return GraphDriver(driver, directories, links, marks)
     by_symlink = _symlinks(reader, top)
     for place in reader.children(top, "d"):
-        if place.name == LINKS:
+        if place.name == LINKS or place.name in others:
             continue
-        name = place.name.decode("ascii", "backslashreplace")
-        directories[name] = LayerDirectory(name, place, _diff(reader, place), *_lower(reader, place))
+        name = layer_name(place)
+        diff = layer_files(reader, "overlay2 diff", reader.child(place, b"diff"))
+        directories[name] = LayerDirectory(name, place, diff, *_lower(reader, place))
         link = _link(reader, place, name, by_symlink)
         if link is not None:
             links[link] = name
     # a mount follows the symlink, whatever `link` says
     links.update((link, name) for link, name in by_symlink.items() if name in directories or link not in links)
-    return GraphDriver(directories, links)
+    return GraphDriver(driver, directories, links, marks)
 
 
 def _symlinks(reader: StoreReader, top: Place) -> dict[str, str]:
@@ -76,14 +63,6 @@ def _symlinks(reader: StoreReader, top: Place) -> dict[str, str]:
         except FormatError as error:
             reader.gap("overlay2 l/", str(error), place)
     return found
-
-
-def _diff(reader: StoreReader, place: Place) -> Place | None:
-    diff = reader.child(place, b"diff")
-    if diff is None or (kind := reader.type(diff)) == "d":
-        return diff
-    reader.gap("overlay2 diff", f"no directory but of type {kind}", diff)
-    return None
 
 
 def _link(reader: StoreReader, place: Place, name: str, by_symlink: Mapping[str, str]) -> str | None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from forensics.records import ContainerImage, Layer, Store, StoreContents
-from forensics.stores.docker.claims import Claims, claim_directories, claims_as_told
+from forensics.records import Store, StoreContents
 from forensics.stores.docker.containerd_images import (
     EngineNamespace,
     namespace_containers,
@@ -15,33 +14,15 @@ from forensics.stores.docker.containerd_images import (
     namespace_layers,
     own_layers,
 )
-from forensics.stores.docker.containers import StoredContainer, docker_containers, images_of, read_containers
+from forensics.stores.docker.containers import StoredContainer, docker_containers, read_containers
 from forensics.stores.docker.discover import DockerRoot
-from forensics.stores.docker.graph_v1 import read_graph
-from forensics.stores.docker.images import StoredImage, docker_images, known_chain, read_images
-from forensics.stores.docker.layerdb import LayerDb, read_layerdb
-from forensics.stores.docker.layers import docker_layers
+from forensics.stores.docker.drivers import DRIVERS, DriverContents, driver_of, read_driver
+from forensics.stores.docker.graph_v1 import graph_images, read_graph
 from forensics.stores.docker.networks import docker_networks, read_networks
-from forensics.stores.docker.overlay2 import GraphDriver, read_overlay2
 from forensics.stores.docker.volumes import docker_volumes
 from forensics.stores.host_tree import resolve_or_none
 from forensics.stores.reading import Place, StoreReader
 from forensics.text import readable
-
-GRAPH_DRIVERS = ("aufs", "btrfs", "devicemapper", "fuse-overlayfs", "overlay", "overlay2", "vfs", "windowsfilter", "zfs")
-LAYERS_READ = (b"overlay2",)
-
-
-@dataclass(frozen=True, slots=True)
-class _Driver:
-    """What one graph driver has in a data-root."""
-
-    name: str
-    images: Mapping[str, StoredImage]
-    db: LayerDb
-    claims: Claims
-    layers: tuple[Layer, ...]
-    image_records: tuple[ContainerImage, ...]
 
 
 def read_docker(root: DockerRoot, space: EngineNamespace | None = None) -> StoreContents:
@@ -50,11 +31,14 @@ def read_docker(root: DockerRoot, space: EngineNamespace | None = None) -> Store
     stored = read_containers(reader, _part(reader, root, b"containers"))
     image = _part(reader, root, b"image")
     found: dict[bytes, Place | None] = {place.name: place for place in reader.children(image, "d")}
-    for name in LAYERS_READ:  # its layers may be there where image/ is damaged
-        found.setdefault(name, None)
-    drivers = [
-        driver for name, place in sorted(found.items()) if (driver := _read_driver(reader, root, name, place, stored)) is not None
-    ]
+    for known in DRIVERS:  # its layers may be there where image/ is damaged
+        found.setdefault(known.name.encode(), None)
+    v1 = read_graph(reader, root.place)
+    read = (
+        read_driver(reader, readable(name), place, _part(reader, root, name) if driver_of(readable(name)) else None, stored, v1)
+        for name, place in sorted(found.items())
+    )
+    drivers = [driver for driver in read if driver is not None]
     network = _part(reader, root, b"network")
     networks = read_networks(reader, reader.child(network, b"files", b"local-kv.db") if network is not None else None)
     host_root = _host_root(root, stored)
@@ -73,7 +57,9 @@ def read_docker(root: DockerRoot, space: EngineNamespace | None = None) -> Store
     driver_name = _main_driver(stored, drivers, snapshotters)
     if driver_name is not None and driver_name not in (*(driver.name for driver in drivers), *snapshotters):
         where = (
-            "are not in this data-root" if driver_name in GRAPH_DRIVERS else "are in containerd's image store, which is not read"
+            "are not in this data-root"
+            if driver_of(driver_name) is not None
+            else "are in containerd's image store, which is not read"
         )
         reader.gap("graph driver", f"containers' layers ({driver_name}) {where}", root.place)
     return StoreContents(
@@ -86,41 +72,11 @@ def read_docker(root: DockerRoot, space: EngineNamespace | None = None) -> Store
             partition=root.place.partition,
         ),
         layers=layers,
-        images=(*image_records, *read_graph(reader, root.place)),
+        images=(*image_records, *graph_images(reader, v1, layers)),
         containers=containers,
         volumes=docker_volumes(reader, host_root, _part(reader, root, b"volumes"), containers),
         networks=docker_networks(reader, networks, stored),
         gaps=tuple(dict.fromkeys(reader.gaps)),
-    )
-
-
-def _read_driver(
-    reader: StoreReader, root: DockerRoot, driver: bytes, image: Place | None, stored: Mapping[str, StoredContainer]
-) -> _Driver | None:
-    """image: the directory image/<driver>. None for a driver that has neither images nor layers."""
-    name = readable(driver)
-    images = read_images(reader, image) if image is not None else {}
-    layerdb = reader.child(image, b"layerdb") if image is not None else None
-    directory = _part(reader, root, driver) if driver in LAYERS_READ else None
-    if not images and not reader.children(layerdb) and not reader.children(directory):
-        return None
-    db = read_layerdb(reader, layerdb, known_chain(images))
-    of_containers = images_of(stored, images)
-    if driver in LAYERS_READ:
-        graph = read_overlay2(reader, directory)
-        mine = {cid: c.place for cid, c in stored.items() if c.config is None or c.config.driver in (name, None)}
-        claims = claim_directories(reader, graph, db, mine, of_containers)
-    else:
-        reader.gap("graph driver", f"the layers of {name} are not read, only what layerdb tells of them", image)
-        graph, claims = GraphDriver({}, {}), claims_as_told(db, of_containers)
-    used = {c.config.image: claims.image[cid] for cid, c in stored.items() if c.config and c.config.image and cid in claims.image}
-    return _Driver(
-        name=name,
-        images=images,
-        db=db,
-        claims=claims,
-        layers=docker_layers(reader, name, directory or image or root.place, graph, db, claims),
-        image_records=docker_images(reader, name, images, db, claims, used),
     )
 
 
@@ -151,7 +107,9 @@ def _host_root(root: DockerRoot, stored: Mapping[str, StoredContainer]) -> str:
     return min(told, key=lambda base: (-told[base], base)) if told else readable(root.place.path)
 
 
-def _main_driver(stored: Mapping[str, StoredContainer], drivers: list[_Driver], snapshotters: frozenset[str]) -> str | None:
+def _main_driver(
+    stored: Mapping[str, StoredContainer], drivers: list[DriverContents], snapshotters: frozenset[str]
+) -> str | None:
     """The driver that most containers name, else the one with most layers, else a snapshotter of containerd's."""
     named = Counter(container.config.driver for container in stored.values() if container.config is not None)
     named.update(dict.fromkeys((*(driver.name for driver in drivers), *snapshotters), 0))
