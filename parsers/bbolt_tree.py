@@ -161,7 +161,8 @@ def open_bucket(file: PageFile, page: Page, start: int, stop: int) -> Bucket | N
 def _leaves(file: PageFile, bucket: Bucket, path: Path, claims: Claims, known: Claims | None) -> Iterator[Page]:
     """The leaf pages of one bucket, in key order."""
     if bucket.inline:
-        yield bucket.inline
+        if _in_order(file, bucket.inline, None, None) or known is None:
+            yield bucket.inline
         return
     number = claims.enter(path)
     pending: list[tuple[int, bytes | None, bytes | None, int]] = [(bucket.root, None, None, 0)]
