@@ -1,18 +1,19 @@
-"""What `docker diff` says of an overlay2 container: its merged view against that of the layer below it.
+"""What `docker diff` says of a container: its merged view against that of the layer below it, or of its init layer.
 
 moby (Docker 20.10 to 28), pkg/archive/changes.go: collectFileInfoForChanges, addChanges; changes_unix.go: statDifferent. The
-daemon walks both views; here only what the layer's delta names can differ.
+daemon walks both views; where one lies on the other, only what the layer's delta names can differ.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from forensics.filesystem import Tree
-from forensics.overlay import Delta, LayerTree
+from forensics.overlay import Delta, LayerTree, Merger
 
 Change = tuple[str, bytes]  # A, C or D, and an absolute path
+_Row = tuple[Tree, int]
 
 _CAPABILITY = b"security.capability"
 _SECOND = 1_000_000_000
@@ -25,18 +26,30 @@ def docker_changes(chain: Sequence[LayerTree], delta: Delta) -> list[Change]:
     entries = _Entries(chain)
     old = {entries.path(entry): entry for entry, _, _ in delta.hidden} | dict(delta.lost)
     new = dict(_own_paths(chain[0], delta)) | {path: entry for _, entry, path in delta.placed}
+    return _changes(
+        {path: entries.find(entry) for path, entry in new.items()}, {path: entries.find(entry) for path, entry in old.items()}
+    )
+
+
+def view_changes(new: Sequence[LayerTree], old: Sequence[LayerTree]) -> list[Change]:
+    """The changes of the view of one chain of layers (topmost first) against that of another, sorted by path."""
+    return _changes(_view(new), _view(old))
+
+
+def _changes(new: Mapping[bytes, _Row], old: Mapping[bytes, _Row]) -> list[Change]:
+    """Of two views, or of just those parts of them where they can differ, by path; a root's is empty."""
     changes: dict[bytes, str] = {}
-    for path, entry in new.items():
+    for path, row in new.items():
         before = old.get(path)
         if before is None:
             changes[path] = "A"
-        elif _differ(*entries.find(before), *entries.find(entry)):
+        elif _differ(*before, *row):
             changes[path] = "C"
     for path in old.keys() - new.keys():
         parent = path.rpartition(b"/")[0]
         if parent in new:
-            tree, row = entries.find(new[parent])
-            listed = tree.type[row] in _DIR_BIT
+            tree, at = new[parent]
+            listed = tree.type[at] in _DIR_BIT
         else:
             listed = parent not in old  # else what was above went with it
         if listed:
@@ -48,6 +61,21 @@ def docker_changes(chain: Sequence[LayerTree], delta: Delta) -> list[Change]:
             parent = parent.rpartition(b"/")[0]
     changes.pop(b"", None)
     return sorted(((kind, path) for path, kind in changes.items()), key=lambda change: change[1])
+
+
+def _view(chain: Sequence[LayerTree]) -> dict[bytes, _Row]:
+    """All that a chain's view shows."""
+    entries, merger = _Entries(chain), Merger()
+    shown: dict[bytes, int] = {}
+    for layer in reversed(chain):
+        delta = merger.add(layer)
+        for entry, _, _ in delta.hidden:
+            shown.pop(entries.path(entry), None)
+        for path, _ in delta.lost:
+            shown.pop(path, None)
+        shown.update(_own_paths(layer, delta))
+        shown.update((path, entry) for _, entry, path in delta.placed)
+    return {path: entries.find(entry) for path, entry in shown.items()}
 
 
 class _Entries:

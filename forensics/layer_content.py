@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from forensics.case.entries import LayerEntries, tree_path
 from forensics.case.writer import CaseWriter
-from forensics.changes import docker_changes
+from forensics.changes import docker_changes, view_changes
 from forensics.content_plan import ContentPlan
 from forensics.filesystem import Filesystem, Tree
 from forensics.layers import NumberedLayer
@@ -28,12 +28,14 @@ class LayerContent:
     def __init__(self, case: CaseWriter, filesystems: Mapping[int, Filesystem], plan: ContentPlan, progress: Progress) -> None:
         self._case, self._filesystems, self._plan, self._progress = case, filesystems, plan, progress
         self._next_entry = self._next_placement = 1
+        self._layers: dict[int, NumberedLayer] = {}
         self.present: set[int] = set()
         self.changes: dict[int, Sequence[tuple[str, bytes]]] = {}
 
     def write(self, store_id: int, layers: Sequence[NumberedLayer]) -> None:
         """Write a store's layers, which come depth first, each after its lower one."""
         merger = Merger(first_placement=self._next_placement)
+        self._layers = {numbered.number: numbered for numbered in layers}
         keys = {numbered.number: numbered.layer.key for numbered in layers}
         for numbered in layers:
             tree = self._read(numbered.layer)
@@ -42,8 +44,7 @@ class LayerContent:
             else:
                 # a missing layer hides nothing: the view goes on with the next lower one that is there
                 lower = next((keys[number] for number in numbered.chain[1:] if number in self.present), None)
-                marks = numbered.layer.marks if numbered.layer.stacked else "none"
-                layer_tree = LayerTree(numbered.layer.key, lower, marks, tree, self._next_entry)
+                layer_tree = LayerTree(numbered.layer.key, lower, _marks(numbered.layer), tree, self._next_entry)
                 self._write(store_id, numbered, layer_tree, merger)
             self._progress.advance(1)
         self._next_placement = merger.next_placement
@@ -72,10 +73,33 @@ class LayerContent:
         self._plan.add(numbered.layer.kind, numbered.layer.partition, first, tree, metacopy)
         self._plan.need(data for _, data in delta.data if data is not None)
         self._report(numbered.layer, layer_tree, delta)
-        if numbered.layer.kind == "container" and numbered.layer.stacked:
-            self.changes[numbered.number] = docker_changes(merger.chain, delta)
         self.present.add(numbered.number)
         self._next_entry += len(tree)
+        if numbered.layer.kind == "container":
+            changes = self._changes(numbered.layer, merger.chain, delta)
+            if changes is not None:
+                self.changes[numbered.number] = changes
+
+    def _changes(self, layer: Layer, chain: Sequence[LayerTree], delta: Delta) -> Sequence[tuple[str, bytes]] | None:
+        """What `docker diff` would say; None where it cannot be told. chain: the layer's own, topmost first."""
+        if layer.compared_with is None:
+            return docker_changes(chain, delta) if layer.stacked else None
+        base = next((each for each in self._layers.values() if each.layer.key == layer.compared_with), None)
+        if base is None:
+            return None
+        known = {each.key: each for each in chain}
+        first = self._next_entry
+        old: list[LayerTree] = []
+        for below in (self._layers[number].layer for number in reversed(base.chain)):
+            found = known.get(below.key)
+            if found is None:
+                tree = self._read(below)
+                if tree is None:
+                    return None
+                found = LayerTree(below.key, old[-1].key if old else None, _marks(below), tree, first)
+                first += len(tree)
+            old.append(found)
+        return view_changes(chain, old[::-1])
 
     def _report(self, layer: Layer, layer_tree: LayerTree, delta: Delta) -> None:
         """What the merge met: what cannot be read is a gap besides."""
@@ -86,3 +110,7 @@ class LayerContent:
             if problem.kind in ("refused", "limit"):
                 path = layer.path + (readable(tree_path(layer_tree.tree, row)) if own else "")
                 self._case.gaps([Gap("merged view", problem.text, layer.partition, path)])
+
+
+def _marks(layer: Layer) -> str:
+    return layer.marks if layer.stacked else "none"

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from forensics.changes import docker_changes
+from forensics.changes import docker_changes, view_changes
 from forensics.overlay import Merger
 from support.small_tree import Spec, directory, file, small_chain, whiteout
 
@@ -16,7 +16,9 @@ def changes(upper, *lower):
     merger = Merger()
     for layer in reversed(chain):
         delta = merger.add(layer)
-    return docker_changes(merger.chain, delta)
+    found = docker_changes(merger.chain, delta)
+    assert view_changes(chain, chain[1:]) == found
+    return found
 
 
 def test_added_with_all_below_it():
@@ -89,3 +91,11 @@ def test_ancestors_are_listed_once():
 def test_sockets_and_block_devices_have_no_times():
     """As the daemon has it: S_IFDIR is a bit of their mode too."""
     assert changes({b"/s": Spec("s", mtime=5)}, {b"/s": Spec("s")}) == []
+
+
+def test_whole_directories():
+    (new,) = small_chain({b"/d/new": file(), b"/same": file(), b"/changed": file(4)}, marks="none")
+    (old,) = small_chain({b"/d/gone": file(), b"/same": file(), b"/changed": file()}, marks="none")
+    assert view_changes([new], [replace(old, first_entry=1000)]) == [
+        ("C", b"/changed"), ("C", b"/d"), ("D", b"/d/gone"), ("A", b"/d/new"),
+    ]  # fmt: skip
