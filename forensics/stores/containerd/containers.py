@@ -46,6 +46,8 @@ def container_records(reader: StoreReader, context: Context, namespaces: Collect
     known = {(each.namespace, each.container_id) for each in records}
     alone = {(each.namespace, each.id): each for each in context.meta.sandboxes if (each.namespace, each.id) not in known}
     records += [_sandbox(reader, context, each) for each in alone.values() if each.namespace in namespaces]
+    if not context.meta.whole:
+        records += _without_record(reader, context, namespaces, {(each.namespace, each.container_id) for each in records})
     return tuple(sorted(records, key=lambda each: (each.namespace or "", each.container_id)))
 
 
@@ -129,6 +131,34 @@ def _sandbox(reader: StoreReader, context: Context, record: Sandbox) -> Containe
         config=record.spec.value.decode("utf-8", "replace") if record.spec is not None and spec is not None else None,
         source=context.meta.provenance(record.offset),
     )
+
+
+def _without_record(
+    reader: StoreReader, context: Context, namespaces: Collection[str], known: Collection[tuple[str | None, str]]
+) -> list[Container]:
+    """Containers whose records are lost with a part of meta.db: their snapshots bear their ids."""
+    found = []
+    for (namespace, _, key), own in sorted(context.layers.by_key.items()):
+        if namespace not in namespaces or own.layer.kind != "container" or (namespace, key) in known:
+            continue
+        status = context.cri.statuses.get(key)
+        reader.gap("container", f"{key}: its record in meta.db is lost; only its layer is known", context.place)
+        found.append(
+            Container(
+                engine="containerd",
+                namespace=namespace,
+                container_id=key,
+                name=context.nerdctl.name(namespace, key) or (key if not _HEX_ID.fullmatch(key) else None),
+                state=status.state if status is not None else None,
+                created_ns=own.stored.created_ns if own.stored is not None else None,
+                started_ns=status.started_ns if status is not None else None,
+                finished_ns=status.finished_ns if status is not None else None,
+                exit_code=status.exit_code if status is not None and status.finished_ns is not None else None,
+                layer=own.layer.key,
+                source=own.layer.source,
+            )
+        )
+    return found
 
 
 def _name(record: ContainerRecord, metadata: CriMetadata | None, context: Context) -> str | None:

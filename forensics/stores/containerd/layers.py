@@ -56,7 +56,8 @@ def snapshot_layers(
             record = by_name.get((snapshotter.name, name))
             namespace, key = (record.namespace, record.key) if record is not None else split_name(name)
             where = (namespace, snapshotter.name, key)
-            layer = _layer(reader, snapshotter, stored, record, key, where in users or where in leased, diff_ids)
+            used = where in users or where in leased or _lost_its_record(meta, stored, record)
+            layer = _layer(reader, snapshotter, stored, record, key, used, diff_ids)
             each = SnapshotLayer(namespace or None, snapshotter.name, key, layer, stored)
             taken.add(str(stored.id))
             found.all.append(each)
@@ -70,6 +71,11 @@ def snapshot_layers(
             found.all.append(each)
             found.by_key[where] = each
     return found
+
+
+def _lost_its_record(meta: MetaDb, stored: StoredSnapshot, record: Snapshot | None) -> bool:
+    """Whether it is what a container whose record is lost wrote to, which only the snapshotter still knows."""
+    return not meta.whole and record is None and stored.kind == "active"
 
 
 def _layer(

@@ -16,7 +16,10 @@ ARTEFACT = "containerd's meta.db"
 
 @dataclass
 class MetaDb:
-    """What meta.db holds. snapshots: by namespace, snapshotter and key; blobs: by digest, then namespace."""
+    """What meta.db holds. snapshots: by namespace, snapshotter and key; blobs: by digest, then namespace.
+
+    whole: no part of it is lost.
+    """
 
     source: FileSource | None = None
     partition: int = 0
@@ -28,6 +31,7 @@ class MetaDb:
     ingests: list[Ingest] = field(default_factory=list)
     leases: list[Lease] = field(default_factory=list)
     sandboxes: list[Sandbox] = field(default_factory=list)
+    whole: bool = False
 
     def names(self) -> tuple[str, ...]:
         """Every namespace that any record is in, sorted."""
@@ -53,6 +57,7 @@ def read_meta(reader: StoreReader, place: Place | None) -> MetaDb:
         for problem in record.problems:
             reader.gap(ARTEFACT, f"{_what(record)}: {problem}", place, record.offset)
         _add(meta, record)
+    meta.whole = not bolt.problems
     return meta
 
 
