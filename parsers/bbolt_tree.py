@@ -170,9 +170,10 @@ def _leaves(file: PageFile, bucket: Bucket, path: Path, claims: Claims, known: C
         pgid, low, high, level = pending.pop()
         if known is not None and known.has(pgid, path):
             continue
-        page = _take(file, pgid, claims, number)
+        page = _page(file, pgid, claims)
         if page is None or (not _in_order(file, page, low, high) and known is not None):
             continue
+        claims.take(page, number)
         if page.is_leaf:
             yield page
         elif level >= MAX_LEVELS:
@@ -183,7 +184,7 @@ def _leaves(file: PageFile, bucket: Bucket, path: Path, claims: Claims, known: C
             pending.extend(reversed(below))
 
 
-def _take(file: PageFile, pgid: int, claims: Claims, number: int) -> Page | None:
+def _page(file: PageFile, pgid: int, claims: Claims) -> Page | None:
     """A page that was not visited yet; None, and a problem, where it was or cannot be read."""
     if pgid < len(claims.taken) and claims.taken[pgid]:
         file.report(Problem(f"page {pgid} is referred to more than once", pgid, pgid * file.page_size))
@@ -197,7 +198,6 @@ def _take(file: PageFile, pgid: int, claims: Claims, number: int) -> Page | None
     if page.damaged:
         file.report(page.damaged)
         claims.broken.add(pgid)
-    claims.take(page, number)
     return page
 
 
