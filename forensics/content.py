@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from forensics.case.lookup import Case, evidence_paths
+from forensics.case.lookup import Case, evidence_places
 from forensics.case.view import Entry, View
 from forensics.evidence import DiskImage, open_disk_image
 from forensics.filesystem import Extent, Filesystem
@@ -84,13 +84,13 @@ def open_contents(case: Case, image: Path | None = None) -> Iterator[Contents]:
 
 def _find_evidence(case: Case) -> Path:
     """The first file of the disk image: where it was, or now beside the case file."""
-    paths = evidence_paths(case)
-    if not paths:
+    places = evidence_places(case)[:2]
+    if not places:
         raise UsageError(f"{case.path} names no disk image; name it with --image")
-    for candidate in (paths[0], case.path.parent / paths[0], case.path.parent / paths[0].name):
-        if os.path.lexists(candidate):
-            return candidate
-    raise UsageError(f"the disk image {paths[0]} is not there any more; say with --image where it is")
+    for place in places:
+        if os.path.lexists(place):
+            return place
+    raise UsageError(f"the disk image {places[0]} is not there any more; say with --image where it is")
 
 
 def _check_volumes(case: Case, path: Path, volumes: Sequence[Volume]) -> None:

@@ -28,10 +28,14 @@ _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # the next fil
 
 @dataclass(slots=True)
 class _Ground:
-    """The directory that is written into, and the one below it that was last in use."""
+    """The directory that is written into, and the one below it that was last in use.
+
+    keep: files, by device and inode, that are not replaced even where `replace` lets others go.
+    """
 
     root: int
     replace: bool
+    keep: frozenset[tuple[int, int]]
     _parts: tuple[bytes, ...] = ()
     _last: int | None = field(default=None)
 
@@ -49,6 +53,18 @@ class _Ground:
             self._parts, self._last = parts, descriptor
         return self._last
 
+    def clear(self, name: bytes, directory: int) -> None:
+        """Make room for a new file, where that is wanted."""
+        if not self.replace:
+            return
+        try:
+            there = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return
+        if (there.st_dev, there.st_ino) in self.keep:
+            raise FileExistsError(errno.EEXIST, "the evidence or the case file itself stands in its place")
+        os.unlink(name, dir_fd=directory)
+
     def close(self) -> None:
         """Close the directory that was last in use."""
         if self._last is not None:
@@ -56,32 +72,42 @@ class _Ground:
             self._last = None
 
 
-def extract_tree(view: View, contents: Contents, top: Entry, into: Path, replace: bool) -> Iterator[Note]:
-    """Make the directory `into`, if it is not there, and in it all that is below the directory `top`."""
+def extract_tree(
+    view: View, contents: Contents, top: Entry, into: Path, replace: bool, keep: Iterable[Path] = ()
+) -> Iterator[Note]:
+    """Make the directory `into`, if it is not there, and in it all that is below the directory `top`.
+
+    replace: files that are there already, but for those in `keep`.
+    """
     if not os.path.lexists(into):
         into.mkdir(mode=0o700)
     elif not into.is_dir():
         raise UsageError(f"{into} is there already and is no directory; name another with -o")
     elif not replace and any(into.iterdir()):
         raise UsageError(f"{into} is not empty; --force writes into it and replaces files, -o names another")
-    return _extract(view, contents, view.below(top.path), top.path.rstrip(b"/"), into, replace)
+    kept = frozenset((path.stat().st_dev, path.stat().st_ino) for path in keep)
+    return _extract(view, contents, top, into, replace, kept)
 
 
 def extract_file(view: View, contents: Contents, entry: Entry, to: Path, replace: bool) -> Iterator[Note]:
     """Make one file at `to`, whatever its name in the evidence is."""
     root = os.open(to.parent, _DIRECTORY & ~os.O_NOFOLLOW)
     try:
-        yield from _make_file(view, contents, entry, root, os.fsencode(to.name), replace)
+        with closing(_Ground(root, replace, frozenset())) as ground:
+            yield from _make_file(view, contents, entry, ground, root, os.fsencode(to.name))
     finally:
         os.close(root)
 
 
-def _extract(view: View, contents: Contents, entries: Iterable[Entry], base: bytes, into: Path, replace: bool) -> Iterator[Note]:
+def _extract(
+    view: View, contents: Contents, top: Entry, into: Path, replace: bool, keep: frozenset[tuple[int, int]]
+) -> Iterator[Note]:
     root = os.open(into, _DIRECTORY & ~os.O_NOFOLLOW)
+    base = top.path.rstrip(b"/")
     directories: list[tuple[tuple[bytes, ...], Entry]] = []
     try:
-        with closing(_Ground(root, replace)) as ground:
-            for entry in entries:
+        with closing(_Ground(root, replace, keep)) as ground:
+            for entry in view.below(top.path):
                 if not entry.is_plain:
                     yield Note(entry.path, "no name that can stand on a disk")
                     continue
@@ -118,10 +144,9 @@ def _make(view: View, contents: Contents, entry: Entry, ground: _Ground, parts: 
         except FileExistsError:
             os.close(os.open(name, _DIRECTORY, dir_fd=directory))  # a directory is welcome, a symlink to one is not
     elif entry.type == "f":
-        yield from _make_file(view, contents, entry, directory, name, ground.replace)
+        yield from _make_file(view, contents, entry, ground, directory, name)
     elif entry.type == "l" and _stays_inside(entry.target or b"", len(parts) - 1):
-        if ground.replace:
-            _remove(name, directory)
+        ground.clear(name, directory)
         os.symlink(entry.target or b"", name, dir_fd=directory)
     elif entry.type == "l":
         yield Note(entry.path, f"a symlink that leads out of the extracted directory, to {readable(entry.target or b'')}")
@@ -139,9 +164,8 @@ def _stays_inside(target: bytes, depth: int) -> bool:
     return bool(parts) and not target.startswith(b"/") and up <= depth and b".." not in parts[up:]
 
 
-def _make_file(view: View, contents: Contents, entry: Entry, directory: int, name: bytes, replace: bool) -> Iterator[Note]:
-    if replace:
-        _remove(name, directory)
+def _make_file(view: View, contents: Contents, entry: Entry, ground: _Ground, directory: int, name: bytes) -> Iterator[Note]:
+    ground.clear(name, directory)
     descriptor = os.open(name, _NEW_FILE, 0o600, dir_fd=directory)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -153,10 +177,10 @@ def _make_file(view: View, contents: Contents, entry: Entry, directory: int, nam
             file.truncate()
             yield from _keep(entry, file.fileno(), 0o400)
     except CtrForensicsError as error:
-        _remove(name, directory)
+        os.unlink(name, dir_fd=directory)
         yield Note(entry.path, str(error), unread=True)
     except BaseException:
-        _remove(name, directory)
+        os.unlink(name, dir_fd=directory)
         raise
 
 
@@ -172,10 +196,3 @@ def _keep(entry: Entry, descriptor: int, at_least: int) -> Iterator[Note]:
         kept = False
     if not kept:
         yield Note(entry.path, "made, but its time cannot be kept on this disk")
-
-
-def _remove(name: bytes, directory: int) -> None:
-    try:
-        os.unlink(name, dir_fd=directory)
-    except FileNotFoundError:
-        return

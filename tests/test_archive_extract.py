@@ -195,6 +195,22 @@ def test_nothing_is_written_outside_whatever_the_view_says(builder, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["case.db", "out", "outside"]
 
 
+def test_the_evidence_is_not_replaced_by_a_file_of_its_name(builder, tmp_path):
+    into = tmp_path / "work"
+    into.mkdir()
+    (into / "disk.img").write_text("evidence")
+    (into / "notes").write_text("old")
+    layer = builder.layer("one")
+    builder.entry(layer, b"/disk.img", inode=50, size=4)
+    builder.entry(layer, b"/notes", inode=50, size=4)
+    with looked_at(builder, layer) as view:
+        contents = StoredContents({50: b"evil"})
+        notes = list(extract_tree(view, contents, view.follow(b"/"), into, True, (into / "disk.img", builder.path)))
+    assert [note.path for note in notes] == [b"/disk.img"]
+    assert (into / "disk.img").read_text() == "evidence"
+    assert (into / "notes").read_text() == "evil"
+
+
 def test_a_subtree_lands_right_below_the_destination(builder, tmp_path):
     layer = builder.layer("one")
     for path in (b"/etc", b"/etc/ssh", b"/etcetera"):

@@ -111,17 +111,18 @@ def _check_version(path: Path, db: sqlite3.Connection) -> None:
         )
 
 
-def evidence_paths(case: Case) -> tuple[Path, ...]:
-    """The files of the disk image as the case names them."""
-    return tuple(Path(path) for (path,) in case.db.execute("SELECT path FROM evidence ORDER BY position"))
-
-
 def _is_damaged(db: sqlite3.Connection) -> bool:
     """Whether SQLite finds anything wrong; slow, so it is asked only when a value was not what its column promises."""
     try:
         return bool(db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",))
     except (sqlite3.Error, UnicodeDecodeError):
         return True
+
+
+def evidence_places(case: Case) -> tuple[Path, ...]:
+    """Where each file of the disk image may be, the first file's places first: where it was, and beside the case file."""
+    paths = [Path(path) for (path,) in case.db.execute("SELECT path FROM evidence ORDER BY position")]
+    return tuple(place for path in paths for place in (path, case.path.parent / path.name))
 
 
 def find_container(case: Case, text: str) -> FoundContainer:

@@ -113,7 +113,7 @@ def cat(
         entry = view.follow(view.typed(wanted))
         if entry.type != "f":
             raise UsageError(f"{view.title}: {readable(entry.path)} is {KINDS[entry.type]}; ctrforensics ls -l shows it")
-        to = destination(opened, output, force)
+        to = destination(opened, output, force, image)
         with open_contents(opened, image) as contents, open_output(to) as stream:
             for chunk in contents.chunks(view, entry):
                 stream.write(_for_terminal(chunk) if to.is_terminal else chunk)

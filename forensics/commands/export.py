@@ -37,7 +37,7 @@ def export(
         view, extra = chosen_view(opened, container, None, layer)
         if extra is not None:
             raise UsageError("--layer stands for the container: give CASE --layer LAYER, without a CONTAINER")
-        to = destination(opened, output, force)
+        to = destination(opened, output, force, image)
         if to.is_terminal:
             raise UsageError("an archive is not written to a terminal; name a file with -o, or pipe it into another program")
         unread = left_out = 0

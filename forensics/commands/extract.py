@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from forensics.case.lookup import evidence_paths, open_case
+from forensics.case.lookup import open_case
 from forensics.case.view import KINDS
 from forensics.commands.browse import ContainerArgument, ImageOption, LayerOption, PathArgument, chosen_view
 from forensics.commands.output import GAPS, refuse_to_overwrite, say
@@ -41,11 +41,12 @@ def extract(
         if top.type not in ("d", "f"):
             raise UsageError(f"{view.title}: {readable(top.path)} is {KINDS[top.type]}; only files and directories are extracted")
         with open_contents(opened, image) as contents:
+            keep = (opened.path, *contents.disk.paths)
             if top.type == "d":
-                notes = extract_tree(view, contents, top, output, force)
+                notes = extract_tree(view, contents, top, output, force, keep)
             else:
                 output = output / os.fsdecode(top.name) if output.is_dir() else output
-                refuse_to_overwrite(output, force, (opened.path, *evidence_paths(opened)))
+                refuse_to_overwrite(output, force, keep)
                 notes = extract_file(view, contents, top, output, force)
             unread = 0
             for note in notes:
