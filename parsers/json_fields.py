@@ -82,6 +82,12 @@ class Fields:
         for i, value in enumerate(self._read(name, _array) or ()):
             yield Fields(self._convert(f"{name}[{i}]", value, _object) or {}, f"{self._where}{name}[{i}].", self.problems)
 
+    def arrays(self, name: str) -> Iterator[tuple[Fields, ...]]:
+        """The arrays of objects in an array."""
+        for i, values in enumerate(self._read(name, _array) or ()):
+            inside = Fields({"": values}, f"{self._where}{name}[{i}]", self.problems)
+            yield tuple(inside.items(""))
+
     def names(self) -> tuple[str, ...]:
         """The keys that the document has here, sorted."""
         return tuple(sorted(self._values))

@@ -10,6 +10,8 @@ from forensics.stores.containerd.store import containerd_contents, read_containe
 from forensics.stores.docker.containerd_images import claim_namespaces
 from forensics.stores.docker.discover import find_docker_roots
 from forensics.stores.docker.store import read_docker
+from forensics.stores.podman.discover import find_graph_roots
+from forensics.stores.podman.store import read_graph_root
 from forensics.stores.reading import StoreReader
 from forensics.survey import Survey
 
@@ -23,3 +25,5 @@ def read_stores(found: Survey, reader: StoreReader) -> Iterator[StoreContents]:
         yield read_docker(root, claimed.get((root.place.partition, root.place.inode)))
     for store in containerds:
         yield containerd_contents(store, without={space.namespace for space in claimed.values() if space.store is store})
+    for graph_root in find_graph_roots(found, reader):
+        yield read_graph_root(graph_root)

@@ -1,0 +1,1 @@
+"""containers/storage, the store of Podman, Buildah and CRI-O, and what libpod and CRI-O keep beside it."""

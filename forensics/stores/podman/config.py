@@ -1,0 +1,131 @@
+"""Where a host's Podman and CRI-O keep their storage: storage.conf and containers.conf of the system and of each user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from forensics.stores.host_tree import HostTree, resolve_or_none
+from forensics.stores.reading import StoreReader
+from forensics.text import readable
+from parsers.storage_conf import EngineConf, StorageConf, parse_containers_conf, parse_storage_conf
+
+MAX_FILE = 1 << 20
+MAX_USERS = 1000
+SYSTEM_ROOT = b"/var/lib/containers/storage"
+SYSTEM_CONFS = (b"/etc/containers/storage.conf", b"/usr/share/containers/storage.conf")
+HOME_ROOT = b".local/share/containers/storage"
+HOME_CONF = b".config/containers/storage.conf"
+ENGINE_CONFS = (b"/usr/share/containers/containers.conf", b"/etc/containers/containers.conf")
+ENGINE_DROP_INS = (b"/usr/share/containers/containers.conf.d", b"/etc/containers/containers.conf.d")
+HOME_ENGINE_CONF = b".config/containers/containers.conf"
+HOME_ENGINE_DROP_INS = b".config/containers/containers.conf.d"
+NETWORK_DIRS = (b"/etc/containers/networks", b"/etc/cni/net.d")
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """One line of /etc/passwd, or a directory in /home (name and uid unknown)."""
+
+    home: bytes
+    name: bytes | None = None
+    uid: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """A graphroot that a configuration or a default tells of. conf: what is in force there. home: of the user whose it is.
+
+    stores: other graphroots whose layers may be used. databases: where db.sql or bolt_state.db may be, beside the graphroot
+    itself. volumes: where named volumes are, if elsewhere. networks: directories with the networks' files.
+    """
+
+    root: bytes
+    how: str
+    conf: StorageConf | None = None
+    home: bytes | None = None
+    stores: tuple[bytes, ...] = ()
+    databases: tuple[bytes, ...] = ()
+    volumes: bytes | None = None
+    networks: tuple[bytes, ...] = ()
+
+
+def configured_storage(reader: StoreReader, tree: HostTree) -> Iterator[Configured]:
+    """Every graphroot that a host's users may have; one that was never made is among them. The system's comes first."""
+    system, how = _first_conf(reader, tree, SYSTEM_CONFS)
+    engine = list(_engine_confs(reader, tree, ENGINE_CONFS, ENGINE_DROP_INS))
+    root = system.graph_root.encode() if system is not None and system.graph_root else SYSTEM_ROOT
+    yield _configured(root, how if root != SYSTEM_ROOT else "default", system, None, engine)
+    if root != SYSTEM_ROOT:
+        yield _configured(SYSTEM_ROOT, "default", system, None, engine)
+    for user in users(reader, tree):
+        own, how = _first_conf(reader, tree, (user.home + b"/" + HOME_CONF,))
+        mine = (user.home + b"/" + HOME_ENGINE_CONF,)
+        told = [*engine, *_engine_confs(reader, tree, mine, (user.home + b"/" + HOME_ENGINE_DROP_INS,))]
+        path = own.graph_root or own.rootless_path if own is not None else None
+        if path is None and system is not None:
+            path, how = system.rootless_path, "rootless_storage_path"
+        if path is not None:
+            yield _configured(_expand(path, user), how, own or system, user.home, told)
+        yield _configured(user.home + b"/" + HOME_ROOT, "rootless", own or system, user.home, told)
+
+
+def users(reader: StoreReader, tree: HostTree) -> list[User]:
+    """The users of a host that have a home directory."""
+    passwd = reader.load(resolve_or_none(tree, b"/etc/passwd"), "passwd", lambda data: data.split(b"\n"), MAX_FILE) or ()
+    lines = [fields for line in passwd if len(fields := line.split(b":")) == 7 and fields[5].startswith(b"/")]
+    found = {fields[5].rstrip(b"/"): User(fields[5].rstrip(b"/"), fields[0], fields[2]) for fields in reversed(lines)}
+    for home in (b"/root", *(b"/home/" + place.name for place in reader.children(resolve_or_none(tree, b"/home")))):
+        found.setdefault(home, User(home))
+    return [found[home] for home in sorted(found) if home][:MAX_USERS]
+
+
+def _configured(root: bytes, how: str, conf: StorageConf | None, home: bytes | None, engine: list[EngineConf]) -> Configured:
+    stores = (*([conf.image_store] if conf.image_store else ()), *conf.additional_stores) if conf is not None else ()
+    static = [each.static_dir.encode() for each in engine if each.static_dir]
+    volumes = [each.volume_path.encode() for each in engine if each.volume_path]
+    networks = [each.network_dir.encode() for each in engine if each.network_dir]
+    run_root = conf.run_root.encode() if conf is not None and conf.run_root else None
+    return Configured(
+        root=b"/" + b"/".join(part for part in root.split(b"/") if part),
+        how=how,
+        conf=conf,
+        home=home,
+        stores=tuple(path.encode() for path in stores if path.startswith("/")),
+        databases=(*static[-1:], *([run_root] if run_root is not None else ())),
+        volumes=volumes[-1] if volumes else None,
+        networks=(*networks[-1:], *(NETWORK_DIRS if home is None else ())),
+    )
+
+
+def _first_conf(reader: StoreReader, tree: HostTree, paths: tuple[bytes, ...]) -> tuple[StorageConf | None, str]:
+    """The first storage.conf there is: it stands instead of the others."""
+    for path in paths:
+        conf = reader.load(resolve_or_none(tree, path), "storage.conf", parse_storage_conf, MAX_FILE)
+        if conf is not None:
+            return conf, readable(path)
+    return None, "default"
+
+
+def _engine_confs(
+    reader: StoreReader, tree: HostTree, paths: tuple[bytes, ...], directories: tuple[bytes, ...]
+) -> Iterator[EngineConf]:
+    """Every containers.conf there is, the one that counts most last."""
+    for path in paths:
+        conf = reader.load(resolve_or_none(tree, path), "containers.conf", parse_containers_conf, MAX_FILE)
+        if conf is not None:
+            yield conf
+    for directory in directories:
+        for place in reader.children(resolve_or_none(tree, directory), "f"):
+            conf = reader.load(place, "containers.conf", parse_containers_conf, MAX_FILE)
+            if place.name.endswith(b".conf") and conf is not None:
+                yield conf
+
+
+def _expand(path: str, user: User) -> bytes:
+    """rootless_storage_path's $HOME, $USER and $UID."""
+    raw = path.encode()
+    for name, value in ((b"HOME", user.home), (b"USER", user.name), (b"UID", user.uid)):
+        if value is not None:
+            raw = raw.replace(b"${" + name + b"}", value).replace(b"$" + name, value)
+    return raw

@@ -1,0 +1,103 @@
+"""CRI-O's containers: its metadata in containers.json, its annotations in the OCI spec, state.json. It has no database."""
+
+from __future__ import annotations
+
+from forensics.records import Container, Mount, Provenance
+from forensics.stores.podman.userdata import Userdata
+from forensics.stores.reading import Place, StoreReader
+from parsers.container_storage import ContainerRecord
+from parsers.crio import CrioAnnotations, CrioState, parse_annotations
+from parsers.oci_spec import OciSpec
+
+POD_NAMESPACE, POD_NAME = "io.kubernetes.pod.namespace", "io.kubernetes.pod.name"
+STATES = {"stopped": "exited", "creating": "created"}
+
+
+def is_crio(record: ContainerRecord, data: Userdata) -> bool:
+    """Whether CRI-O made a container."""
+    if record.metadata is not None and record.metadata.pod_id is not None:
+        return True
+    return data.spec is not None and parse_annotations(data.spec.annotations) is not None
+
+
+def crio_container(
+    reader: StoreReader, record: ContainerRecord, data: Userdata, layer: str | None, source: Provenance | None, place: Place
+) -> Container:
+    """The record of a container or a sandbox. place: of containers.json."""
+    spec, state, metadata = data.spec, data.state, record.metadata
+    told = parse_annotations(spec.annotations) if spec is not None else None
+    if told is not None:
+        reader.tell("OCI spec", [f"{record.id}: {problem}" for problem in told.problems], place)
+    labels = told.labels if told is not None else None
+    privileged = told.privileged if told is not None else None
+    if privileged is None:
+        privileged = metadata.privileged if metadata is not None else None
+    created = state.created_ns if state is not None else None
+    return Container(
+        engine="crio",
+        namespace=None,
+        container_id=record.id,
+        name=(told.name if told is not None else None) or _name(record),
+        image=(told.image if told is not None else None) or (metadata.image_name if metadata is not None else None),
+        image_id=record.image or (metadata.image_id if metadata is not None else None),
+        state=_state(state),
+        created_ns=created or record.created_ns,
+        started_ns=state.started_ns if state is not None else None,
+        finished_ns=state.finished_ns if state is not None else None,
+        exit_code=state.exit_code if state is not None else None,
+        pid=state.pid if state is not None else None,
+        command=spec.args if spec is not None else None,
+        env=spec.env if spec is not None else None,
+        labels=labels,
+        pod=_pod(record, labels or {}),
+        privileged=privileged if privileged is not None else spec.privileged if spec is not None else None,
+        restart_count=metadata.attempt if metadata is not None else None,
+        error=state.error if state is not None else None,
+        oom_killed=state.oom_killed if state is not None else None,
+        hostname=(spec.hostname if spec is not None else None) or (told.hostname if told is not None else None),
+        user=spec.user if spec is not None else None,
+        working_dir=spec.cwd if spec is not None else None,
+        log_path=told.log_path if told is not None else None,
+        log_driver="k8s-file" if told is not None and told.log_path is not None else None,
+        layer=layer,
+        mounts=_mounts(spec, told),
+        config=data.spec_text,
+        source=source,
+    )
+
+
+def _name(record: ContainerRecord) -> str | None:
+    return record.names[0] if record.names else record.metadata.name if record.metadata is not None else None
+
+
+def _state(state: CrioState | None) -> str | None:
+    if state is None or state.status is None:
+        return None
+    return STATES.get(state.status, state.status)
+
+
+def _pod(record: ContainerRecord, labels: dict[str, str]) -> str | None:
+    metadata = record.metadata
+    namespace = labels.get(POD_NAMESPACE) or (metadata.namespace if metadata is not None else None)
+    name = labels.get(POD_NAME) or (metadata.metadata_name if metadata is not None and metadata.pod else None)
+    if name is None and metadata is not None and metadata.pod_name is not None:
+        parts = metadata.pod_name.split("_")  # k8s_<pod>_<namespace>_<uid>_<attempt>
+        if len(parts) == 5:
+            name, namespace = parts[1], namespace or parts[2]
+    return f"{namespace}/{name}" if namespace is not None and name is not None else None
+
+
+def _mounts(spec: OciSpec | None, told: CrioAnnotations | None) -> tuple[Mount, ...]:
+    """The host's files and directories in the container: `bind` where the pod asked for them, else `engine`."""
+    asked = set(told.volumes) if told is not None else set()
+    return tuple(
+        Mount(
+            "bind" if mount.destination in asked else "engine",
+            mount.source,
+            mount.destination,
+            mount.rw,
+            options=",".join(mount.options) or None,
+        )
+        for mount in (spec.mounts if spec is not None else ())
+        if mount.is_bind
+    )

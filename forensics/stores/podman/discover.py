@@ -1,0 +1,78 @@
+"""Finding the graphroots of containers/storage, wherever they are: where a host's configuration says, and by shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from forensics.stores.host_tree import HostTree, host_trees, resolve_or_none
+from forensics.stores.podman.config import SYSTEM_ROOT, Configured, configured_storage
+from forensics.stores.reading import Place, StoreReader
+from forensics.stores.shape import directories_with
+from forensics.survey import Survey
+
+DRIVERS = (b"overlay", b"vfs", b"btrfs", b"zfs", b"aufs", b"overlay2", b"devmapper")
+PARTS = (b"-layers", b"-images", b"-containers")
+
+
+@dataclass(frozen=True, slots=True)
+class GraphRoot:
+    """A graphroot. host_path: its path on the host, None where no host mounts its partition. how: what told of it.
+
+    configured: what the configuration says of it, as far as any does.
+    """
+
+    place: Place
+    host_path: bytes | None
+    how: str
+    tree: HostTree | None
+    configured: Configured
+
+
+def find_graph_roots(found: Survey, reader: StoreReader) -> tuple[GraphRoot, ...]:
+    """Every graphroot on the disk, once. What could not be read on the way is added to the reader's gaps."""
+    roots: dict[tuple[int, int], GraphRoot] = {}
+    told: list[tuple[HostTree, Configured]] = []
+    trees = host_trees(found)
+    for tree in trees:
+        for configured in configured_storage(reader, tree):
+            told.append((tree, configured))
+            for path in (configured.root, *configured.stores):
+                place = resolve_or_none(tree, path)
+                if place is not None and is_graph_root(reader, place):
+                    how = configured.how if path == configured.root else "additional store"
+                    here = configured if path == configured.root else replace(configured, root=path, stores=())
+                    roots.setdefault((place.partition, place.inode), GraphRoot(place, path, how, tree, here))
+    for partition in found.partitions:
+        if partition.filesystem is not None:
+            for place in directories_with(partition.volume.number, partition.filesystem, _has_shape):
+                roots.setdefault((place.partition, place.inode), _on_host(place, trees, told))
+    return tuple(roots[key] for key in sorted(roots))
+
+
+def is_graph_root(reader: StoreReader, place: Place) -> bool:
+    """Whether a directory has something that only a graphroot has."""
+    if reader.type(place) != "d":
+        return False
+    names = {child.name for child in reader.children(place)}
+    return any(driver + part in names for driver in DRIVERS for part in PARTS)
+
+
+def _has_shape(names: Mapping[bytes, int]) -> bool:
+    return any(sum(driver + part in names for part in PARTS) >= 2 for driver in DRIVERS)
+
+
+def _on_host(place: Place, trees: Sequence[HostTree], told: Sequence[tuple[HostTree, Configured]]) -> GraphRoot:
+    """A graphroot that was found by shape; what is configured for the user in whose home it lies counts there too."""
+    for tree in trees:
+        host_path = tree.host_path(place)
+        if host_path is None:
+            continue
+        homes = [each for owner, each in told if owner is tree and each.home is not None]
+        mine = [each for each in homes if each.home is not None and host_path.startswith(each.home + b"/")]
+        system = [each for owner, each in told if owner is tree and each.home is None]
+        nearest = max(
+            mine, key=lambda each: len(each.home or b""), default=system[0] if system else Configured(host_path, "shape")
+        )
+        return GraphRoot(place, host_path, "shape", tree, replace(nearest, root=host_path))
+    return GraphRoot(place, None, "shape", None, Configured(SYSTEM_ROOT, "shape"))

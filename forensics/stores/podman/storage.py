@@ -1,0 +1,85 @@
+"""One driver's part of a graphroot: what layers.json, images.json and containers.json tell, and where each stands.
+
+<driver>-layers/{layers.json,volatile-layers.json}
+<driver>-images/{images.json,<image id>/<big data>}
+<driver>-containers/{containers.json,volatile-containers.json,<container id>/userdata}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from forensics.stores.podman.discover import DRIVERS, PARTS
+from forensics.stores.reading import Place, StoreReader
+from forensics.text import readable
+from parsers.container_storage import (
+    ContainerRecord,
+    ImageRecord,
+    LayerRecord,
+    parse_containers,
+    parse_images,
+    parse_layers,
+)
+
+MAX_DOCUMENT = 256 << 20
+
+_T = TypeVar("_T", LayerRecord, ImageRecord, ContainerRecord)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDriver:
+    """What the metadata of one driver say, by id, each with the file that says it.
+
+    directory: of the driver's layers. containers_place: the directory of the containers.
+    """
+
+    name: str
+    directory: Place | None
+    layers: Mapping[str, tuple[LayerRecord, Place]]
+    images: Mapping[str, tuple[ImageRecord, Place]]
+    containers: Mapping[str, tuple[ContainerRecord, Place]]
+    images_place: Place | None
+    containers_place: Place | None
+
+
+def read_drivers(reader: StoreReader, root: Place) -> tuple[StoredDriver, ...]:
+    """The drivers that have anything in a graphroot, by name."""
+    present = {place.name: place for place in reader.children(root, "d")}
+    found = []
+    for driver in sorted(DRIVERS):
+        if any(driver + part in present for part in PARTS):
+            layers, images, containers = (present.get(driver + part) for part in PARTS)
+            found.append(
+                StoredDriver(
+                    name=readable(driver),
+                    directory=present.get(driver),
+                    layers=_read(reader, layers, b"layers.json", parse_layers),
+                    images=_read(reader, images, b"images.json", parse_images),
+                    containers=_read(reader, containers, b"containers.json", parse_containers),
+                    images_place=images,
+                    containers_place=containers,
+                )
+            )
+    return tuple(found)
+
+
+def _read(
+    reader: StoreReader, directory: Place | None, name: bytes, parse: Callable[[bytes], tuple[tuple[_T, ...], tuple[str, ...]]]
+) -> dict[str, tuple[_T, Place]]:
+    """The records of a document and of its volatile twin, by id; what containers with --rm left is in the latter."""
+    found: dict[str, tuple[_T, Place]] = {}
+    if directory is None:
+        return found
+    for file in (name, b"volatile-" + name):
+        place = reader.child(directory, file)
+        if place is None:
+            continue
+        records, problems = reader.load(place, readable(file), parse, MAX_DOCUMENT) or ((), ())
+        reader.tell(readable(file), problems, place)
+        for record in records:
+            if record.id in found:
+                reader.gap(readable(file), f"{record.id} twice; the first one counts", place)
+            found.setdefault(record.id, (record, place))
+    return found

@@ -1,0 +1,124 @@
+"""A graphroot of containers/storage, read as a whole: its drivers, and the databases beside them, joined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from forensics.records import Container, ContainerImage, Layer, Store, StoreContents
+from forensics.stores.host_tree import resolve_or_none
+from forensics.stores.podman.containers import storage_containers
+from forensics.stores.podman.discover import GraphRoot, is_graph_root
+from forensics.stores.podman.images import storage_images
+from forensics.stores.podman.layers import DriverLayers, read_graph, storage_layers
+from forensics.stores.podman.libpod import Libpod, read_libpod
+from forensics.stores.podman.networks import storage_networks
+from forensics.stores.podman.storage import StoredDriver, read_drivers
+from forensics.stores.podman.volumes import storage_volumes
+from forensics.stores.reading import Place, StoreReader
+from forensics.text import readable
+
+BY_CONFIGURATION_ONLY = "shape"
+
+
+def read_graph_root(root: GraphRoot) -> StoreContents:
+    """Everything that a graphroot tells; whatever of it is damaged is a gap."""
+    reader = StoreReader()
+    drivers = read_drivers(reader, root.place)
+    libpod = read_libpod(reader, _database_directories(reader, root))
+    others = _additional(reader, root)
+    host_root = _host_root(root, libpod)
+    volumes_root, volumes = _volumes(reader, root, libpod, host_root)
+    containers = storage_containers(reader, drivers, libpod, volumes_root)
+    engine = _engine(libpod, containers)
+    layers: list[Layer] = []
+    images: list[ContainerImage] = []
+    for driver in drivers:
+        same = [other for other in others if other.driver.name == driver.name]
+        layers += storage_layers(reader, root.place, driver, root.configured.conf, same)
+        known = dict(driver.layers)
+        for other in same:
+            known.update((name, each) for name, each in other.driver.layers.items() if name not in known)
+        images += storage_images(reader, engine, driver, known)
+    return StoreContents(
+        store=Store(
+            key=f"{engine}:p{root.place.partition}:{host_root}",
+            engine=engine,
+            root=host_root,
+            driver=_main_driver(drivers, libpod),
+            version=None,
+            partition=root.place.partition,
+        ),
+        layers=tuple(layers),
+        images=tuple(images),
+        containers=containers,
+        volumes=storage_volumes(reader, volumes_root, volumes, libpod, containers),
+        networks=storage_networks(reader, _network_directories(reader, root), libpod),
+        gaps=tuple(dict.fromkeys(reader.gaps)),
+    )
+
+
+def _database_directories(reader: StoreReader, root: GraphRoot) -> list[Place]:
+    """Where libpod's database may be: in the graphroot, its libpod/, or where containers.conf says."""
+    found = [root.place, *reader.children(root.place, "d")]
+    found = [place for place in found if place is root.place or place.name == b"libpod"]
+    if root.tree is not None and root.how != BY_CONFIGURATION_ONLY:
+        for path in root.configured.databases:
+            place = resolve_or_none(root.tree, path)
+            if place is not None and reader.type(place) == "d":
+                found.append(place)
+    return found
+
+
+def _additional(reader: StoreReader, root: GraphRoot) -> list[DriverLayers]:
+    """The drivers of the additional stores whose layers may be below this one's."""
+    found = []
+    for path in root.configured.stores:
+        place = resolve_or_none(root.tree, path) if root.tree is not None else None
+        if place is None or not is_graph_root(reader, place):
+            reader.gap("additional image store", f"{readable(path)} is not on the disk", root.place)
+        elif (place.partition, place.inode) != (root.place.partition, root.place.inode):
+            found += [DriverLayers(driver, read_graph(reader, driver)) for driver in read_drivers(reader, place)]
+    return found
+
+
+def _host_root(root: GraphRoot, libpod: Libpod) -> str:
+    """The graphroot's path on the host: as it is mounted, else as libpod's database has it, else in its partition."""
+    if root.host_path is not None:
+        return readable(root.host_path)
+    return libpod.graph_root or readable(root.place.path)
+
+
+def _volumes(reader: StoreReader, root: GraphRoot, libpod: Libpod, host_root: str) -> tuple[str, Place | None]:
+    """The path on the host of the directory of the volumes, and the directory."""
+    told = libpod.volume_path or (readable(root.configured.volumes) if root.configured.volumes is not None else None)
+    if told is not None and root.tree is not None and told != f"{libpod.graph_root or host_root}/volumes":
+        place = resolve_or_none(root.tree, told.encode())
+        if place is not None and reader.type(place) == "d":
+            return told, place
+    return f"{host_root}/volumes", reader.child(root.place, b"volumes")
+
+
+def _network_directories(reader: StoreReader, root: GraphRoot) -> list[Place]:
+    own = reader.child(root.place, b"networks")
+    found = [own] if own is not None else []
+    if root.tree is not None and root.how != BY_CONFIGURATION_ONLY:
+        for path in root.configured.networks:
+            place = resolve_or_none(root.tree, path)
+            if place is not None:
+                found.append(place)
+    return found
+
+
+def _engine(libpod: Libpod, containers: Sequence[Container]) -> str:
+    """Whose store it is: CRI-O's where all that tells is CRI-O's."""
+    if not libpod.containers and any(container.engine == "crio" for container in containers):
+        return "crio"
+    return "podman"
+
+
+def _main_driver(drivers: Sequence[StoredDriver], libpod: Libpod) -> str | None:
+    """The driver that has most containers, then images, then layers."""
+    if libpod.driver is not None:
+        return libpod.driver
+    ranked = sorted(drivers, key=lambda each: (-len(each.containers), -len(each.images), -len(each.layers), each.name))
+    return ranked[0].name if ranked else None

@@ -1,0 +1,44 @@
+"""A container's own directory, <driver>-containers/<id>/userdata: the OCI spec of its last start, and what each engine left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from forensics.stores.reading import Place, StoreReader
+from parsers.crio import CrioState, parse_state
+from parsers.json_fields import parse_object
+from parsers.oci_spec import OciSpec, parse_spec
+
+MAX_JSON = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Userdata:
+    """spec: config.json, None where missing or damaged. state: CRI-O's state.json. buildah_image: what Buildah began with."""
+
+    spec: OciSpec | None
+    spec_text: str | None
+    state: CrioState | None
+    buildah_image: str | None
+    buildah: bool
+
+
+def read_userdata(reader: StoreReader, containers: Place | None, container_id: str) -> Userdata:
+    """What a container's directory tells; nothing for a container without one."""
+    place = reader.child(containers, container_id.encode(), b"userdata") if containers is not None else None
+    if place is None:
+        return Userdata(None, None, None, None, False)
+    config = reader.child(place, b"config.json")
+    spec, text = reader.load(config, "OCI spec", lambda data: (parse_spec(data), data.decode("utf-8", "replace")), MAX_JSON) or (
+        None,
+        None,
+    )
+    if spec is not None:
+        reader.tell("OCI spec", spec.problems, config)
+    state_place = reader.child(place, b"state.json")
+    state = reader.load(state_place, "state.json", parse_state, MAX_JSON)
+    if state is not None:
+        reader.tell("state.json", state.problems, state_place)
+    buildah = reader.child(place, b"buildah.json")
+    fields = reader.load(buildah, "buildah.json", parse_object, MAX_JSON)
+    return Userdata(spec, text, state, fields.text("image") or None if fields is not None else None, buildah is not None)
