@@ -164,26 +164,28 @@ def _fit(stale: Stale, pgid: int, place: Path) -> int:
         return 0
     here = find_bucket(stale.cache, stale.live, place)
     if here is not None:
-        return _resemblance(stale, page, here)
+        return 2 if _shares_keys(stale, page, here) else int(not _kinds(stale, here))
     parent = find_bucket(stale.cache, stale.live, place[:-1])
     beside = first_leaf(stale.cache, parent) if parent is not None else None
     rows = [row for row in beside.leaf if row[0]][:NEIGHBOURS] if beside is not None else []
     found = [open_bucket(stale.cache.file, beside, row[2], row[3]) for row in rows] if beside is not None else []
     siblings = [sibling for sibling in found if sibling is not None]
-    resemblance = [_resemblance(stale, page, sibling) for sibling in siblings]
-    if 2 in resemblance:
+    if any(_shares_keys(stale, page, sibling) for sibling in siblings):
         return 2
     firsts = [first_leaf(stale.cache, sibling) for sibling in siblings]
     keys = Counter(key for first in firsts if first is not None for key in page_keys(first))
-    return 0 if max(keys.values(), default=0) > 1 else min(resemblance, default=1)
+    if max(keys.values(), default=0) > 1:
+        return 0  # such buckets have keys in common, and this page has none of them
+    own = {flags for flags, *_ in page.leaf}
+    return int(all(not own or _kinds(stale, sibling) in (set(), own) for sibling in siblings))
 
 
-def _resemblance(stale: Stale, page: Page, bucket: Bucket) -> int:
-    """2 where a page and a live bucket share a key, 0 where one holds values and the other buckets, 1 where neither."""
-    if any(find(stale.cache, bucket, name) for name in page_keys(page)[:NEIGHBOURS]):
-        return 2
-    if not page.is_leaf:
-        return 1
+def _shares_keys(stale: Stale, page: Page, bucket: Bucket) -> bool:
+    """Whether one of a page's first keys is in a live bucket."""
+    return any(find(stale.cache, bucket, name) for name in page_keys(page)[:NEIGHBOURS])
+
+
+def _kinds(stale: Stale, bucket: Bucket) -> set[int]:
+    """What a live bucket begins with: values (0), buckets (1) or both."""
     first = first_leaf(stale.cache, bucket)
-    kinds = {flags for flags, *_ in first.leaf} if first is not None else set()
-    return int(not kinds or kinds == {flags for flags, *_ in page.leaf})
+    return {flags for flags, *_ in first.leaf} if first is not None else set()
