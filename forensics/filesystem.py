@@ -6,7 +6,7 @@ but `resolve`, and that one never leaves the filesystem.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -153,6 +153,10 @@ class Filesystem(Protocol):
 
     def extents(self, number: int) -> Sequence[Extent] | None:
         """Where a file's content stands, by logical offset; None where it has no extents of its own (inline, compressed)."""
+        ...
+
+    def extents_of(self, numbers: Sequence[int]) -> Mapping[int, Sequence[Extent]]:
+        """As extents, of many files at once. A file may be left out, for whatever reason: ask `extents` for it."""
         ...
 
     def tree(self, number: int) -> Tree:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 from forensics.filesystem import Extent, Filesystem
 from forensics.progress import Progress
@@ -17,6 +18,7 @@ from parsers.errors import EvidenceError, FormatError
 
 WINDOW = 4 << 20  # bytes that one read of neighbouring files may span
 NEIGHBOUR = 64 << 10  # bytes between two files that are cheaper to read than to skip
+MANY = 1 << 16  # files whose extents are asked for together
 ZEROS_LIMIT = 16 << 30  # bytes of holes in one file beyond which hashing them is refused: a size costs nothing to forge
 _ZEROS = bytes(1 << 20)
 _EMPTY = hashlib.sha256(b"").hexdigest()
@@ -50,24 +52,27 @@ def hash_files(fs: Filesystem, files: Iterable[tuple[int, int]], progress: Progr
     """Hash the content of (inode number, size) pairs of regular files; yields one Hashed each, in no promised order."""
     whole: list[_Whole] = []
     pieces: list[_Pieces] = []
-    for inode, size in files:
-        if size == 0:
-            yield Hashed(inode, _EMPTY)
-            continue
-        try:
-            extents = fs.extents(inode)
-            if extents is None:
-                yield _hash_by_reading(fs, inode, size)
-                progress.advance(size)
+    pending = iter(files)
+    while batch := list(islice(pending, MANY)):
+        known = fs.extents_of([inode for inode, size in batch if size])
+        for inode, size in batch:
+            if size == 0:
+                yield Hashed(inode, _EMPTY)
                 continue
-        except (FormatError, EvidenceError) as error:
-            yield Hashed(inode, None, error=str(error))
-            continue
-        first = extents[0] if extents else None
-        if first is not None and first.logical == 0 and first.offset is not None and first.length >= size:
-            whole.append(_Whole(inode, first.offset, size))
-        else:
-            pieces.append(_Pieces(inode, tuple(extents), size))
+            try:
+                extents = known[inode] if inode in known else fs.extents(inode)
+                if extents is None:
+                    yield _hash_by_reading(fs, inode, size)
+                    progress.advance(size)
+                    continue
+            except (FormatError, EvidenceError) as error:
+                yield Hashed(inode, None, error=str(error))
+                continue
+            first = extents[0] if extents else None
+            if first is not None and first.logical == 0 and first.offset is not None and first.length >= size:
+                whole.append(_Whole(inode, first.offset, size))
+            else:
+                pieces.append(_Pieces(inode, tuple(extents), size))
     whole.sort(key=lambda job: job.offset)
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 2) as pool:
         windows = list(_windows(whole))

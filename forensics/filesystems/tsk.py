@@ -10,7 +10,7 @@ import calendar
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -170,6 +170,10 @@ class TskFilesystem:
                         size = self.block_size
                         found.append(Extent(int(run.offset) * size, int(run.addr) * size, int(run.len) * size))
         return sorted(found, key=lambda extent: extent.logical)
+
+    def extents_of(self, numbers: Sequence[int]) -> Mapping[int, Sequence[Extent]]:
+        """None of them: this back end knows no faster way than one by one."""
+        return {}
 
     def directories(self) -> Iterator[tuple[int, Sequence[tuple[bytes, int]]]]:
         """Every directory, once."""

@@ -68,6 +68,9 @@ class MemoryFilesystem:
     def extents(self, number):
         return None
 
+    def extents_of(self, numbers):
+        return {}
+
     def directories(self):
         for number, node in self.nodes.items():
             if node.type == "d":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +50,8 @@ class InodeTables:
         self.count = superblock.inodes_count
         self._per_group = superblock.inodes_per_group
         self._large = bool(superblock.incompat & Incompat.LARGEDIR)
-        self._windows: dict[int, bytes] = {}
+        self._span = max(WINDOW, self.size)
+        self._window = lru_cache(WINDOWS)(self._read_window)
 
     def offset(self, number: int) -> int:
         """The byte in the source where an inode stands. Raises FormatError where there can be none of this number."""
@@ -73,17 +74,14 @@ class InodeTables:
         if override is not None:
             return override
         offset = self.offset(number)
-        start = offset // WINDOW * WINDOW
-        window = self._windows.get(start)
-        if window is None:
-            window = read_or_nothing(self.source, start, WINDOW)
-            if len(self._windows) >= WINDOWS:
-                del self._windows[next(iter(self._windows))]
-            self._windows[start] = window
-        raw = window[offset - start : offset - start + self.size]
+        start = offset // self._span * self._span
+        raw = self._window(start)[offset - start : offset - start + self.size]
         if len(raw) < self.size:
             raise FormatError(f"inode {number} lies beyond the end", self.source.name, offset)
         return raw
+
+    def _read_window(self, start: int) -> bytes:
+        return read_or_nothing(self.source, start, self._span)
 
     def record(self, number: int) -> InodeRecord:
         """The inode, parsed. Raises FormatError where it is not to be believed."""
