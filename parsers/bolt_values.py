@@ -1,8 +1,8 @@
 """What a value in a bbolt file looks like, for people: a guess, and the value as text.
 
 Sources: Go 1.22 time.Time.MarshalBinary (go_time); encoding/binary's varints, which containerd v2 core/metadata/boltutil and
-core/snapshots/storage write; google.protobuf.Any, field 1 type_url, field 2 value; libnetwork's datastore, an index of eight
-bytes, little-endian, before JSON (moby v26 libnetwork/internal/kvstore/boltdb).
+core/snapshots/storage write; google.protobuf.Any (protobuf_any); libnetwork's datastore, an index of eight bytes,
+little-endian, before JSON (moby v26 libnetwork/internal/kvstore/boltdb).
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from datetime import datetime, timedelta
 
 from parsers.errors import FormatError
 from parsers.go_time import SECOND, parse_binary
+from parsers.protobuf_any import ProtobufAny, parse_any
 
 TIME_SIZES = (15, 16)
 MAX_JSON = 4 << 20
-MAX_VARINT = 10  # bytes of a 64-bit number
+ANY_TAG = 0x0A  # field 1, length-delimited
 _VARINT = re.compile(rb"[\x80-\xff]{1,9}[\x01-\x7f]|[\x00-\x7f]")
 MAX_HEX = 1024  # bytes shown of what is nothing else
 SIGNED = frozenset({b"size", b"version", b"inodes"})  # keys that containerd gives zig-zag varints, printable or not
@@ -43,9 +44,8 @@ def guess(key: bytes, value: bytes) -> Guess:
         return known
     payload = _any(value)
     if payload is not None:
-        type_url, content = payload
-        inner = _known(b"", content) or _hex(content)
-        return Guess("any", f"{type_url} {inner.text}".rstrip())
+        inner = _known(b"", payload.value) or _hex(payload.value)
+        return Guess("any", f"{payload.type_url} {inner.text}".rstrip())
     rest = _text(value[8:])
     if len(value) == 8 or (rest is not None and _is_json(rest)):
         index = f"index {int.from_bytes(value[:8], 'little')}"
@@ -121,31 +121,12 @@ def _varint(value: bytes) -> int | None:
     return number if number < 1 << 64 else None
 
 
-def _any(value: bytes) -> tuple[str, bytes] | None:
-    """type_url and value of a google.protobuf.Any that fills the value."""
-    first = _field(value, 0, 0x0A)
-    if first is None:
+def _any(value: bytes) -> ProtobufAny | None:
+    """A google.protobuf.Any with a plausible type_url, None where the value is none."""
+    if value[0] != ANY_TAG:
         return None
     try:
-        type_url = first[0].decode("ascii")
-    except UnicodeDecodeError:
+        payload = parse_any(value)
+    except FormatError:  # then it is something else
         return None
-    if not _TYPE_URL.fullmatch(type_url):
-        return None
-    if first[1] == len(value):
-        return type_url, b""
-    second = _field(value, first[1], 0x12)
-    return (type_url, second[0]) if second is not None and second[1] == len(value) else None
-
-
-def _field(data: bytes, at: int, tag: int) -> tuple[bytes, int] | None:
-    """The bytes of a length-delimited protobuf field and where they end, None where there is no such field."""
-    if at >= len(data) or data[at] != tag:
-        return None
-    size = 0
-    for i, byte in enumerate(data[at + 1 : at + 1 + MAX_VARINT]):
-        size |= (byte & 0x7F) << (7 * i)
-        if byte < 0x80:
-            start = at + 2 + i
-            return (data[start : start + size], start + size) if start + size <= len(data) else None
-    return None
+    return payload if _TYPE_URL.fullmatch(payload.type_url) else None
