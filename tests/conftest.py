@@ -5,6 +5,9 @@ import pytest
 from samples.unpack import unpack
 from support.cli import run_cli
 
+# where the tools of filesystems are on many hosts, but not in every user's path
+os.environ["PATH"] = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
+
 
 @pytest.fixture(scope="session")
 def scratch(tmp_path_factory):
