@@ -127,7 +127,7 @@ def identify(head: bytes) -> str | None:
 def _ext_kind(head: bytes) -> str:
     """Ext2, ext3 or ext4, by the features that only the younger of them know."""
     compat, incompat, ro_compat = (_u32(head, EXT_SUPERBLOCK + offset) for offset in (92, 96, 100))
-    if incompat & _EXT_JOURNAL_DEVICE:
+    if incompat == _EXT_JOURNAL_DEVICE:  # mke2fs gives such a device no other; the bit among others is damage
         return "ext_journal"
     if incompat & ~_EXT3_INCOMPAT or ro_compat & ~_EXT3_RO_COMPAT:
         return "ext4"

@@ -93,7 +93,15 @@ def test_a_mirror_s_leg_reads_as_what_it_mirrors(level, major, kind):
 
 @pytest.mark.parametrize(
     ("features", "kind"),
-    [((0, 0, 0), "ext2"), ((4, 2, 3), "ext3"), ((4, 0x42, 3), "ext4"), ((4, 2, 0x400), "ext4"), ((0, 8, 0), "ext_journal")],
+    [
+        ((0, 0, 0), "ext2"),
+        ((4, 2, 3), "ext3"),
+        ((4, 0x42, 3), "ext4"),
+        ((4, 2, 0x400), "ext4"),
+        ((0, 8, 0), "ext_journal"),
+        ((4, 0xFFFFFFFF, 0x46B), "ext4"),
+        ((4, 0x2CA, 0x46B), "ext4"),
+    ],
 )
 def test_which_ext_it_is(features, kind):
     head = bytearray(magic.HEAD_SIZE)
