@@ -114,6 +114,8 @@ def _write_records(
         case.volume(store_id, volume)
     for network in contents.networks:
         case.network(store_id, network)
+    for artefact in contents.artefacts:
+        case.artefact(store_id, artefact)
     case.bolt_keys(contents.bolt_keys)
     return len(contents.containers)
 

@@ -221,6 +221,24 @@ class BoltKey:
     txid: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """Something of a store that is no container, image, volume or network.
+
+    kind: namespace, lease, ingest (content whose writing never ended), static pod, pod ... details: what it says, by name.
+    """
+
+    engine: str
+    kind: str
+    name: str
+    namespace: str | None = None
+    path: str | None = None
+    time_ns: int | None = None
+    details: Mapping[str, str] = field(default_factory=dict)
+    origin: str = "allocated"
+    source: Provenance | None = None
+
+
 @dataclass(frozen=True)
 class StoreContents:
     """Everything that one store holds. Layers are in no promised order; every `lower` is the key of one of them or dangles."""
@@ -232,4 +250,5 @@ class StoreContents:
     volumes: tuple[Volume, ...] = ()
     networks: tuple[Network, ...] = ()
     bolt_keys: tuple[BoltKey, ...] = ()
+    artefacts: tuple[Artefact, ...] = ()
     gaps: tuple[Gap, ...] = ()

@@ -64,6 +64,10 @@ CREATE TABLE network (
     network_id TEXT NOT NULL, driver TEXT, subnets TEXT NOT NULL, endpoints TEXT NOT NULL, labels TEXT, created_ns INTEGER,
     origin TEXT NOT NULL, source_partition INTEGER, source_path TEXT, source_inode INTEGER, source_offset INTEGER,
     source_how TEXT) STRICT;
+CREATE TABLE artefact (
+    id INTEGER PRIMARY KEY, store_id INTEGER NOT NULL REFERENCES store, engine TEXT NOT NULL, kind TEXT NOT NULL,
+    name TEXT NOT NULL, namespace TEXT, path TEXT, time_ns INTEGER, details TEXT NOT NULL, origin TEXT NOT NULL,
+    source_partition INTEGER, source_path TEXT, source_inode INTEGER, source_offset INTEGER, source_how TEXT) STRICT;
 CREATE TABLE entry (
     id INTEGER PRIMARY KEY, layer_id INTEGER NOT NULL REFERENCES layer, path TEXT NOT NULL, path_raw BLOB, type TEXT NOT NULL,
     mode INTEGER NOT NULL, uid INTEGER NOT NULL, gid INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER, atime_ns INTEGER,
@@ -187,6 +191,8 @@ CREATE VIEW container_volumes AS SELECT
 CREATE VIEW networks AS SELECT
     engine, name, network_id, driver, subnets, endpoints, origin, labels, created_ns, {_SOURCE.format(t="network")} AS source
 FROM network;
+CREATE VIEW artefacts AS SELECT
+    engine, kind, namespace, name, path, time_ns, details, origin, {_SOURCE.format(t="artefact")} AS source FROM artefact;
 CREATE VIEW bolt_keys AS SELECT
     file, bucket, key, length(value) AS value_bytes, page, offset, state, txid, key_raw, value FROM bolt_key;
 CREATE VIEW anomalies AS SELECT

@@ -21,7 +21,7 @@ from forensics.hashing import Hashed
 from forensics.host import Host
 from forensics.layers import NumberedLayer
 from forensics.overlay import Delta
-from forensics.records import BoltKey, Container, ContainerImage, Gap, Network, Provenance, Store, Volume
+from forensics.records import Artefact, BoltKey, Container, ContainerImage, Gap, Network, Provenance, Store, Volume
 from forensics.survey import Partition
 from forensics.text import raw_if_unequal, readable
 from parsers.errors import CaseError
@@ -170,6 +170,13 @@ class CaseWriter:
             "store_id": store_id, "subnets": _json(list(network.subnets)),
             "endpoints": _json([asdict(endpoint) for endpoint in network.endpoints]),
             "labels": None if network.labels is None else _json(dict(network.labels)), **_source(network.source),
+        })  # fmt: skip
+
+    def artefact(self, store_id: int, artefact: Artefact) -> None:
+        """Something of a store that has no table of its own."""
+        self._insert("artefact", {
+            **{k: getattr(artefact, k) for k in ("engine", "kind", "name", "namespace", "path", "time_ns", "origin")},
+            "store_id": store_id, "details": _json(dict(artefact.details)), **_source(artefact.source),
         })  # fmt: skip
 
     def bolt_keys(self, keys: Iterable[BoltKey]) -> None:

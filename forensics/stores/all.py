@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from forensics.records import StoreContents
+from forensics.records import Container, StoreContents
 from forensics.stores.containerd.discover import find_containerd_roots
 from forensics.stores.containerd.store import containerd_contents, read_containerd
 from forensics.stores.docker.containerd_images import claim_namespaces
 from forensics.stores.docker.discover import find_docker_roots
 from forensics.stores.docker.store import read_docker
+from forensics.stores.kubelet import POD_UID, find_kubelets, read_kubelet
 from forensics.stores.podman.discover import find_graph_roots
 from forensics.stores.podman.store import read_graph_root
 from forensics.stores.reading import StoreReader
@@ -18,6 +19,15 @@ from forensics.survey import Survey
 
 def read_stores(found: Survey, reader: StoreReader) -> Iterator[StoreContents]:
     """The stores on a disk image, one engine after another; `reader` hears what could not be read while they were sought."""
+    containers: list[Container] = []
+    for contents in _engines(found, reader):
+        containers += (each for each in contents.containers if each.labels and POD_UID in each.labels)
+        yield contents
+    for kubelet in find_kubelets(found, reader):
+        yield read_kubelet(kubelet, containers)
+
+
+def _engines(found: Survey, reader: StoreReader) -> Iterator[StoreContents]:
     containerds = [read_containerd(root) for root in find_containerd_roots(found, reader)]
     docker_roots = find_docker_roots(found, reader)
     claimed = claim_namespaces(reader, docker_roots, containerds)

@@ -7,18 +7,19 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from forensics.records import Container
-from forensics.stores.containerd.cri import CONTAINER_NAME, Cri, metadata_of, pod_of, restarts_of
+from forensics.stores.containerd.cri import CONTAINER_NAME, metadata_of, pod_of, restarts_of
 from forensics.stores.containerd.images import StoredImage
 from forensics.stores.containerd.layers import SnapshotLayer, SnapshotLayers
 from forensics.stores.containerd.meta import MetaDb
 from forensics.stores.containerd.mounts import spec_mounts
 from forensics.stores.containerd.nerdctl import Nerdctl
 from forensics.stores.containerd.snapshotters import Snapshotter
+from forensics.stores.containerd.tasks import Tasks
 from forensics.stores.reading import Place, StoreReader
 from parsers import nerdctl as label
 from parsers.containerd_meta import Container as ContainerRecord
 from parsers.containerd_meta import Sandbox
-from parsers.cri import CriMetadata
+from parsers.cri import CriMetadata, CriStatus
 from parsers.errors import FormatError
 from parsers.oci_spec import OciSpec, parse_spec
 from parsers.protobuf_any import ProtobufAny
@@ -36,7 +37,8 @@ class Context:
     images: Mapping[tuple[str, str], StoredImage]
     layers: SnapshotLayers
     snapshotters: Mapping[str, Snapshotter]
-    cri: Cri
+    statuses: Mapping[str, CriStatus]
+    tasks: Tasks
     nerdctl: Nerdctl
 
 
@@ -67,9 +69,10 @@ def read_spec(reader: StoreReader, payload: ProtobufAny | None, container_id: st
 
 def _record(reader: StoreReader, context: Context, record: ContainerRecord) -> Container:
     place, labels = context.place, record.labels
-    spec = read_spec(reader, record.spec, record.id, place, record.offset)
+    payload = record.spec or _bundled_spec(reader, context, record)
+    spec = read_spec(reader, payload, record.id, place, record.offset)
     metadata = metadata_of(reader, record, place)
-    status = context.cri.statuses.get(record.id)
+    status = context.statuses.get(record.id)
     own = context.layers.by_key.get((record.namespace, record.snapshotter or "", record.snapshot_key or ""))
     if own is None and record.snapshot_key is not None:
         reader.gap("snapshot", f"container {record.id}: its snapshot {record.snapshot_key} is missing", place, record.offset)
@@ -92,7 +95,9 @@ def _record(reader: StoreReader, context: Context, record: ContainerRecord) -> C
         started_ns=started,
         finished_ns=status.finished_ns if status is not None else None,
         exit_code=exit_code,
-        pid=status.pid if status is not None and status.finished_ns is None else None,
+        pid=status.pid
+        if status is not None and status.finished_ns is None
+        else context.tasks.pids.get((record.namespace, record.id)),
         command=spec.args if spec is not None else None,
         env=spec.env if spec is not None else None,
         labels=labels,
@@ -109,9 +114,15 @@ def _record(reader: StoreReader, context: Context, record: ContainerRecord) -> C
         log_driver=log_driver,
         layer=own.layer.key if own is not None else None,
         mounts=spec_mounts(spec, labels),
-        config=record.spec.value.decode("utf-8", "replace") if record.spec is not None and spec is not None else None,
+        config=payload.value.decode("utf-8", "replace") if payload is not None and spec is not None else None,
         source=context.meta.provenance(record.offset),
     )
+
+
+def _bundled_spec(reader: StoreReader, context: Context, record: ContainerRecord) -> ProtobufAny | None:
+    """The spec that its running task was given, for a record whose own is lost."""
+    data = context.tasks.spec(reader, record.namespace, record.id)
+    return ProtobufAny(SPEC, data) if data is not None else None
 
 
 def _sandbox(reader: StoreReader, context: Context, record: Sandbox) -> Container:
@@ -141,7 +152,7 @@ def _without_record(
     for (namespace, _, key), own in sorted(context.layers.by_key.items()):
         if namespace not in namespaces or own.layer.kind != "container" or (namespace, key) in known:
             continue
-        status = context.cri.statuses.get(key)
+        status = context.statuses.get(key)
         reader.gap("container", f"{key}: its record in meta.db is lost; only its layer is known", context.place)
         found.append(
             Container(
@@ -186,19 +197,21 @@ def _image_id(context: Context, record: ContainerRecord, metadata: CriMetadata |
 
 
 def _state(context: Context, record: ContainerRecord, metadata: CriMetadata | None, own: SnapshotLayer | None) -> str | None:
-    """What is sure without a status: a layer that was never mounted is of a container that never ran.
+    """What is known without a status: a task was there, or the container's layer was never mounted, so that it never ran.
 
-    The CRI plugin removes a sandbox's task as soon as it ends, so that one with a task was running.
+    containerd removes the task's directory with the task; Docker and the CRI plugin do so as soon as the process has ended.
     """
+    if (record.namespace, record.id) in context.tasks.bundles:
+        return "running"
     if metadata is not None and metadata.sandbox_id is None:
-        return "running" if context.cri.has_task(record.namespace, record.id) else None
+        return "exited"  # a sandbox is made by starting it
     if own is None or own.stored is None or own.stored.parent is None or own.stored.kind != "active":
         return None
     snapshotter = context.snapshotters[own.snapshotter]
     directory = snapshotter.directories.get(str(own.stored.id))
-    if not snapshotter.stacked or directory is None or context.cri.has_task(record.namespace, record.id):
+    if not snapshotter.stacked or directory is None:
         return None
-    fs, work = directory.place.fs, None
+    fs = directory.place.fs
     try:
         work = fs.find(directory.place.inode, b"work")
         never = work is not None and not fs.entries(work)  # the kernel makes work/work at the first mount

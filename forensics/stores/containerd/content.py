@@ -1,7 +1,6 @@
-"""The content store: blobs by digest, and writes that never ended.
+"""The content store: blobs by digest.
 
-blobs/<algorithm>/<hex>                       its digest is its name
-ingest/<hex>/{ref,data,startedat,updatedat,total}
+blobs/<algorithm>/<hex>     its digest is its name
 
 Source: containerd v1.2 to v2.2, plugins/content/local/store.go (content/local before 2.0).
 """
@@ -20,7 +19,6 @@ from forensics.text import readable
 from parsers.errors import FormatError
 
 MAX_DOCUMENT = 8 << 20  # bytes of an index, a manifest or a config
-MAX_TEXT = 4096
 
 _DIGEST = re.compile(r"(sha256|sha384|sha512):[0-9a-f]{64,128}")
 _T = TypeVar("_T")
@@ -57,7 +55,7 @@ class ContentStore:
 
 
 def read_content(reader: StoreReader, content: Place | None, meta: MetaDb) -> ContentStore:
-    """The blobs on the disk. What meta.db tells of and is not there, or has another size, is a gap; so are unfinished writes."""
+    """The blobs on the disk. What meta.db tells of and is not there, or has another size, is a gap."""
     if content is None:
         return ContentStore({})
     blobs = {}
@@ -68,7 +66,6 @@ def read_content(reader: StoreReader, content: Place | None, meta: MetaDb) -> Co
                 blobs[digest] = place
     for digest, records in sorted(meta.blobs.items()):
         _check(reader, content, digest, {record.size for record in records.values()}, blobs.get(digest))
-    _ingests(reader, reader.child(content, b"ingest"))
     return ContentStore(blobs)
 
 
@@ -80,13 +77,3 @@ def _check(reader: StoreReader, content: Place, digest: str, sizes: set[int | No
     if inode is not None and None not in sizes and inode.size not in sizes:
         told = ", ".join(str(size) for size in sorted(size for size in sizes if size is not None))
         reader.gap("content blob", f"{inode.size} bytes long where meta.db tells of {told}", place)
-
-
-def _ingests(reader: StoreReader, ingest: Place | None) -> None:
-    for directory in reader.children(ingest, "d"):
-        ref = reader.load(reader.child(directory, b"ref"), "ingest", readable, MAX_TEXT)
-        data = reader.child(directory, b"data")
-        inode = reader.inode(data) if data is not None else None
-        total = reader.load(reader.child(directory, b"total"), "ingest", readable, MAX_TEXT)
-        size = f"{inode.size} bytes" if inode is not None else "nothing"
-        reader.gap("ingest", f"{ref or 'content'}: a write that never ended, {size} of {total or 'unknown'}", directory)

@@ -1,13 +1,11 @@
 """Kubernetes' side of a container: the CRI plugin's metadata and status files, and what a person calls its pod.
 
 <root>/io.containerd.grpc.v1.cri/containers/<id>/status
-<root>/io.containerd.runtime.v2.task/<namespace>/<id>/      there while the container has a task
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from forensics.stores.reading import Place, StoreReader
 from parsers.containerd_meta import Container, Sandbox
@@ -16,9 +14,7 @@ from parsers.errors import FormatError
 from parsers.oci_spec import OciSpec
 from parsers.protobuf_any import ProtobufAny
 
-NAMESPACE = "k8s.io"
 DIRECTORIES = (b"io.containerd.grpc.v1.cri", b"io.containerd.cri.v1.runtime")
-TASKS = (b"io.containerd.runtime.v2.task", b"io.containerd.runtime.v1.linux")
 MAX_STATUS = 1 << 20
 METADATA = ("io.cri-containerd.container.metadata", "io.cri-containerd.sandbox.metadata", "metadata")
 KIND, POD_NAME, POD_NAMESPACE = "io.cri-containerd.kind", "io.kubernetes.pod.name", "io.kubernetes.pod.namespace"
@@ -26,20 +22,8 @@ CONTAINER_NAME, RESTARTS = "io.kubernetes.container.name", "io.kubernetes.contai
 SANDBOX_NAME, SANDBOX_NAMESPACE = "io.kubernetes.cri.sandbox-name", "io.kubernetes.cri.sandbox-namespace"
 
 
-@dataclass(frozen=True, slots=True)
-class Cri:
-    """What the CRI plugin has on the disk. tasks: namespace and id of each container that has a task."""
-
-    statuses: Mapping[str, CriStatus]
-    tasks: frozenset[tuple[bytes, bytes]]
-
-    def has_task(self, namespace: str, container_id: str) -> bool:
-        """Whether the container had a task when the power went off."""
-        return (namespace.encode(), container_id.encode()) in self.tasks
-
-
-def read_cri(reader: StoreReader, root: Place) -> Cri:
-    """The status files, by container id, and the directories of tasks."""
+def read_statuses(reader: StoreReader, root: Place) -> dict[str, CriStatus]:
+    """The status files, by container id."""
     statuses = {}
     for name in DIRECTORIES:
         for directory in reader.children(reader.child(root, name, b"containers"), "d"):
@@ -48,11 +32,7 @@ def read_cri(reader: StoreReader, root: Place) -> Cri:
             if status is not None:
                 reader.tell("CRI status", status.problems, place)
                 statuses[directory.name.decode("utf-8", "replace")] = status
-    tasks = set()
-    for name in TASKS:
-        for namespace in reader.children(reader.child(root, name), "d"):
-            tasks |= {(namespace.name, task.name) for task in reader.children(namespace, "d")}
-    return Cri(statuses, frozenset(tasks))
+    return statuses
 
 
 def metadata_of(reader: StoreReader, record: Container | Sandbox, place: Place | None) -> CriMetadata | None:

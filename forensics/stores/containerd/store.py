@@ -6,15 +6,17 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from forensics.records import Store, StoreContents
+from forensics.stores.containerd.artefacts import containerd_artefacts
 from forensics.stores.containerd.containers import Context, container_records
 from forensics.stores.containerd.content import read_content
-from forensics.stores.containerd.cri import read_cri
+from forensics.stores.containerd.cri import read_statuses
 from forensics.stores.containerd.discover import CONTENT, META, ContainerdRoot
 from forensics.stores.containerd.images import StoredImage, diff_ids, image_records, read_images
 from forensics.stores.containerd.layers import SnapshotLayers, snapshot_layers
 from forensics.stores.containerd.meta import MetaDb, read_meta
 from forensics.stores.containerd.nerdctl import nerdctl_volumes, read_nerdctl
 from forensics.stores.containerd.snapshotters import read_snapshotters
+from forensics.stores.containerd.tasks import read_tasks
 from forensics.stores.reading import StoreReader
 from forensics.text import readable
 
@@ -59,9 +61,17 @@ def read_containerd(root: ContainerdRoot) -> ContainerdStore:
     content = read_content(reader, reader.child(root.place, CONTENT), meta)
     images = read_images(reader, meta, content)
     layers = snapshot_layers(reader, meta, snapshotters, diff_ids(images.values()))
-    cri = read_cri(reader, root.place)
     nerdctl = read_nerdctl(reader, root, [(each.namespace, each.id) for each in meta.containers])
-    context = Context(database or root.place, meta, images, layers, snapshotters, cri, nerdctl)
+    context = Context(
+        database or root.place,
+        meta,
+        images,
+        layers,
+        snapshotters,
+        read_statuses(reader, root.place),
+        read_tasks(reader, root),
+        nerdctl,
+    )
     return ContainerdStore(root, reader, context)
 
 
@@ -85,5 +95,6 @@ def containerd_contents(store: ContainerdStore, without: Collection[str] = ()) -
         images=image_records(store.meta, store.images, store.layers, namespaces),
         containers=containers,
         volumes=nerdctl_volumes(reader, store.context.nerdctl, containers),
+        artefacts=containerd_artefacts(reader, store.meta, reader.child(root.place, CONTENT), namespaces),
         gaps=tuple(dict.fromkeys(reader.gaps)),
     )

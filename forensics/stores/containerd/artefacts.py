@@ -1,0 +1,72 @@
+"""What else a containerd tells: its namespaces, leases, and content whose writing never ended."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from forensics.records import Artefact
+from forensics.stores.containerd.meta import MetaDb
+from forensics.stores.reading import Place, StoreReader
+from forensics.text import readable
+from parsers.go_time import parse_rfc3339
+
+MAX_TEXT = 4096
+
+
+def containerd_artefacts(
+    reader: StoreReader, meta: MetaDb, content: Place | None, namespaces: Collection[str]
+) -> tuple[Artefact, ...]:
+    """The namespaces and leases that are asked for, and every ingest."""
+    return (*_namespaces(meta, namespaces), *_leases(meta, namespaces), *_ingests(reader, meta, content))
+
+
+def _namespaces(meta: MetaDb, namespaces: Collection[str]) -> Iterator[Artefact]:
+    for name in sorted(namespaces):
+        record = meta.namespaces.get(name)
+        labels = record.labels if record is not None else {}
+        source = meta.provenance(record.offset) if record is not None else None
+        yield Artefact("containerd", "namespace", name, name, details=labels, source=source)
+
+
+def _leases(meta: MetaDb, namespaces: Collection[str]) -> Iterator[Artefact]:
+    for lease in meta.leases:
+        if lease.namespace not in namespaces:
+            continue
+        details = {
+            **lease.labels,
+            "snapshots": " ".join(f"{snapshotter}/{key}" for snapshotter, key in lease.snapshots),
+            "content": " ".join(lease.content),
+            "ingests": " ".join(lease.ingests),
+            "images": " ".join(lease.images),
+        }
+        told = {name: text for name, text in details.items() if text}
+        source = meta.provenance(lease.offset)
+        yield Artefact("containerd", "lease", lease.id, lease.namespace, None, lease.created_ns, told, source=source)
+
+
+def _ingests(reader: StoreReader, meta: MetaDb, content: Place | None) -> Iterator[Artefact]:
+    """ingest/<hex>/{ref,data,startedat,updatedat,total}: `ref` is `<namespace>/<number>/<the writer's own name>`."""
+    expected = {record.ref: record.expected for record in meta.ingests if record.expected}
+    for directory in reader.children(reader.child(content, b"ingest") if content is not None else None, "d"):
+        told = {name: _text(reader, directory, name) for name in ("ref", "startedat", "updatedat", "total")}
+        data = reader.child(directory, b"data")
+        inode = reader.inode(data) if data is not None else None
+        namespace, _, rest = (told["ref"] or "").partition("/")
+        name = rest.partition("/")[2] or told["ref"] or readable(directory.name)
+        details = {key: text for key, text in told.items() if text and key != "ref"}
+        if inode is not None:
+            details["written"] = str(inode.size)
+        if name in expected:
+            details["expected"] = expected[name] or ""
+        path = readable((data or directory).path)
+        started = reader.load(reader.child(directory, b"startedat"), "ingest", _time, MAX_TEXT)
+        source = reader.provenance(directory)
+        yield Artefact("containerd", "ingest", name, namespace or None, path, started, details, source=source)
+
+
+def _text(reader: StoreReader, directory: Place, name: str) -> str | None:
+    return reader.load(reader.child(directory, name.encode()), "ingest", lambda data: readable(data.strip()), MAX_TEXT)
+
+
+def _time(data: bytes) -> int | None:
+    return parse_rfc3339(data.decode("ascii", "replace").strip())
