@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from parsers.bbolt_check import PageState, check, page_states, survey
 from parsers.bbolt_find import PageCache, find_bucket, find_key
 from parsers.bbolt_free import Deleted, deleted
-from parsers.bbolt_layouts import BIG, HEADER, LITTLE, Layouts, PageFile, Problem, Reader
+from parsers.bbolt_layouts import BIG, HEADER, LITTLE, MAX_PAGES, Layouts, PageFile, Problem, Reader, pages_in
 from parsers.bbolt_tree import Bucket, Claims, Key, Path, walk
 from parsers.errors import EvidenceError, FormatError
 
@@ -149,14 +149,15 @@ def open_bolt(reader: Reader) -> Bolt:
     if not usable:
         raise FormatError(f"no valid bbolt meta page (0: {metas[0].fault}; 1: {metas[1].fault})", reader.name, 0)
     meta = max(usable, key=lambda each: each.txid)
-    pages = -(-reader.size // meta.page_size)
-    file = PageFile(reader, layouts, meta.page_size, min(meta.hwm, pages))
+    file = PageFile(reader, layouts, meta.page_size, min(meta.hwm, pages_in(reader, meta.page_size)))
     for each in metas:
         if not each.valid:
             file.report(Problem(f"meta page {each.page}: {each.fault}", each.page, each.offset))
     if reader.size < meta.hwm * meta.page_size:
         what = f"the file ends at byte {reader.size}, before the end of its {meta.hwm} pages of {meta.page_size} bytes"
         file.report(Problem(what, None, reader.size))
+    if reader.size > MAX_PAGES * meta.page_size and meta.hwm > MAX_PAGES:
+        file.report(Problem(f"{meta.hwm} pages; only the first {MAX_PAGES} are read", None, MAX_PAGES * meta.page_size))
     return Bolt(file, metas, meta, PageCache(file))
 
 

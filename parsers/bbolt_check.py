@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from parsers.bbolt_layouts import BRANCH, FREELIST, HEADER, LEAF, META, PageFile, Problem, page_header
+from parsers.bbolt_layouts import BRANCH, FREELIST, HEADER, LEAF, META, PageFile, Problem, page_header, pages_in
 from parsers.bbolt_tree import Bucket, Claims, walk
 from parsers.errors import FormatError
 
@@ -113,7 +113,7 @@ def check(file: PageFile, found: Survey) -> None:
 def page_states(file: PageFile, found: Survey, previous: Claims | None) -> Iterator[PageState]:
     """Every page of the file in order, those behind the high-water mark included."""
     free = set(found.free or ())
-    for pgid in range(-(-file.reader.size // file.page_size)):
+    for pgid in range(pages_in(file.reader, file.page_size)):
         header = page_header(file, pgid)
         kind = KINDS.get(header[1]) if header is not None and header[0] == pgid else None
         count, overflow = header[2:] if header is not None and kind is not None else (0, 0)

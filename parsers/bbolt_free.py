@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from parsers.bbolt_content import index_keys
 from parsers.bbolt_find import PageCache, find_key
-from parsers.bbolt_layouts import HEADER, PageFile
+from parsers.bbolt_layouts import HEADER, PageFile, pages_in
 from parsers.bbolt_pages import Page, inline_page
 from parsers.bbolt_stale import find_stale, places, suffix
 from parsers.bbolt_tree import MAX_DEPTH, Bucket, Claims, Key, Path, walk
@@ -51,7 +51,7 @@ def deleted(cache: PageCache, live: Bucket, txid: int, previous: tuple[Bucket, i
             state = _state(cache, live, key, "previous", told)
             if state is not None:
                 yield Deleted(key, state, previous[1], "tree")
-    whole = replace(file, limit=-(-file.reader.size // file.page_size))
+    whole = replace(file, limit=pages_in(file.reader, file.page_size))
     stale = find_stale(whole, cache, live, tuple(trees))
     known = places(stale, index)
     for pgid in sorted(stale.heads):

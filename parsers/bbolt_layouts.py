@@ -7,6 +7,7 @@ Source of the layouts: go.etcd.io/bbolt v1.3.6, page.go (page, branchPageElement
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -19,8 +20,10 @@ BRANCH, LEAF, META, FREELIST = 0x01, 0x02, 0x04, 0x10
 BUCKET_FLAG = 0x01  # in a leaf element: the value is a bucket
 HEADER = 16  # bytes of a page header, of an element of either kind, and of a bucket
 MAX_PROBLEMS = 10_000
+MAX_PAGES = 1 << 22  # of one file, 16 GiB of the usual pages; a sparse file may claim any number
 CHUNK = 64 << 10  # pages are small, and what is near is soon wanted too
 CHUNKS = 64
+_ZEROS = bytes(CHUNK)
 
 
 class Reader(Protocol):
@@ -135,6 +138,11 @@ class PageFile:
         return data
 
 
+def pages_in(reader: Reader, page_size: int) -> int:
+    """How many pages a file has room for, the last one perhaps not whole; MAX_PAGES at most."""
+    return min(-(-reader.size // page_size), MAX_PAGES)
+
+
 def page_header(file: PageFile, pgid: int) -> tuple[int, int, int, int] | None:
     """id, flags, count and overflow as they stand at a page's place, None where the file ends before it."""
     raw = file.read(pgid * file.page_size, HEADER)
@@ -142,3 +150,22 @@ def page_header(file: PageFile, pgid: int) -> tuple[int, int, int, int] | None:
         return None
     ident, flags, count, overflow = file.layouts.page.unpack(raw)
     return ident, flags, count, overflow
+
+
+def page_headers(file: PageFile) -> Iterator[tuple[int, int, int, int, int]]:
+    """Page id, and id, flags, count and overflow as they stand at its place, of all pages but those in long runs of zeros."""
+    step = max(1, CHUNK // file.page_size)
+    for first in range(0, file.limit, step):
+        try:
+            data = file.read(first * file.page_size, CHUNK)
+            if data == _ZEROS[: len(data)]:
+                continue
+        except FormatError:  # then some of its pages can be read, or none
+            pass
+        for pgid in range(first, min(first + step, file.limit)):
+            try:
+                header = page_header(file, pgid)
+            except FormatError:
+                continue
+            if header is not None:
+                yield pgid, *header

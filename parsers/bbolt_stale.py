@@ -13,9 +13,11 @@ from collections import Counter, deque
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from parsers.bbolt_content import Index, likeness
 from parsers.bbolt_find import PageCache, find, find_bucket, first_leaf
-from parsers.bbolt_layouts import BRANCH, FREELIST, LEAF, PageFile, page_header
+from parsers.bbolt_layouts import BRANCH, FREELIST, LEAF, PageFile, page_headers
 from parsers.bbolt_pages import Page, read_page
 from parsers.bbolt_tree import MAX_DEPTH, Bucket, Claims, Path, open_bucket, page_keys, walk
 from parsers.errors import FormatError
@@ -50,15 +52,14 @@ def find_stale(file: PageFile, cache: PageCache, live: Bucket, trees: tuple[Clai
     """The old pages that none of the given walks took. `file` must reach to the end of the file, not only to the hwm."""
     taken = bytearray(file.limit)
     for claims in trees:
-        for pgid in range(min(len(claims.taken), file.limit)):
-            taken[pgid] |= claims.taken[pgid]
+        part = np.frombuffer(taken, np.uint8, count=min(len(claims.taken), file.limit))
+        part |= np.frombuffer(claims.taken, np.uint8, count=len(part))
     heads = []
-    for pgid in range(2, file.limit):
-        header = None if taken[pgid] else page_header(file, pgid)
-        if header is None or header[0] != pgid or header[1] not in (BRANCH, LEAF, FREELIST):
+    for pgid, ident, flags, count, _ in page_headers(file):
+        if pgid < 2 or taken[pgid] or ident != pgid or flags not in (BRANCH, LEAF, FREELIST):
             continue
         taken[pgid] = 1  # whatever was written last into an old page's overflow pages begins with a header
-        if header[1] != FREELIST and header[2]:
+        if flags != FREELIST and count:
             heads.append(pgid)
     stale = Stale(file, cache, live, taken, frozenset(heads))
     for pgid in heads:

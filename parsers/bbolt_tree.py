@@ -6,7 +6,6 @@ nested buckets and visits no page twice, so cycles and shared pages end it; what
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from operator import ge
@@ -63,7 +62,7 @@ class Claims:
     def __init__(self, pages: int) -> None:
         self.taken = bytearray(pages)
         self.kind = bytearray(pages)  # BRANCH or LEAF in a page's first, 0 in its overflow pages
-        self.owner = array("I", bytes(array("I").itemsize * pages))
+        self.owner = memoryview(bytearray(4 * pages)).cast("I")
         self.buckets: list[int] = [0]
         self.broken: set[int] = set()
 
