@@ -58,6 +58,7 @@ INODE = Layout(
         Padding(2),
     )
 )
+BLOCK_AT = INODE.offset_of("i_block")
 INODE_EXTRA = Layout(
     Struct(
         "i_extra_isize" / Int16ul,

@@ -13,11 +13,12 @@ from forensics.filesystems.ext4.geometry import Geometry
 from forensics.filesystems.ext4.reading import read_exactly
 from forensics.source import Source
 from parsers.errors import FormatError
-from parsers.ext4_inode import INODE, InodeFlag, InodeRecord, Run, parse_extent_node
+from parsers.ext4_inode import BLOCK_AT, InodeFlag, InodeRecord, Run, parse_extent_node
 
-BLOCK_AT = INODE.offset_of("i_block")
 DIRECT = 12
 NO_END = 1 << 32  # beyond the last logical block that any file can have
+MOST_RUNS = 1 << 21  # of one file: a map of more is made to fill the memory
+TOO_MANY = f"the file is in more than {MOST_RUNS} pieces"
 
 
 class Damage(NamedTuple):
@@ -65,6 +66,9 @@ def _extent_tree(source: Source, geometry: Geometry, block: bytes, offset: int |
         except FormatError as error:
             damage.append(Damage(at.first, at.end, error.what, at.offset))
             continue
+        if len(found) > MOST_RUNS:
+            damage.append(Damage(at.first, NO_END, TOO_MANY, at.offset))
+            break
         runs = in_order(node.runs, geometry, at.first, at.end)
         found += runs
         if len(runs) < len(node.runs):
@@ -117,6 +121,9 @@ class _IndirectBlocks:
         span = self._per_block**level
         if not block or first >= self._end:
             return
+        if len(self._runs) > MOST_RUNS:
+            self._damage.append(Damage(first, first + span, TOO_MANY, block * self._size))
+            return
         if block in self._seen or not self._geometry.is_block(block):
             self._damage.append(Damage(first, first + span, f"indirect block {block} is out of place", None))
             return
@@ -138,10 +145,10 @@ class _IndirectBlocks:
         pointers = pointers[: max(0, self._end - first)]
         superblock = self._geometry.superblock
         good = (pointers > superblock.first_data_block) & (pointers < superblock.blocks_count)
-        for index in np.flatnonzero((pointers != 0) & ~good).tolist():
-            self._damage.append(
-                Damage(first + index, first + index + 1, f"block {pointers[index]} is outside the filesystem", offset)
-            )
+        bad = np.flatnonzero((pointers != 0) & ~good)
+        if len(bad):
+            error = f"block {pointers[bad[0]]} is outside the filesystem"
+            self._damage.append(Damage(first + int(bad[0]), first + int(bad[-1]) + 1, error, offset))
         at = np.flatnonzero(good)
         if not len(at):
             return

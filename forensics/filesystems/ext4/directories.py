@@ -14,14 +14,15 @@ from forensics.filesystems.ext4.dirblocks import walk_blocks
 from forensics.filesystems.ext4.inodes import InodeTables, Rows, records
 from forensics.filesystems.ext4.listing import EntryRows, Fault, Listing, changed
 from forensics.filesystems.ext4.reading import Numbers, read_runs
-from forensics.filesystems.ext4.runs import BLOCK_AT, leaf_runs
+from forensics.filesystems.ext4.runs import PLAIN, leaf_runs
 from parsers.errors import FormatError
 from parsers.ext4 import Incompat
-from parsers.ext4_inode import InodeFlag, InodeRecord, parse_inode
+from parsers.ext4_inode import BLOCK_AT, InodeFlag, InodeRecord, parse_inode
 
 BATCH = 16 << 20  # bytes of directory blocks that are walked at the same time
 MOST_FAULTS = 100_000  # that are remembered of one reading
 INLINE_HEAD = 4  # bytes of an inline directory before its first entry: the parent's number, instead of `.` and `..`
+FEW_SHARED = 4096  # blocks of several directories, as stale inodes may have them; more are made to be read for ever
 WHOLE = 1 << 40  # blocks; more than any directory has
 
 
@@ -92,9 +93,7 @@ class DirectoryReader:
         if self.large:
             size |= (inode["i_size_high"] & 0x7FFFFFFF).astype(np.int64) << 32
         runs, simple = leaf_runs(rows, self._tables.geometry)
-        simple &= (flags & (InodeFlag.EXTENTS | InodeFlag.INLINE_DATA | InodeFlag.ENCRYPT) == InodeFlag.EXTENTS) & (
-            ~np.isin(numbers, self._elsewhere)
-        )
+        simple &= (flags & PLAIN == InodeFlag.EXTENTS) & ~np.isin(numbers, self._elsewhere)
         wanted = simple[runs.owner] & ~runs.unwritten
         columns = [runs.owner[wanted], runs.logical[wanted], runs.count[wanted], runs.physical[wanted]]
         damaged = np.zeros(len(numbers), np.bool_)
@@ -147,13 +146,15 @@ class DirectoryReader:
         return runs._replace(owner=runs.owner + known)
 
     def _in_order(self, plan: _Blocks, directories: Numbers, faults: list[Fault]) -> _Blocks:
-        """In physical order. Where directories claim more blocks than there are, each block counts once."""
+        """In physical order. Where many blocks belong to several directories, each of them is read once."""
         order = np.lexsort((plan.owner, plan.physical))
         plan = _Blocks(*(column[order] for column in plan))
-        if int(plan.count.sum()) <= self._tables.geometry.superblock.blocks_count:
-            return plan
         ends = np.maximum.accumulate(plan.physical + plan.count)
-        again = np.concatenate([[False], plan.physical[1:] < ends[:-1]])
+        before = np.append(0, ends[:-1])
+        shared = np.clip(before - plan.physical, 0, plan.count)
+        if int(shared.sum()) <= FEW_SHARED:
+            return plan
+        again = shared > 0
         for at in np.unique(plan.owner[again]).tolist():
             faults.append(Fault(int(directories[at]), "blocks of the directory belong to others as well", None))
         return _Blocks(*(column[~again] for column in plan))

@@ -197,7 +197,7 @@ def _descriptor_block(s: Superblock, block: int, copy: int) -> int:
         return s.first_data_block + group * s.blocks_per_group + extra
     if copy == 0:
         return SUPERBLOCK_OFFSET // s.block_size + 1 + block
-    group = next(g for g in (s.backup_groups[0] or 1, 1) if s.has_superblock(g)) if s.compat & Compat.SPARSE_SUPER2 else 1
+    group = (s.backup_groups[0] or 1) if s.compat & Compat.SPARSE_SUPER2 else 1
     return s.first_data_block + group * s.blocks_per_group + 1 + block
 
 

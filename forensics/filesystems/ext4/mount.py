@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from forensics.filesystem import Problem
 from forensics.filesystems.ext4.fast_commit import Changes
 from forensics.filesystems.ext4.journal import NOT_REPLAYED, replay
 from forensics.filesystems.ext4.reader import Ext4
 from forensics.source import Source
+from parsers.errors import FormatError
 
 
 def open_ext4(source: Source, replay_journal: bool = True) -> Ext4:
@@ -22,13 +24,19 @@ def open_ext4(source: Source, replay_journal: bool = True) -> Ext4:
     changes = done.changes
     fs = lying
     if done.source is not source or changes != Changes():
-        fs = Ext4(
-            done.source,
-            inode_overrides=changes.inodes,
-            inode_places=changes.places,
-            dirent_changes=changes.entries,
-            extent_overrides=changes.runs,
-        )
+        try:
+            fs = Ext4(
+                done.source,
+                inode_overrides=changes.inodes,
+                inode_places=changes.places,
+                dirent_changes=changes.entries,
+                extent_overrides=changes.runs,
+            )
+        except FormatError as error:
+            what = f"after its replay there is no filesystem to be read ({error}); it is not replayed"
+            fs.problems.append(Problem("journal", source.name, what))
+            fs.state = NOT_REPLAYED
+            return fs
     fs.state = done.state
     fs.problems.extend(done.problems)
     return fs

@@ -8,6 +8,7 @@ from forensics.filesystem import Problem
 from forensics.source import Source
 
 MOST = 10_000  # a filesystem of nothing but damage must not fill the memory with its description
+WITH_PATHS = 1000  # of them that tell a path: to find a file's takes a look at all names
 
 
 class ProblemLog:
@@ -32,5 +33,5 @@ class ProblemLog:
         self.list.append(Problem(what, place, error, None if offset is None else self._source.locate(offset)))
 
     def _name(self, number: int) -> str:
-        path = self.path_of(number) if self.path_of is not None else None
+        path = self.path_of(number) if self.path_of is not None and len(self.list) < WITH_PATHS else None
         return f"inode {number}" if path is None else path.decode("utf-8", "backslashreplace")

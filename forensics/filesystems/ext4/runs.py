@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from forensics.filesystems.ext4.geometry import Geometry
 from forensics.filesystems.ext4.inodes import Rows, records
 from forensics.filesystems.ext4.reading import Numbers
-from parsers.ext4_inode import EXTENT_MAGIC, INODE, MAX_INITIALISED, InodeFlag
+from parsers.ext4_inode import BLOCK_AT, EXTENT_MAGIC, IN_INODE, MAX_INITIALISED, InodeFlag
 
-BLOCK_AT = INODE.offset_of("i_block")
-IN_INODE = 4
+LEAVES = 4  # extents that i_block has room for
 PLAIN = InodeFlag.EXTENTS | InodeFlag.INLINE_DATA | InodeFlag.ENCRYPT  # of these, a plain file has the first only
 TYPE_BITS, REGULAR = 0xF000, 0x8000
 
@@ -30,17 +29,17 @@ class Runs(NamedTuple):
 
 def leaf_runs(rows: Rows, geometry: Geometry) -> tuple[Runs, NDArray[np.bool_]]:
     """The runs of all raw inodes whose extent tree is one sound leaf, and which rows these are."""
-    words = np.ascontiguousarray(rows[:, BLOCK_AT : BLOCK_AT + 60]).view("<u4")
+    words = np.ascontiguousarray(rows[:, BLOCK_AT : BLOCK_AT + IN_INODE]).view("<u4")
     entries = (words[:, 0] >> 16).astype(np.int64)
     simple = (words[:, 0] & 0xFFFF == EXTENT_MAGIC) & (words[:, 1] >> 16 == 0)
-    simple &= (entries <= IN_INODE) & (entries <= (words[:, 1] & 0xFFFF))
-    leaves = words[:, 3:].reshape(-1, IN_INODE, 3)
+    simple &= (entries <= LEAVES) & (entries <= (words[:, 1] & 0xFFFF))
+    leaves = words[:, 3:].reshape(-1, LEAVES, 3)
     logical = leaves[:, :, 0].astype(np.int64)
     length = (leaves[:, :, 1] & 0xFFFF).astype(np.int64)
     physical = leaves[:, :, 2].astype(np.int64) | (leaves[:, :, 1] >> 16).astype(np.int64) << 32
     unwritten = length > MAX_INITIALISED
     count = length - unwritten * MAX_INITIALISED
-    used = np.arange(IN_INODE) < entries[:, None]
+    used = np.arange(LEAVES) < entries[:, None]
     superblock = geometry.superblock
     good = (count > 0) & (physical > superblock.first_data_block) & (physical + count <= superblock.blocks_count)
     good[:, 1:] &= logical[:, 1:] >= logical[:, :-1] + count[:, :-1]

@@ -15,11 +15,10 @@ from forensics.filesystems.ext4.inodes import InodeTables, Rows, records
 from forensics.filesystems.ext4.listing import Listing
 from forensics.filesystems.ext4.problems import ProblemLog
 from forensics.filesystems.ext4.reading import Numbers
-from forensics.filesystems.ext4.runs import BLOCK_AT
 from forensics.filesystems.ext4.walk import Walk
 from parsers.errors import FormatError
 from parsers.ext4 import GOOD_OLD_INODE_SIZE, Incompat
-from parsers.ext4_inode import IN_INODE, InodeFlag
+from parsers.ext4_inode import BLOCK_AT, IN_INODE, InodeFlag
 from parsers.ext4_xattr import MAGIC
 
 BATCH = 1 << 16  # inodes that are decoded at the same time

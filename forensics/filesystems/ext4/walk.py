@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -40,10 +41,16 @@ class SubDirectories:
         self._first = listing.first.data
         self._count = listing.count.data
 
+    @cached_property
+    def _names(self) -> Numbers:
+        names = np.full(len(self.listing.directories), -1, np.int64)
+        names[np.asarray(self._place)[::-1]] = np.asarray(self._row)[::-1]
+        return names
+
     def named_by(self, at: int) -> int | None:
         """The first of the listing's entries that names the directory at a place."""
-        found = np.flatnonzero(np.asarray(self._place) == at)[:1]
-        return self._row[int(found[0])] if len(found) else None
+        row = int(self._names[at])
+        return None if row < 0 else row
 
     def walk(self, start: int) -> Walk:
         """The entries below the directory at a place of the listing; a directory's row comes before its children's."""
