@@ -76,8 +76,8 @@ def hash_files(fs: Filesystem, files: Iterable[tuple[int, int]], progress: Progr
     whole.sort(key=lambda job: job.offset)
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 2) as pool:
         windows = list(_windows(whole))
-        for window, batch in zip(windows, pool.map(lambda w: _hash_window(fs, w), windows), strict=True):
-            yield from batch
+        for window, done in zip(windows, pool.map(lambda w: _hash_window(fs, w), windows), strict=True):
+            yield from done
             progress.advance(sum(job.size for job in window))
         for job, hashed in zip(pieces, pool.map(lambda p: _hash_pieces(fs, p), pieces), strict=True):
             yield hashed
