@@ -474,3 +474,42 @@ def test_any_damage(victim, noise, how):
     except FormatError as error:
         assert str(error)
     assert time.monotonic() - start < 20
+
+
+def test_directories_that_claim_the_whole_disk(tmp_path):
+    """Each of a hundred directories claims the same six thousand blocks: they are read once, not a hundred times."""
+    path = make(tmp_path / "fs.img", "-b", "1024", size=8 * MIB)
+    debugfs(path, *(f"mkdir /d{number}" for number in range(100)))
+    whole = path.read_bytes()
+    data = bytearray(whole)
+    extent = (0).to_bytes(4, "little") + (6000).to_bytes(2, "little") + bytes(2) + (1500).to_bytes(4, "little")
+    tables = Ext4(Image("fs", whole)).tables
+    for entry in opened(whole).entries(2):
+        if entry.name != b"lost+found":
+            at = tables.offset(entry.inode)
+            data[at + INODE.offset_of("i_block") + 12 : at + INODE.offset_of("i_block") + 24] = extent
+            data[at + INODE.offset_of("i_size_lo") : at + INODE.offset_of("i_size_lo") + 4] = (6000 * BLOCK).to_bytes(4, "little")
+    read = 0
+
+    class Counting(Image):
+        def read(self, offset, size):
+            nonlocal read
+            read += size
+            return super().read(offset, size)
+
+    fs = open_ext4(Counting("fs", bytes(data)))
+    list(fs.directories())
+    assert read < 16 * MIB
+    assert any("belong to others" in problem.error for problem in fs.problems)
+
+
+@pytest.mark.parametrize("options", [("-O", "sparse_super2"), ("-O", "meta_bg,^resize_inode"), ("-O", "^metadata_csum,^64bit")])
+def test_descriptors_without_a_backup(options, tmp_path):
+    path = make(tmp_path / "fs.img", "-b", "1024", *options, size=4 * MIB)
+    data = bytearray(path.read_bytes())
+    data[2048:3072] = bytes(BLOCK)
+    fs = opened(data)
+    with pytest.raises(FormatError):
+        fs.tree(2)
+    assert list(fs.directories()) == []
+    assert {problem.what for problem in fs.problems} == {"block group descriptor", "directory"}
