@@ -59,14 +59,35 @@ def deleted(cache: PageCache, live: Bucket, txid: int, previous: tuple[Bucket, i
         if page is None or not page.is_leaf:
             continue
         path, basis = known[pgid] if pgid in known else (suffix(stale, known, pgid), "page")
-        for key, missing in _keys(whole, page, path):
+        rows = _keys(whole, page, path)
+        if basis == "page" and _is_told(rows, told):
+            continue
+        for key, missing in rows:
             state = "stale" if basis == "page" else _state(cache, live, key, "stale", told, missing)
             if state is not None:
                 yield Deleted(key, state, txid, basis, missing)
 
 
-def _keys(file: PageFile, page: Page, path: Path) -> Iterator[tuple[Key, int]]:
+def _is_told(rows: list[tuple[Key, int]], told: set[int]) -> bool:
+    """Whether a page with the same keys, values and names above it was told before."""
+    mark = hash(tuple((key.bucket, key.key, key.value, key.root) for key, _ in rows))
+    known = mark in told
+    told.add(mark)
+    return known
+
+
+def _keys(file: PageFile, page: Page, path: Path) -> list[tuple[Key, int]]:
     """The keys of an old leaf page and of the inline buckets in it, each with how many bytes of its value are lost."""
+    rows = []
+    try:
+        for row in _every_key(file, page, path):
+            rows.append(row)
+    except FormatError:  # a page that is too large to hold cannot be read to its end
+        pass
+    return rows
+
+
+def _every_key(file: PageFile, page: Page, path: Path) -> Iterator[tuple[Key, int]]:
     pending = deque([(page, path)])
     while pending:
         page, path = pending.popleft()

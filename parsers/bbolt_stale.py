@@ -29,8 +29,10 @@ MAX_PLACES = 4  # places in the tree that are tried for one page
 
 @dataclass(frozen=True)
 class Stale:
-    """The old pages of a file. taken: pages in use, and the first page of every old one. links: from a page to
-    those below it; parents: the other way."""
+    """The old pages of a file. taken: pages in use, and the first page of every old one.
+
+    links: from a page to those below it, each with its bucket's name, or None behind a branch element; parents: back again.
+    """
 
     file: PageFile
     cache: PageCache
@@ -63,18 +65,23 @@ def find_stale(file: PageFile, cache: PageCache, live: Bucket, trees: tuple[Clai
             heads.append(pgid)
     stale = Stale(file, cache, live, taken, frozenset(heads))
     for pgid in heads:
-        page = stale.page(pgid)
-        if page is not None:
-            found = [link for link in _links(stale, page) if link[1] in stale.heads and link[1] != pgid]
-            if found:
-                stale.links[pgid] = found
-            for name, child in found:
-                stale.parents.setdefault(child, []).append((name, pgid))
+        for name, child in _links(stale, pgid):
+            stale.links.setdefault(pgid, []).append((name, child))
+            stale.parents.setdefault(child, []).append((name, pgid))
     return stale
 
 
-def _links(stale: Stale, page: Page) -> Iterator[tuple[bytes | None, int]]:
-    """The name of each bucket that the page refers to, or None behind a branch element, and the page where it is."""
+def _links(stale: Stale, pgid: int) -> list[tuple[bytes | None, int]]:
+    """The old pages that one refers to."""
+    page = stale.page(pgid)
+    try:
+        found = list(_pointers(stale, page)) if page is not None else []
+    except FormatError:  # a page that is too large to hold cannot be read to its end
+        return []
+    return [(name, child) for name, child in found if child in stale.heads and child != pgid]
+
+
+def _pointers(stale: Stale, page: Page) -> Iterator[tuple[bytes | None, int]]:
     if page.is_leaf:
         for flags, start, middle, stop in page.leaf:
             if flags and stop - middle >= stale.file.layouts.bucket.size:
@@ -100,8 +107,11 @@ def places(stale: Stale, index: Index) -> dict[int, tuple[Path, str]]:
         page = stale.page(pgid)
         if page is None or not page.is_leaf:
             continue
-        alike = likeness(stale.file, index, page)
-        if _is_root(page, tops):
+        try:
+            is_root, alike = _is_root(page, tops), likeness(stale.file, index, page)
+        except FormatError:  # as above
+            continue
+        if is_root:
             fits[pgid] = {(): 2}
         elif alike.state is not None:
             content.add(pgid)
@@ -149,7 +159,8 @@ def _best(stale: Stale, pgid: int, fits: dict[Path, int]) -> Path | None:
     best = [place for place, fit in sorted(fits.items()) if fit == top and top]
     if len(best) > 1:
         page = stale.page(pgid)
-        best = [place for place in best if page is not None and place and place[-1] in page.data[: len(page.data)]]
+        data = page.data if page is not None and isinstance(page.data, bytes) else b""
+        best = [place for place in best if place and place[-1] in data]
     return best[0] if len(best) == 1 else None
 
 
@@ -161,8 +172,13 @@ def _is_root(page: Page, tops: frozenset[bytes]) -> bool:
 def _fit(stale: Stale, pgid: int, place: Path) -> int:
     """How well a page fits as the content of the bucket at a place: 2 it shares keys with it, 1 nothing tells, 0 not at all."""
     page = stale.page(pgid)
-    if page is None:
+    try:
+        return _fitness(stale, page, place) if page is not None else 0
+    except FormatError:  # as above
         return 0
+
+
+def _fitness(stale: Stale, page: Page, place: Path) -> int:
     here = find_bucket(stale.cache, stale.live, place)
     if here is not None:
         return 2 if _shares_keys(stale, page, here) else int(not _kinds(stale, here))
