@@ -280,6 +280,12 @@ def test_a_write_that_was_cut_off_stands_in_for_a_damaged_config():
     assert len(contents.gaps) == 2
 
 
+def test_a_host_name_may_have_letters_of_any_script():
+    contents = read(made_up(**{f"containers/{CID}/hostname": "höst.example.org\n".encode()}))
+    assert [each.hostname for each in contents.containers] == ["höst.example.org"]
+    assert [gap for gap in contents.gaps if gap.artefact == "hostname"] == []
+
+
 def test_a_damaged_config_leaves_what_others_tell():
     host = json.dumps({"Binds": ["/etc:/hostetc:ro"], "Privileged": True, "Tmpfs": {"/run": "ro"}}).encode()
     contents = read(made_up(**{

@@ -21,12 +21,12 @@ from parsers.errors import FormatError
 
 MAX_JSON = 4 << 20
 MAX_TEXT = 1 << 20
+MAX_HOSTNAME = 255
 CONFIGS = (b"config.v2.json", b"config.json")  # the second: Docker before 1.10
 TEXTS = (b"hosts", b"resolv.conf")
 UNFINISHED = b".tmp-config.v2.json"  # left over by a crash before it was renamed
 
 _ID = re.compile(rb"[0-9a-f]{64}")
-_HOSTNAME = re.compile(rb"[0-9A-Za-z._-]{1,255}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,11 +220,11 @@ def _hostname(reader: StoreReader, place: Place) -> str | None:
     return reader.load(reader.child(place, b"hostname"), "hostname", _parse_hostname, MAX_TEXT)
 
 
-def _parse_hostname(data: bytes) -> str | None:
-    text = data.strip()
-    if not _HOSTNAME.fullmatch(text):
+def _parse_hostname(data: bytes) -> str:
+    text = _parse_text(data).strip()
+    if not text.isprintable() or not 0 < len(text) <= MAX_HOSTNAME:  # Docker takes letters of any script
         raise FormatError(f"{data[:80]!r} is no host name", offset=0)
-    return text.decode("ascii")
+    return text
 
 
 def _parse_text(data: bytes) -> str:
