@@ -24,7 +24,7 @@ class Summary:
 def summarise(db: sqlite3.Connection, case: Path) -> Summary:
     """The summary of the case file `case`, open as `db`."""
     facts = [*_hosts(db), *_evidence(db), *_partitions(db), *_stores(db), *_layers(db), *_counts(db)]
-    return Summary(tuple(facts), _containers(db), (*_gaps(db), *_next(db, case)))
+    return Summary(tuple(facts), _containers(db), (*_unlisted(db), *_gaps(db), *_next(db, case)))
 
 
 def _hosts(db: sqlite3.Connection) -> list[tuple[str, str]]:
@@ -91,6 +91,12 @@ def _containers(db: sqlite3.Connection) -> tuple[tuple[str | int | None, ...], .
     return tuple(tuple(row[n] for n in told) for row in (names, *rows))
 
 
+def _unlisted(db: sqlite3.Connection) -> list[tuple[str, str]]:
+    (count,) = db.execute("SELECT count(*) FROM containers").fetchone()
+    more = count - LISTED_CONTAINERS
+    return [("containers", f"{count} in all, {more} more than are listed here")] if more > 0 else []
+
+
 def _gaps(db: sqlite3.Connection) -> list[tuple[str, str]]:
     (count,) = db.execute("SELECT count(*) FROM gaps").fetchone()
     if not count:
@@ -99,7 +105,8 @@ def _gaps(db: sqlite3.Connection) -> list[tuple[str, str]]:
         "SELECT artefact, path, error FROM gaps ORDER BY partition, path, artefact LIMIT ?", (LISTED_GAPS,)
     ).fetchall()
     lines = [(str(number), ": ".join(part for part in row if part)) for number, row in enumerate(rows, 1)]
-    return [("gaps", f"{count} things could not be read{', the first ones are' if count > len(rows) else ''}"), *lines]
+    things = "1 thing" if count == 1 else f"{count} things"
+    return [("gaps", f"{things} could not be read{', the first ones are' if count > len(rows) else ''}"), *lines]
 
 
 def _next(db: sqlite3.Connection, case: Path) -> list[tuple[str, str]]:

@@ -5,11 +5,15 @@ import json
 import re
 import shlex
 import shutil
+import sqlite3
 import tarfile
+from contextlib import closing
 
 import pytest
 
 from forensics import cli
+from reports.summary import summarise
+from support.casebuilder import CaseBuilder
 from support.cli import ask, run_cli
 
 
@@ -65,6 +69,18 @@ def test_a_carve_with_gaps_says_so(sample, tmp_path, capfdbinary):
     assert b"could not be read" in out
     gaps, _err = run(capfdbinary, "gaps", tmp_path / "case.db", "-f", "jsonl")
     assert gaps.count(b"\n") == ask(tmp_path / "case.db", "SELECT count(*) AS n FROM gaps")[0]["n"] > 0
+
+
+def test_the_summary_tells_how_many_containers_it_leaves_out(tmp_path):
+    builder = CaseBuilder(tmp_path / "case.db")
+    for number in range(32):
+        builder.container(f"{number:064x}", f"c{number}", None)
+    builder.insert("gap", artefact="inode", error="damaged")
+    with closing(sqlite3.connect(builder.finish())) as db:
+        summary = summarise(db, tmp_path / "case.db")
+    assert len(summary.containers) == 1 + 30
+    assert ("containers", "32 in all, 2 more than are listed here") in summary.after
+    assert ("gaps", "1 thing could not be read") in summary.after
 
 
 def test_a_carve_that_is_stopped_leaves_nothing(sample, tmp_path, capfdbinary, monkeypatch):
