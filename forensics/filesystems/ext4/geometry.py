@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,8 @@ from parsers.ext4 import (
 
 MAX_DESCRIPTOR_BYTES = 256 << 20  # 500 TB of 4 KiB blocks
 BACKUP_GROUPS = (1, 3, 5, 7, 9, 25, 27, 49)
+BACKED_UP, AS_IT_IS, LOST = "its backup is used", "it is used as it is", "its inodes are lost"
+MAX_LOG_RATIO = 10  # blocks in a cluster, bigalloc only
 _CHECKSUM_AT = GROUP_DESC.offset_of("bg_checksum")
 
 
@@ -113,12 +116,16 @@ def _read_superblock(source: Source, offset: int) -> tuple[Superblock, bool]:
 
 
 def _backup_offsets(size: int) -> Iterator[int]:
+    """Where mke2fs may have put backups: any block size, any cluster size, groups as large as one block of bitmap tells of."""
+    found: set[int] = set()
     for log_size in range(7):
         block_size = 1024 << log_size
-        for group in BACKUP_GROUPS:
-            offset = (group * min(8 * block_size, 65528) + (1 if log_size == 0 else 0)) * block_size
-            if offset < size:
-                yield offset
+        for log_ratio in range(MAX_LOG_RATIO + 1):
+            group_size = min(8 * block_size, 65528) * block_size << log_ratio
+            found.update(group * group_size for group in BACKUP_GROUPS)
+            if log_size == 0:
+                found.update(group * group_size + block_size for group in BACKUP_GROUPS)
+    return iter(sorted(offset for offset in found if offset < size))
 
 
 def _first_byte(superblock: Superblock, group: int) -> int:
@@ -149,15 +156,22 @@ def _groups(source: Source, s: Superblock, seed: int | None, problems: ProblemLo
         backup_tables = _field(backup, kind, "bg_inode_table", 32)
         better = ~whole & _plausible(backup_tables, s) & _checksums_right(backup, s, seed)
         tables = np.where(better, backup_tables, tables)
-        for group in np.flatnonzero(~whole).tolist():
-            fate = "its backup is used" if better[group] else "it is used as it is" if good[group] else "its inodes are lost"
-            place = _descriptor_block(s, group * s.descriptor_size // s.block_size, 0) * s.block_size
-            offset = place + group * s.descriptor_size % s.block_size
-            problems.add("block group descriptor", f"block group {group}", f"the descriptor is damaged; {fate}", offset)
         tables[~(good | better)] = -1
+        fates = np.where(better, BACKED_UP, np.where(good, AS_IT_IS, LOST))
+        fates[whole] = ""
+        for fate, groups in groupby(range(s.groups), key=lambda group: str(fates[group])):
+            if fate:
+                _report(s, list(groups), fate, problems)
     tables[tables >= 0] *= s.block_size
     directories = int(_field(primary, kind, "bg_used_dirs_count", 16)[whole].sum())
     return _Groups(tables, used, directories)
+
+
+def _report(s: Superblock, groups: list[int], fate: str, problems: ProblemLog) -> None:
+    place = _descriptor_block(s, groups[0] * s.descriptor_size // s.block_size, 0) * s.block_size
+    offset = place + groups[0] * s.descriptor_size % s.block_size
+    where = f"block group {groups[0]}" + (f" to {groups[-1]}" if len(groups) > 1 else "")
+    problems.add("block group descriptor", where, f"the descriptor is damaged; {fate}", offset)
 
 
 def _descriptor_type(s: Superblock) -> np.dtype[np.void]:
