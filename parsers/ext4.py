@@ -60,10 +60,11 @@ class RoCompat(IntFlag):
     METADATA_CSUM = 0x400
 
 
-UNREAD_INCOMPAT = 0xFFFFFFFF & ~(
-    0x2 | 0x4 | 0x10 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400 | 0x2000 | 0x4000 | 0x8000 | 0x10000 | 0x20000
-)
-"""Incompatible features with which data stands in a form that is not known here."""
+READ_INCOMPAT = (
+    Incompat.FILETYPE | Incompat.RECOVER | Incompat.META_BG | Incompat.EXTENTS | Incompat.BIT64 | Incompat.MMP | Incompat.FLEX_BG
+    | Incompat.EA_INODE | Incompat.CSUM_SEED | Incompat.LARGEDIR | Incompat.INLINE_DATA | Incompat.ENCRYPT | Incompat.CASEFOLD
+)  # fmt: skip
+"""Incompatible features that are read; with any other, data stand in a form that is not known here."""
 
 
 SUPERBLOCK = Layout(
@@ -293,7 +294,7 @@ def parse_superblock(data: Buffer) -> Superblock:
 
 def _check(s: Superblock) -> None:
     """The kernel's own conditions for a mount (super.c ext4_check_geometry and its neighbours)."""
-    unread = s.incompat & UNREAD_INCOMPAT
+    unread = int(s.incompat) & ~int(READ_INCOMPAT)
     if unread:
         raise UnsupportedFormat(f"unsupported features: {', '.join(_feature_names(unread))}")
     size = s.inode_size
