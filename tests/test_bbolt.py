@@ -338,3 +338,10 @@ def test_a_freelist_that_is_longer_than_its_pages(count):
     struct.pack_into("<Q", data, at + 16, 1 << 62)
     assert any("does not fit" in problem.what for problem in opened(data).check())
     assert told(opened(data).walk()) == listing("changed", "live")
+
+
+def test_only_a_new_files_metas_may_lack_a_checksum():
+    data = bytearray(bolt_bytes("docker-2018-volumes"))
+    assert [(meta.txid, meta.checksum == 0, meta.valid) for meta in opened(data).metas] == [(2, False, True), (1, True, True)]
+    data[72:80] = bytes(8)
+    assert [meta.valid for meta in opened(data).metas] == [False, True]
