@@ -116,6 +116,9 @@ def _write_records(
         case.network(store_id, network)
     for artefact in contents.artefacts:
         case.artefact(store_id, artefact)
+    for build in contents.builds:
+        own = by_key.get(build.layer) if build.layer is not None else None
+        case.build_record(store_id, build, own.number if own else None)
     case.bolt_keys(contents.bolt_keys)
     return len(contents.containers)
 

@@ -239,6 +239,31 @@ class Artefact:
     source: Provenance | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class BuildRecord:
+    """What was built: a build, or a step of one that is kept in the build cache.
+
+    kind: build, or a cache record's type: regular, source.local, exec.cachemount ... parent: the record that it builds on, the
+    first of several. layer: the key of the layer with its files. size_bytes: of what it added, None where that was not counted.
+    """
+
+    engine: str
+    record_id: str
+    kind: str
+    description: str | None
+    created_ns: int | None = None
+    last_used_ns: int | None = None
+    completed_ns: int | None = None
+    parent: str | None = None
+    snapshot: str | None = None
+    layer: str | None = None
+    size_bytes: int | None = None
+    usage_count: int | None = None
+    details: Mapping[str, str] = field(default_factory=dict)
+    origin: str = "allocated"
+    source: Provenance | None = None
+
+
 @dataclass(frozen=True)
 class StoreContents:
     """Everything that one store holds. Layers are in no promised order; every `lower` is the key of one of them or dangles."""
@@ -251,4 +276,5 @@ class StoreContents:
     networks: tuple[Network, ...] = ()
     bolt_keys: tuple[BoltKey, ...] = ()
     artefacts: tuple[Artefact, ...] = ()
+    builds: tuple[BuildRecord, ...] = ()
     gaps: tuple[Gap, ...] = ()

@@ -21,7 +21,7 @@ from forensics.hashing import Hashed
 from forensics.host import Host
 from forensics.layers import NumberedLayer
 from forensics.overlay import Delta
-from forensics.records import Artefact, BoltKey, Container, ContainerImage, Gap, Network, Provenance, Store, Volume
+from forensics.records import Artefact, BoltKey, BuildRecord, Container, ContainerImage, Gap, Network, Provenance, Store, Volume
 from forensics.survey import Partition
 from forensics.text import raw_if_unequal, readable
 from parsers.errors import CaseError
@@ -177,6 +177,15 @@ class CaseWriter:
         self._insert("artefact", {
             **{k: getattr(artefact, k) for k in ("engine", "kind", "name", "namespace", "path", "time_ns", "origin")},
             "store_id": store_id, "details": _json(dict(artefact.details)), **_source(artefact.source),
+        })  # fmt: skip
+
+    def build_record(self, store_id: int, build: BuildRecord, layer: int | None) -> None:
+        """A build or a record of the build cache; layer: the number of the one with its files."""
+        self._insert("build_record", {
+            **{k: getattr(build, k) for k in (
+                "engine", "record_id", "kind", "description", "created_ns", "last_used_ns", "completed_ns", "parent", "snapshot",
+                "size_bytes", "usage_count", "origin")},
+            "store_id": store_id, "layer_id": layer, "details": _json(dict(build.details)), **_source(build.source),
         })  # fmt: skip
 
     def bolt_keys(self, keys: Iterable[BoltKey]) -> None:

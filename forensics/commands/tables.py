@@ -73,6 +73,14 @@ LISTINGS = (
         " nullif(origin, 'allocated') AS origin",
     ),
     Listing(
+        "builds",
+        "What was built on the host: builds, and the steps that the build cache keeps.",
+        "build_records",
+        "engine, store_id, created_ns, record_id",
+        "record_id AS id, engine, kind, seconds(created_ns) AS created, seconds(coalesce(completed_ns, last_used_ns)) AS ended,"
+        " description, '#' || layer_number AS layer, size_bytes AS size, parent, nullif(origin, 'allocated') AS origin",
+    ),
+    Listing(
         "networks",
         "Container networks with their subnets.",
         "networks",

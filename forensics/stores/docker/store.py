@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from forensics.records import Store, StoreContents
+from forensics.stores.buildkit.builds import built_layers, read_builds
 from forensics.stores.docker.containerd_images import (
     EngineNamespace,
     namespace_containers,
@@ -54,6 +55,9 @@ def read_docker(root: DockerRoot, space: EngineNamespace | None = None) -> Store
         containers += namespace_containers(space, stored, own)
         layers += namespace_layers(space, own)
         image_records += namespace_images(space)
+    buildkit = _part(reader, root, b"buildkit")
+    builds = read_builds(reader, "docker", buildkit, layers) if buildkit is not None else ()
+    layers = built_layers(builds, layers)
     driver_name = _main_driver(stored, drivers, snapshotters)
     if driver_name is not None and driver_name not in (*(driver.name for driver in drivers), *snapshotters):
         where = (
@@ -76,6 +80,7 @@ def read_docker(root: DockerRoot, space: EngineNamespace | None = None) -> Store
         containers=containers,
         volumes=docker_volumes(reader, host_root, _part(reader, root, b"volumes"), containers),
         networks=docker_networks(reader, networks, stored),
+        builds=builds,
         gaps=tuple(dict.fromkeys(reader.gaps)),
     )
 

@@ -1,0 +1,1 @@
+"""BuildKit, in Docker's daemon or by itself."""
