@@ -6,15 +6,12 @@ Podman's are in libpod's database; CRI-O's have its metadata; what has neither i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from forensics.records import Container, Mount, Provenance
+from forensics.records import Container, Mount
 from forensics.stores.podman.crio import crio_container, is_crio
-from forensics.stores.podman.layers import layer_key
+from forensics.stores.podman.join import KnownContainer
 from forensics.stores.podman.libpod import Libpod, Told
-from forensics.stores.podman.storage import StoredDriver
-from forensics.stores.podman.userdata import Userdata, read_userdata
-from forensics.stores.reading import Place, StoreReader
+from forensics.stores.reading import StoreReader
 from parsers.container_storage import ContainerRecord
 from parsers.libpod import LibpodContainer
 from parsers.oci_spec import OciSpec, SpecMount
@@ -23,53 +20,23 @@ PRIVILEGED = "io.podman.annotations.privileged"
 SYSTEM_MOUNTS = ("/proc", "/dev", "/sys")
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """All that is known of one container. record: in containers.json; told: in libpod's database."""
-
-    container_id: str
-    driver: str | None
-    record: ContainerRecord | None
-    source: Provenance | None
-    told: Told | None
-    data: Userdata
-
-
 def storage_containers(
-    reader: StoreReader, drivers: Sequence[StoredDriver], libpod: Libpod, volumes_root: str
+    reader: StoreReader, known: Sequence[KnownContainer], libpod: Libpod, volumes_root: str
 ) -> tuple[Container, ...]:
-    """The records of all containers that containers.json or libpod tells of. volumes_root: on the host."""
-    records = []
-    known: set[str] = set()
-    for driver in drivers:
-        for cid in sorted(driver.containers):
-            record, place = driver.containers[cid]
-            known.add(cid)
-            data = read_userdata(reader, driver.containers_place, cid)
-            each = _Known(cid, driver.name, record, reader.provenance(place), libpod.containers.get(cid), data)
-            records.append(_container(reader, each, libpod, volumes_root, place))
-    for cid in sorted(libpod.containers.keys() - known):
-        data = next(
-            (found for driver in drivers if (found := read_userdata(reader, driver.containers_place, cid)).spec is not None),
-            Userdata(None, None, None, None, False),
-        )
-        each = _Known(cid, None, None, None, libpod.containers[cid], data)
-        records.append(_libpod_container(each, libpod.containers[cid], libpod, volumes_root))
-    return tuple(sorted(records, key=lambda container: container.container_id))
+    """The records of all containers. volumes_root: on the host."""
+    return tuple(_container(reader, each, libpod, volumes_root) for each in known)
 
 
-def _container(reader: StoreReader, known: _Known, libpod: Libpod, volumes_root: str, place: Place) -> Container:
-    record = known.record
-    layer = layer_key(known.driver, record.layer) if record is not None and record.layer is not None and known.driver else None
-    if known.told is None and record is not None and is_crio(record, known.data):
-        return crio_container(reader, record, known.data, layer, known.source, place)
+def _container(reader: StoreReader, known: KnownContainer, libpod: Libpod, volumes_root: str) -> Container:
     if known.told is not None:
-        return _libpod_container(known, known.told, libpod, volumes_root, layer)
-    return _bare_container(known, libpod, layer)
+        return _libpod_container(known, known.told, libpod, volumes_root)
+    if is_crio(known):
+        return crio_container(reader, known)
+    return _bare_container(known, libpod)
 
 
-def _bare_container(known: _Known, libpod: Libpod, layer: str | None) -> Container:
-    """A container that only containers.json tells of: Buildah's, or one whose record in libpod's database is lost."""
+def _bare_container(known: KnownContainer, libpod: Libpod) -> Container:
+    """A container that libpod's database does not tell of: Buildah's, or one whose record there is lost."""
     record, spec = known.record, known.data.spec
     metadata = record.metadata if record is not None else None
     return Container(
@@ -87,14 +54,14 @@ def _bare_container(known: _Known, libpod: Libpod, layer: str | None) -> Contain
         hostname=spec.hostname if spec is not None else None,
         user=spec.user if spec is not None else None,
         working_dir=spec.cwd if spec is not None else None,
-        layer=layer,
+        layer=known.layer_key,
         mounts=_engine_mounts(spec, set()),
         config=known.data.spec_text,
         source=known.source,
     )
 
 
-def _libpod_container(known: _Known, told: Told, libpod: Libpod, volumes_root: str, layer: str | None = None) -> Container:
+def _libpod_container(known: KnownContainer, told: Told, libpod: Libpod, volumes_root: str) -> Container:
     config, state, record = told.config, told.state, known.record
     made = config.spec if config is not None else None
     ran = known.data.spec if state is None or state.config_path is not None else None
@@ -129,7 +96,7 @@ def _libpod_container(known: _Known, told: Told, libpod: Libpod, volumes_root: s
         working_dir=spec.cwd if spec is not None else None,
         log_path=config.log_path if config is not None else None,
         log_driver=config.log_driver if config is not None else None,
-        layer=layer,
+        layer=known.layer_key,
         mounts=_mounts(config, spec, libpod, volumes_root) if config is not None else _engine_mounts(spec, set()),
         config=told.config_text,
         source=told.source,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from forensics.records import Container, Mount, Provenance
-from forensics.stores.podman.userdata import Userdata
-from forensics.stores.reading import Place, StoreReader
-from parsers.container_storage import ContainerRecord
+from forensics.records import Container, Mount
+from forensics.stores.podman.join import KnownContainer
+from forensics.stores.reading import StoreReader
+from parsers.container_storage import ContainerMetadata, ContainerRecord
 from parsers.crio import CrioAnnotations, CrioState, parse_annotations
 from parsers.oci_spec import OciSpec
 
@@ -13,21 +13,20 @@ POD_NAMESPACE, POD_NAME = "io.kubernetes.pod.namespace", "io.kubernetes.pod.name
 STATES = {"stopped": "exited", "creating": "created"}
 
 
-def is_crio(record: ContainerRecord, data: Userdata) -> bool:
+def is_crio(known: KnownContainer) -> bool:
     """Whether CRI-O made a container."""
-    if record.metadata is not None and record.metadata.pod_id is not None:
+    if known.record is not None and known.record.metadata is not None and known.record.metadata.pod_id is not None:
         return True
-    return data.spec is not None and parse_annotations(data.spec.annotations) is not None
+    return known.data.spec is not None and parse_annotations(known.data.spec.annotations) is not None
 
 
-def crio_container(
-    reader: StoreReader, record: ContainerRecord, data: Userdata, layer: str | None, source: Provenance | None, place: Place
-) -> Container:
-    """The record of a container or a sandbox. place: of containers.json."""
-    spec, state, metadata = data.spec, data.state, record.metadata
+def crio_container(reader: StoreReader, known: KnownContainer) -> Container:
+    """The record of a container or a sandbox."""
+    record, spec, state = known.record, known.data.spec, known.data.state
+    metadata = record.metadata if record is not None else None
     told = parse_annotations(spec.annotations) if spec is not None else None
     if told is not None:
-        reader.tell("OCI spec", [f"{record.id}: {problem}" for problem in told.problems], place)
+        reader.tell("OCI spec", [f"{known.container_id}: {problem}" for problem in told.problems], known.place)
     labels = told.labels if told is not None else None
     privileged = told.privileged if told is not None else None
     if privileged is None:
@@ -36,12 +35,12 @@ def crio_container(
     return Container(
         engine="crio",
         namespace=None,
-        container_id=record.id,
+        container_id=known.container_id,
         name=(told.name if told is not None else None) or _name(record),
         image=(told.image if told is not None else None) or (metadata.image_name if metadata is not None else None),
-        image_id=record.image or (metadata.image_id if metadata is not None else None),
+        image_id=(record.image if record is not None else None) or (metadata.image_id if metadata is not None else None),
         state=_state(state),
-        created_ns=created or record.created_ns,
+        created_ns=created or (record.created_ns if record is not None else None),
         started_ns=state.started_ns if state is not None else None,
         finished_ns=state.finished_ns if state is not None else None,
         exit_code=state.exit_code if state is not None else None,
@@ -49,7 +48,7 @@ def crio_container(
         command=spec.args if spec is not None else None,
         env=spec.env if spec is not None else None,
         labels=labels,
-        pod=_pod(record, labels or {}),
+        pod=_pod(metadata, labels or {}),
         privileged=privileged if privileged is not None else spec.privileged if spec is not None else None,
         restart_count=metadata.attempt if metadata is not None else None,
         error=state.error if state is not None else None,
@@ -59,14 +58,16 @@ def crio_container(
         working_dir=spec.cwd if spec is not None else None,
         log_path=told.log_path if told is not None else None,
         log_driver="k8s-file" if told is not None and told.log_path is not None else None,
-        layer=layer,
+        layer=known.layer_key,
         mounts=_mounts(spec, told),
-        config=data.spec_text,
-        source=source,
+        config=known.data.spec_text,
+        source=known.source,
     )
 
 
-def _name(record: ContainerRecord) -> str | None:
+def _name(record: ContainerRecord | None) -> str | None:
+    if record is None:
+        return None
     return record.names[0] if record.names else record.metadata.name if record.metadata is not None else None
 
 
@@ -76,8 +77,7 @@ def _state(state: CrioState | None) -> str | None:
     return STATES.get(state.status, state.status)
 
 
-def _pod(record: ContainerRecord, labels: dict[str, str]) -> str | None:
-    metadata = record.metadata
+def _pod(metadata: ContainerMetadata | None, labels: dict[str, str]) -> str | None:
     namespace = labels.get(POD_NAMESPACE) or (metadata.namespace if metadata is not None else None)
     name = labels.get(POD_NAME) or (metadata.metadata_name if metadata is not None and metadata.pod else None)
     if name is None and metadata is not None and metadata.pod_name is not None:

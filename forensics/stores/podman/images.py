@@ -6,48 +6,84 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from forensics.records import ContainerImage, HistoryStep
 from forensics.stores.podman.layers import layer_key
 from forensics.stores.podman.storage import StoredDriver
 from forensics.stores.reading import Place, StoreReader
-from parsers.container_storage import ImageRecord, LayerRecord, big_data_name
+from forensics.text import readable
+from parsers.container_storage import ImageRecord, LayerRecord, big_data_name, layer_id
 from parsers.docker_image import ImageConfig, parse_image_config
 from parsers.docker_layer import MAX_LOWER
 
 MAX_CONFIG = 8 << 20
 
+_ID = re.compile(rb"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class KnownImage:
+    """One image. record: in images.json, None where that is damaged. layer: its top one. place: of what tells of it."""
+
+    image_id: str
+    place: Place
+    record: ImageRecord | None
+    config: ImageConfig | None
+    text: str | None
+    layer: str | None
+
+
+def known_images(reader: StoreReader, driver: StoredDriver) -> tuple[KnownImage, ...]:
+    """Every image that images.json or a directory with its config tells of, by id."""
+    directories = {readable(each.name): each for each in reader.children(driver.images_place, "d?") if _ID.fullmatch(each.name)}
+    found = []
+    for image_id in sorted({*driver.images, *directories}):
+        directory = directories.get(image_id)
+        record, place = driver.images.get(image_id, (None, directory))
+        if place is None:
+            continue
+        config, text = _config(reader, image_id, directory, place)
+        layer = record.layer if record is not None else None
+        if record is None:
+            reader.gap("container image", f"{image_id} is not in images.json", place)
+            if config is not None and config.diff_ids:
+                layer = _top_of(config.diff_ids)
+        found.append(KnownImage(image_id, place, record, config, text, layer))
+    return tuple(found)
+
 
 def storage_images(
-    reader: StoreReader, engine: str, driver: StoredDriver, layers: Mapping[str, tuple[LayerRecord, Place]]
+    reader: StoreReader,
+    engine: str,
+    driver: str,
+    images: Sequence[KnownImage],
+    layers: Mapping[str, tuple[LayerRecord, Place]],
 ) -> tuple[ContainerImage, ...]:
-    """Every image that images.json tells of. layers: the records of this store and of additional ones."""
-    return tuple(_record(reader, engine, driver, layers, *driver.images[name]) for name in sorted(driver.images))
+    """The records of all images. layers: the records of this store and of additional ones."""
+    return tuple(_record(reader, engine, driver, image, layers) for image in images)
 
 
 def _record(
-    reader: StoreReader,
-    engine: str,
-    driver: StoredDriver,
-    layers: Mapping[str, tuple[LayerRecord, Place]],
-    image: ImageRecord,
-    told: Place,
+    reader: StoreReader, engine: str, driver: str, image: KnownImage, layers: Mapping[str, tuple[LayerRecord, Place]]
 ) -> ContainerImage:
-    config, text = _config(reader, driver, image, told)
+    config, record = image.config, image.record
     chain = _chain(image.layer, layers)
     diff_ids = [layer.diff_digest for layer in reversed(chain) if layer.diff_digest is not None]
     sizes = [layer.diff_size for layer in chain if layer.diff_size is not None]
-    complete = len(sizes) == len(chain) and (config is None or len(chain) >= len(config.diff_ids))
+    complete = record is not None and len(sizes) == len(chain) and (config is None or len(chain) >= len(config.diff_ids))
+    created = record.created_ns if record is not None else None
     return ContainerImage(
         engine=engine,
         namespace=None,
-        image_id=image.id,
-        refs=_refs(image),
-        created_ns=image.created_ns or (config.created_ns if config is not None else None),
-        size_bytes=sum(sizes) + sum(image.big_data.values()) if complete else None,
+        image_id=image.image_id,
+        refs=_refs(record) if record is not None else (),
+        created_ns=created or (config.created_ns if config is not None else None),
+        size_bytes=sum(sizes) + sum(record.big_data.values()) if complete and record is not None else None,
         layers=config.diff_ids if config is not None and config.diff_ids else tuple(diff_ids),
-        top=layer_key(driver.name, image.layer) if image.layer is not None else None,
+        top=layer_key(driver, image.layer) if image.layer is not None else None,
         architecture=config.architecture if config is not None else None,
         os=config.os if config is not None else None,
         history=tuple(
@@ -55,9 +91,17 @@ def _record(
             for step in (config.history if config is not None else ())
         ),
         labels=config.labels if config is not None else {},
-        config=text,
-        source=reader.provenance(told),
+        config=image.text,
+        source=reader.provenance(image.place),
     )
+
+
+def _top_of(diff_ids: Sequence[str]) -> str | None:
+    """The id of the layer that is unpacked last."""
+    layer = None
+    for diff_id in diff_ids:
+        layer = layer_id(layer, diff_id)
+    return layer
 
 
 def _refs(image: ImageRecord) -> tuple[str, ...]:
@@ -70,19 +114,17 @@ def _refs(image: ImageRecord) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*image.names, *digests)))
 
 
-def _config(reader: StoreReader, driver: StoredDriver, image: ImageRecord, told: Place) -> tuple[ImageConfig | None, str | None]:
-    key = f"sha256:{image.id}"
-    directory = reader.child(driver.images_place, image.id.encode()) if driver.images_place is not None else None
-    place = reader.child(directory, big_data_name(key)) if directory is not None else None
+def _config(reader: StoreReader, image_id: str, directory: Place | None, told: Place) -> tuple[ImageConfig | None, str | None]:
+    place = reader.child(directory, big_data_name(f"sha256:{image_id}")) if directory is not None else None
     if place is None:
-        reader.gap("container image config", f"of {image.id} is missing", told)
+        reader.gap("container image config", f"of {image_id} is missing", told)
         return None, None
     loaded = reader.load(place, "container image config", lambda data: (data, parse_image_config(data)), MAX_CONFIG)
     if loaded is None:
         return None, None
     data, config = loaded
     reader.tell("container image config", config.problems, place)
-    if hashlib.sha256(data).hexdigest() != image.id:
+    if hashlib.sha256(data).hexdigest() != image_id:
         reader.gap("container image config", "altered: its SHA-256 is not its name", place)
     return config, data.decode("utf-8", "replace")
 

@@ -36,6 +36,24 @@ class DriverLayers:
     graph: GraphDriver
 
 
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """What layers are for, by id. owned: containers' own; tops: the top ones of container images."""
+
+    owned: frozenset[str]
+    tops: frozenset[str]
+
+    def kinds(self, lower: Mapping[str, str | None]) -> dict[str, str]:
+        """The kind of each layer that a container or a container image needs; what is below a container's is an image's."""
+        kinds = dict.fromkeys(self.owned, "container")
+        for start in (*(lower.get(name) for name in sorted(self.owned)), *sorted(self.tops)):
+            name = start
+            while name is not None and name not in kinds:
+                kinds[name] = "image"
+                name = lower.get(name)
+        return kinds
+
+
 def read_graph(reader: StoreReader, driver: StoredDriver) -> GraphDriver:
     """The directories of the overlay driver."""
     if driver.name != "overlay":
@@ -49,17 +67,22 @@ def layer_key(driver: str, name: str) -> str:
 
 
 def storage_layers(
-    reader: StoreReader, root: Place, driver: StoredDriver, conf: StorageConf | None, others: Sequence[DriverLayers]
+    reader: StoreReader,
+    root: Place,
+    driver: StoredDriver,
+    uses: Uses,
+    conf: StorageConf | None,
+    others: Sequence[DriverLayers],
 ) -> tuple[Layer, ...]:
     """Every layer that layers.json or a directory tells of. others: additional stores; of these, what is needed from here."""
     if driver.name == "overlay":
-        return tuple(_overlay_layers(reader, root, driver, conf, others))
+        return tuple(_overlay_layers(reader, root, driver, uses, conf, others))
+    kinds = uses.kinds({name: record.parent for name, (record, _) in driver.layers.items()})
     if driver.name == "vfs":
-        return tuple(_vfs_layers(reader, root, driver, others))
+        return tuple(_vfs_layers(reader, root, driver, kinds))
     reader.gap(
         "storage driver", f"the layers of {driver.name} are not read, only what layers.json tells of them", driver.directory
     )
-    kinds = _kinds({name: record.parent for name, (record, _) in driver.layers.items()}, driver, others)
     return tuple(
         _layer(reader, driver, root, name, None, driver.layers, kinds.get(name, "orphan"), stacked=False)
         for name in driver.layers
@@ -67,7 +90,12 @@ def storage_layers(
 
 
 def _overlay_layers(
-    reader: StoreReader, root: Place, driver: StoredDriver, conf: StorageConf | None, others: Sequence[DriverLayers]
+    reader: StoreReader,
+    root: Place,
+    driver: StoredDriver,
+    uses: Uses,
+    conf: StorageConf | None,
+    others: Sequence[DriverLayers],
 ) -> Iterator[Layer]:
     own = DriverLayers(driver, read_graph(reader, driver))
     stores = (own, *others)
@@ -85,7 +113,7 @@ def _overlay_layers(
         while below is not None and below not in wanted:
             wanted.add(below)
             below = lower.get(below)
-    kinds = _kinds(lower, driver, others)
+    kinds = uses.kinds(lower)
     marks = {store.driver.directory: overlay_marks(reader, store.driver, store.graph, conf) for store in stores}
     for name in sorted(wanted):
         store = home.get(name, own)
@@ -157,11 +185,10 @@ def _with_extras(reader: StoreReader, layer: Layer, lower: str | None, directory
         )
 
 
-def _vfs_layers(reader: StoreReader, root: Place, driver: StoredDriver, others: Sequence[DriverLayers]) -> Iterator[Layer]:
+def _vfs_layers(reader: StoreReader, root: Place, driver: StoredDriver, kinds: Mapping[str, str]) -> Iterator[Layer]:
     directory = driver.directory
     top = reader.child(directory, b"dir") if directory is not None else None
     places = {readable(place.name): place for place in reader.children(top, "d")}
-    kinds = _kinds({name: record.parent for name, (record, _) in driver.layers.items()}, driver, others)
     for name in sorted({*places, *driver.layers}):
         yield _layer(reader, driver, root, name, places.get(name), driver.layers, kinds.get(name, "orphan"), stacked=False)
 
@@ -219,19 +246,6 @@ def _chain(name: str, records: Mapping[str, tuple[LayerRecord, Place]]) -> str |
     for diff_id in reversed(diff_ids):
         chain = chain_id(chain, diff_id)
     return chain
-
-
-def _kinds(lower: Mapping[str, str | None], driver: StoredDriver, others: Sequence[DriverLayers]) -> dict[str, str]:
-    """What each layer is for: a container's own, below one or in a container image, or nobody's (not in the answer)."""
-    kinds = {record.layer: "container" for record, _ in driver.containers.values() if record.layer is not None}
-    tops = [record.layer for record, _ in driver.images.values()]
-    tops += [record.layer for other in others for record, _ in other.driver.images.values()]
-    for start in (*[lower.get(name) for name in kinds], *tops):
-        name = start
-        while name is not None and name not in kinds:
-            kinds[name] = "image"
-            name = lower.get(name)
-    return kinds
 
 
 def _unfinished(reader: StoreReader, driver: StoredDriver, marks: str) -> Iterator[Layer]:

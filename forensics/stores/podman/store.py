@@ -8,8 +8,9 @@ from forensics.records import Container, ContainerImage, Layer, Store, StoreCont
 from forensics.stores.host_tree import resolve_or_none
 from forensics.stores.podman.containers import storage_containers
 from forensics.stores.podman.discover import GraphRoot, is_graph_root
-from forensics.stores.podman.images import storage_images
-from forensics.stores.podman.layers import DriverLayers, read_graph, storage_layers
+from forensics.stores.podman.images import known_images, storage_images
+from forensics.stores.podman.join import known_containers
+from forensics.stores.podman.layers import DriverLayers, Uses, read_graph, storage_layers
 from forensics.stores.podman.libpod import Libpod, read_libpod
 from forensics.stores.podman.networks import storage_networks
 from forensics.stores.podman.storage import StoredDriver, read_drivers
@@ -28,17 +29,22 @@ def read_graph_root(root: GraphRoot) -> StoreContents:
     others = _additional(reader, root)
     host_root = _host_root(root, libpod)
     volumes_root, volumes = _volumes(reader, root, libpod, host_root)
-    containers = storage_containers(reader, drivers, libpod, volumes_root)
+    known = known_containers(reader, drivers, libpod)
+    containers = storage_containers(reader, known, libpod, volumes_root)
     engine = _engine(libpod, containers)
     layers: list[Layer] = []
     images: list[ContainerImage] = []
     for driver in drivers:
         same = [other for other in others if other.driver.name == driver.name]
-        layers += storage_layers(reader, root.place, driver, root.configured.conf, same)
-        known = dict(driver.layers)
+        found = known_images(reader, driver)
+        tops = {image.layer for image in found} | {record.layer for each in same for record, _ in each.driver.images.values()}
+        owned = {each.layer for each in known if each.driver == driver.name}
+        uses = Uses(frozenset(filter(None, owned)), frozenset(filter(None, tops)))
+        layers += storage_layers(reader, root.place, driver, uses, root.configured.conf, same)
+        records = dict(driver.layers)
         for other in same:
-            known.update((name, each) for name, each in other.driver.layers.items() if name not in known)
-        images += storage_images(reader, engine, driver, known)
+            records.update((name, each) for name, each in other.driver.layers.items() if name not in records)
+        images += storage_images(reader, engine, driver.name, found, records)
     return StoreContents(
         store=Store(
             key=f"{engine}:p{root.place.partition}:{host_root}",

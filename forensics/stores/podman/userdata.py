@@ -16,18 +16,18 @@ MAX_JSON = 16 << 20
 class Userdata:
     """spec: config.json, None where missing or damaged. state: CRI-O's state.json. buildah_image: what Buildah began with."""
 
-    spec: OciSpec | None
-    spec_text: str | None
-    state: CrioState | None
-    buildah_image: str | None
-    buildah: bool
+    spec: OciSpec | None = None
+    spec_text: str | None = None
+    state: CrioState | None = None
+    buildah_image: str | None = None
+    buildah: bool = False
 
 
 def read_userdata(reader: StoreReader, containers: Place | None, container_id: str) -> Userdata:
     """What a container's directory tells; nothing for a container without one."""
     place = reader.child(containers, container_id.encode(), b"userdata") if containers is not None else None
     if place is None:
-        return Userdata(None, None, None, None, False)
+        return Userdata()
     config = reader.child(place, b"config.json")
     spec, text = reader.load(config, "OCI spec", lambda data: (parse_spec(data), data.decode("utf-8", "replace")), MAX_JSON) or (
         None,
