@@ -165,3 +165,18 @@ def test_layers_alone():
     layers = {"overlay2": {"ab" * 32: {"diff": {}}, "l": {}}}
     assert only({"srv": {"engine": layers}}) == (1, "/srv/engine", "/srv/engine", "shape")
     assert only({"var": {"lib": {"docker": {"overlay2": {}}}}}) == (1, "/var/lib/docker", "/var/lib/docker", "default")
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [{"fuse-overlayfs": {"1" * 64: {}}}, {"aufs": {"diff": {"1" * 64: {}}}}, {"vfs": {"dir": {"1" * 64 + "-init": {}}}}],
+)
+def test_layers_of_any_driver_may_be_all_that_is_left(layers):
+    assert only({"old": {"d": layers}})[:2] == (1, "/old/d")
+
+
+@pytest.mark.parametrize("driver", ["overlay", "vfs"])
+def test_storage_of_others_is_none_of_dockers(driver):
+    layers = {"1" * 64: {}}
+    inside = {driver: {"dir": layers} if driver == "vfs" else layers, f"{driver}-layers": {}}
+    assert roots_on({"home": {"u": {".local": {"share": {"containers": {"storage": inside}}}}}}) == ([], [])

@@ -74,7 +74,7 @@ LISTINGS = (
     ),
     Listing(
         "builds",
-        "What was built on the host: builds, and the steps that the build cache keeps.",
+        "What was built, and the steps that the build cache keeps.",
         "build_records",
         "engine, store_id, created_ns, record_id",
         "record_id AS id, engine, kind, seconds(created_ns) AS created, seconds(coalesce(completed_ns, last_used_ns)) AS ended,"

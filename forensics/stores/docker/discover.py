@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +22,7 @@ DRIVERS = frozenset((b"overlay2", b"overlay", b"aufs", b"btrfs", b"zfs", b"devic
 MARKS = frozenset(
     (b"containers", b"image", b"network", b"volumes", b"plugins", b"swarm", b"buildkit", b"runtimes", b"trust", b"graph")
 )
+LAYERS_IN = ((b"overlay2", None), (b"fuse-overlayfs", None), (b"overlay", None), (b"aufs", b"diff"), (b"vfs", b"dir"))
 ENOUGH_MARKS = 4  # a data-root of any version has at least six of them
 MAX_DEPTH = 4096
 
@@ -95,7 +96,7 @@ def _by_shape(partition: int, fs: Filesystem) -> tuple[Filesystem, list[Place]]:
 
 
 def _search(partition: int, fs: Filesystem) -> tuple[list[Place], list[LostDirectory]]:
-    """Directories that hold `containers` and `image/<driver>/layerdb`, or enough of a data-root's names, or overlay2's layers."""
+    """Directories that hold `containers` and `image/<driver>/layerdb`, or enough of a data-root's names, or a driver's layers."""
     children, parents = array("Q"), array("Q")
     candidates = []
     lost = []
@@ -106,17 +107,28 @@ def _search(partition: int, fs: Filesystem) -> tuple[list[Place], list[LostDirec
         lost += [LostDirectory(inode, number) for name, inode in subdirectories if name[:1] == b"#" and name == lost_name(inode)]
         if (
             b"containers" in names and (len(MARKS & names.keys()) >= ENOUGH_MARKS or _has_layerdb(fs, names.get(b"image")))
-        ) or _has_layers(fs, names.get(b"overlay2")):
+        ) or _has_layers(fs, names):
             candidates.append(number)
     child, parent = np.array(children, np.uint64), np.array(parents, np.uint64)
     return [Place(partition, fs, number, _path(fs, number, child, parent)) for number in sorted(candidates)], lost
 
 
-def _has_layers(fs: Filesystem, overlay2: int | None) -> bool:
-    """Whether a directory is named and filled like overlay2's: layers may be all that an intruder left of a data-root."""
-    if overlay2 is None:
-        return False
-    return any(_LAYER.fullmatch(entry.name) for entry in fs.entries(overlay2))
+def _has_layers(fs: Filesystem, names: Mapping[bytes, int]) -> bool:
+    """Whether a directory in it is named and filled like a driver's: layers may be all that an intruder left of a data-root.
+
+    containers/storage names its drivers alike, but has their layers' metadata beside them.
+    """
+    for driver, inner in LAYERS_IN:
+        directory = names.get(driver)
+        if directory is None or driver + b"-layers" in names:
+            continue
+        try:
+            inside = fs.find(directory, inner) if inner is not None else directory
+            if inside is not None and any(_LAYER.fullmatch(entry.name) for entry in fs.entries(inside)):
+                return True
+        except FormatError:
+            continue  # told by the filesystem's problems
+    return False
 
 
 def _has_layerdb(fs: Filesystem, image: int | None) -> bool:
