@@ -7,6 +7,7 @@ from collections.abc import Callable
 from forensics.filesystem import Filesystem
 from forensics.filesystems import tsk
 from forensics.filesystems.ext4.mount import open_ext4
+from forensics.filesystems.xfs.mount import open_xfs
 from forensics.records import Gap
 from forensics.source import Source
 from forensics.tolerant import Tolerant
@@ -17,6 +18,7 @@ Opener = Callable[[Source, str, bool], Filesystem]
 
 BACK_ENDS: tuple[tuple[tuple[str, ...], Opener], ...] = (
     (("ext2", "ext3", "ext4"), lambda source, kind, replay_journal: open_ext4(source, replay_journal)),
+    (("xfs",), lambda source, kind, replay_journal: open_xfs(source, replay_journal)),
     (tsk.KINDS, lambda source, kind, replay_journal: tsk.open_tsk(source, kind)),
 )
 

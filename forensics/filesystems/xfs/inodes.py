@@ -1,0 +1,93 @@
+"""Inodes, one at a time and by the hundred thousand."""
+
+from __future__ import annotations
+
+from functools import cache, lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forensics.filesystems.ext4.reading import Numbers, read_or_nothing, read_runs
+from forensics.filesystems.xfs.geometry import Geometry
+from forensics.source import Source
+from parsers.errors import FormatError
+from parsers.xfs_inode import DINODE, DINODE3, InodeRecord, parse_inode
+
+Rows = NDArray[np.uint8]
+"""Raw inodes, one to a row."""
+WINDOW = 16 << 10  # bytes that one read of a single inode brings along
+WINDOWS = 256
+
+
+@cache
+def _record_type(size: int, has_crc: bool) -> np.dtype[np.void]:
+    return DINODE.dtype(size, DINODE3 if has_crc else None)
+
+
+class InodeTables:
+    """The inodes of a filesystem as raw bytes."""
+
+    def __init__(self, source: Source, geometry: Geometry) -> None:
+        self.source = source
+        self.geometry = geometry
+        self.size = geometry.superblock.inode_size
+        self._span = max(WINDOW, self.size)
+        self._window = lru_cache(WINDOWS)(self._read_window)
+
+    def offset(self, number: int) -> int:
+        """The byte in the source where an inode stands. Raises FormatError where there can be none of this number."""
+        offset = self.geometry.inode_offset(number)
+        if offset is None:
+            raise FormatError(f"there is no inode {number}", self.source.name)
+        return offset
+
+    def locate(self, number: int) -> int | None:
+        """The byte in the disk image where an inode stands."""
+        return self.source.locate(self.offset(number))
+
+    def raw(self, number: int) -> bytes:
+        """The inode's bytes."""
+        offset = self.offset(number)
+        start = offset // self._span * self._span
+        raw = self._window(start)[offset - start : offset - start + self.size]
+        if len(raw) < self.size:
+            raise FormatError(f"inode {number} lies beyond the end", self.source.name, offset)
+        return raw
+
+    def _read_window(self, start: int) -> bytes:
+        return read_or_nothing(self.source, start, self._span)
+
+    def record(self, number: int) -> InodeRecord:
+        """The inode, parsed. Raises FormatError where it is not to be believed."""
+        try:
+            record = parse_inode(self.raw(number))
+            if not record.mode:
+                raise FormatError("not in use", offset=0)
+            if record.number is not None and record.number != number:
+                raise FormatError(f"says that it is inode {record.number}", offset=DINODE.size + DINODE3.offset_of("di_ino"))
+            return record
+        except FormatError as error:
+            if error.source:
+                raise
+            raise FormatError(f"inode {number}: {error.what}", self.source.name, self.offset(number)) from error
+
+    def records(self, rows: Rows) -> NDArray[np.void]:
+        """Raw inodes with the fields of DINODE, and of DINODE3 on filesystems with checksums."""
+        inodes: NDArray[np.void] = rows.view(_record_type(rows.shape[1], self.geometry.superblock.has_crc))[:, 0]
+        return inodes
+
+    def rows(self, numbers: Numbers) -> Rows:
+        """The raw inodes of these numbers, one row each; zeros where an inode cannot be read."""
+        rows = np.zeros((len(numbers), self.size), np.uint8)
+        offsets = self.geometry.inode_offsets(numbers)
+        order = np.argsort(offsets, kind="stable")
+        order = order[np.searchsorted(offsets[order], 0) :]
+        for first, last, data in read_runs(self.source, offsets[order], self.size):
+            at = (offsets[order[first:last]] - offsets[order[first]]) // self.size
+            have = len(data) // self.size
+            table = np.frombuffer(data, np.uint8, have * self.size).reshape(have, self.size)
+            wanted = order[first:last]
+            if have <= at[-1]:
+                wanted, at = wanted[at < have], at[at < have]
+            rows[wanted] = table[at]
+        return rows

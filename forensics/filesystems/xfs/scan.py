@@ -1,0 +1,88 @@
+"""All directories of a filesystem, or all below one, read once and kept in a compact form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from forensics.filesystems.ext4.listing import Fault, Listing, merge
+from forensics.filesystems.ext4.problems import ProblemLog
+from forensics.filesystems.ext4.reading import Numbers
+from forensics.filesystems.ext4.scan import Scan
+from forensics.filesystems.ext4.walk import SubDirectories
+from forensics.filesystems.xfs.columns import types
+from forensics.filesystems.xfs.directories import Batch, DirectoryReader
+from forensics.filesystems.xfs.inode_trees import inodes_in_use
+from forensics.filesystems.xfs.inodes import InodeTables
+
+DIRECTORY = ord("d")
+MAX_LEVELS = 64  # of directories that are read without reading all
+MOST_LEVELS = 4096  # that are read at all, once the inode trees are known to be damaged
+STEP = 1 << 13
+
+
+def scan_all(tables: InodeTables, reader: DirectoryReader, problems: ProblemLog, root: int) -> Scan:
+    """Read every directory that the inode trees know, and those that only names lead to."""
+    first, faults = reader.read(_sweep(tables, problems))
+    parts = [first]
+    known = first.directories
+    wanted = np.union1d(_unread(first, known), np.setdiff1d([root], known))
+    for _ in range(MOST_LEVELS):
+        if not len(wanted):
+            break
+        part, found = reader.read(_chosen(tables, wanted))
+        parts.append(part)
+        faults += found
+        known = np.union1d(known, part.directories)
+        wanted = _unread(part, known) if len(part.directories) else wanted[:0]
+    return _scan(parts, faults)
+
+
+def scan_below(tables: InodeTables, reader: DirectoryReader, number: int, most: int) -> Scan | None:
+    """Read a directory and those below it, level by level; None where these are more than `most` or lie too deep."""
+    parts: list[Listing] = []
+    faults: list[Fault] = []
+    known = np.zeros(0, np.int64)
+    wanted = np.array([number])
+    for _ in range(MAX_LEVELS):
+        part, found = reader.read(_chosen(tables, wanted))
+        parts.append(part)
+        faults += found
+        known = np.union1d(known, part.directories)
+        wanted = _unread(part, known)
+        if not len(wanted):
+            return _scan(parts, faults)
+        if len(known) + len(wanted) > most:
+            break
+    return None
+
+
+def _scan(parts: list[Listing], faults: list[Fault]) -> Scan:
+    by_directory: dict[int, list[Fault]] = {}
+    for fault in faults:
+        by_directory.setdefault(fault.directory, []).append(fault)
+    listing = merge(parts)
+    return Scan(listing, SubDirectories(listing), by_directory)
+
+
+def _unread(part: Listing, known: Numbers) -> Numbers:
+    """The inodes that a listing's entries call directories, or do not tell, and that are not known."""
+    named = part.inode[(part.type == DIRECTORY) | (part.type == 0)].astype(np.int64)
+    return np.setdiff1d(named, known)
+
+
+def _sweep(tables: InodeTables, problems: ProblemLog) -> Iterator[Batch]:
+    """The directories among the inodes in use."""
+    for numbers in inodes_in_use(tables.source, tables.geometry, problems):
+        yield from _chosen(tables, numbers)
+
+
+def _chosen(tables: InodeTables, numbers: Numbers) -> Iterator[Batch]:
+    """Those of the inodes that are directories."""
+    for first in range(0, len(numbers), STEP):
+        part = numbers[first : first + STEP]
+        rows = tables.rows(part)
+        at = np.flatnonzero(types(tables.records(rows), part) == DIRECTORY)
+        if len(at):
+            yield Batch(part[at], rows[at])
