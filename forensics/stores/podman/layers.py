@@ -107,6 +107,7 @@ def _overlay_layers(
         links.update(store.graph.links)
         records.update(store.driver.layers)
     lower = {name: _lower(reader, home[name].graph, name, records, links) for name in home}
+    _compare_stacks(reader, own.graph, lower, links)
     wanted = {*own.graph.directories, *own.driver.layers}
     for name in list(wanted):
         below = lower.get(name)
@@ -156,6 +157,22 @@ def _lower(
     if record is not None and told != parent:
         reader.gap("overlay lower", f"{told} is below, but layers.json tells of {parent}", directory.lower_place)
     return told
+
+
+def _compare_stacks(reader: StoreReader, graph: GraphDriver, lower: Mapping[str, str | None], links: Mapping[str, str]) -> None:
+    """A `lower` list holds the whole stack; where the layers below lead elsewhere, it is told."""
+    for name, directory in sorted(graph.directories.items()):
+        if not directory.lower:
+            continue
+        at = lower.get(name)
+        for link in directory.lower:
+            if links.get(link) != at:
+                reader.gap("overlay lower", f"lists {links.get(link)} where the layers below lead to {at}", directory.lower_place)
+                break
+            at = lower.get(at) if at is not None else None
+        else:
+            if at is not None:
+                reader.gap("overlay lower", f"ends before {at}, to which the layers below lead", directory.lower_place)
 
 
 def _with_extras(reader: StoreReader, layer: Layer, lower: str | None, directory: Place | None) -> Iterator[Layer]:

@@ -41,4 +41,6 @@ def read_userdata(reader: StoreReader, containers: Place | None, container_id: s
         reader.tell("state.json", state.problems, state_place)
     buildah = reader.child(place, b"buildah.json")
     fields = reader.load(buildah, "buildah.json", parse_object, MAX_JSON)
+    if fields is not None:
+        reader.tell("buildah.json", fields.problems, buildah)
     return Userdata(spec, text, state, fields.text("image") or None if fields is not None else None, buildah is not None)
