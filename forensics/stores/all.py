@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from forensics.records import Container, StoreContents
+from forensics.stores.buildkit.standalone import find_buildkit_roots, read_buildkit
 from forensics.stores.containerd.discover import find_containerd_roots
 from forensics.stores.containerd.store import containerd_contents, read_containerd
 from forensics.stores.docker.containerd_images import claim_namespaces
@@ -35,5 +36,8 @@ def _engines(found: Survey, reader: StoreReader) -> Iterator[StoreContents]:
         yield read_docker(root, claimed.get((root.place.partition, root.place.inode)))
     for store in containerds:
         yield containerd_contents(store, without={space.namespace for space in claimed.values() if space.store is store})
+    docker_builds = (reader.child(root.place, b"buildkit") for root in docker_roots)
+    for buildkit in find_buildkit_roots(found, reader, {(place.partition, place.inode) for place in docker_builds if place}):
+        yield read_buildkit(buildkit)
     for graph_root in find_graph_roots(found, reader):
         yield read_graph_root(graph_root)
