@@ -14,7 +14,6 @@ from parsers.errors import EvidenceError, UnsupportedFormat
 from support.disks import MIB, Disk, ext_superblock, put, put_gpt, put_mbr, run
 
 SIGNATURES = {
-    "xfs": {0: b"XFSB"},
     "btrfs": {65536 + 64: b"_BHRfS_M"},
     "luks": {0: b"LUKS\xba\xbe\0\2"},
     "md_raid": {4096: b"\xfc\x4e\x2b\xa9\1\0\0\0"},

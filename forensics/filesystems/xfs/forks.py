@@ -141,7 +141,8 @@ def leaf_runs(rows: Rows, inode: NDArray[np.void], geometry: Geometry) -> tuple[
         used = np.arange(width)[None, :] < counts[rows_at][:, None]
         good = (extents.count > 0) & (physical >= 0)
         good[:, 1:] &= extents.logical[:, 1:] >= extents.logical[:, :-1] + extents.count[:, :-1]
-        sound: NDArray[np.bool_] = (good | ~used).all(axis=1)
+        sound = np.ones(len(rows_at), np.bool_)
+        sound &= (good | ~used).all(axis=1)
         simple[rows_at] &= sound
         wanted = used & sound[:, None]
         owner = rows_at[np.nonzero(wanted)[0]]
