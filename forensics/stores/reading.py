@@ -35,13 +35,14 @@ class StoreReader:
 
     def __init__(self) -> None:
         self.gaps: list[Gap] = []
+        self._last: FileSource | None = None
 
     def gap(self, artefact: str, error: str, place: Place | None = None, byte: int | None = None) -> None:
         """One thing that could not be read or does not fit. byte: the offset in the file."""
         if place is None:
             self.gaps.append(Gap(artefact, error))
         else:
-            self.gaps.append(Gap(artefact, error, place.partition, readable(place.path), _on_disk(place, byte or 0)))
+            self.gaps.append(Gap(artefact, error, place.partition, readable(place.path), self._on_disk(place, byte or 0)))
 
     def tell(self, artefact: str, problems: Sequence[str], place: Place | None) -> None:
         """A gap for each of the problems that a parser met in a file."""
@@ -126,13 +127,14 @@ class StoreReader:
 
     def provenance(self, place: Place, how: str = "allocated") -> Provenance:
         """Where a record came from."""
-        return Provenance(place.partition, readable(place.path), place.inode, _on_disk(place, 0), how)
+        return Provenance(place.partition, readable(place.path), place.inode, self._on_disk(place, 0), how)
 
-
-def _on_disk(place: Place, byte: int) -> int | None:
-    """The offset in the disk image of a byte of a file; of its inode where the content stands nowhere of its own."""
-    try:
-        found = FileSource(place.fs, place.inode).locate(byte)
-        return place.fs.inode(place.inode).offset if found is None else found
-    except FormatError:
-        return None  # the place is the damage, and is told by whoever asks
+    def _on_disk(self, place: Place, byte: int) -> int | None:
+        """The offset in the disk image of a byte of a file; of its inode where the content stands nowhere of its own."""
+        try:
+            if self._last is None or self._last.fs is not place.fs or self._last.inode != place.inode:
+                self._last = FileSource(place.fs, place.inode)
+            found = self._last.locate(byte)
+            return place.fs.inode(place.inode).offset if found is None else found
+        except FormatError:
+            return None  # the place is the damage, and is told by whoever asks

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from operator import itemgetter
+
 from forensics.filesystems.ext4.blockmap import BlockMap
 from forensics.filesystems.ext4.reading import read_exactly
 from forensics.source import Source
@@ -20,7 +23,12 @@ def read_content(source: Source, block_size: int, blocks: BlockMap, offset: int,
             raise FormatError(f"inode {number}: {error}", source.name, place)
     pieces: list[bytes] = []
     at = offset
-    for logical, count, physical, unwritten in blocks.runs:
+    runs = blocks.runs
+    first_run = max(0, bisect_right(runs, offset // block_size, key=itemgetter(0)) - 1)
+    for i in range(first_run, len(runs)):
+        logical, count, physical, unwritten = runs[i]
+        if logical * block_size >= end:
+            break
         start = max(at, logical * block_size)
         stop = min(end, (logical + count) * block_size)
         if start >= stop or unwritten:

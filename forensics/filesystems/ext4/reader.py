@@ -29,6 +29,7 @@ MAX_TARGET = 65536  # bytes of a symlink's target: no more than the largest bloc
 MANY = 1 << 16  # inodes whose maps are decoded at the same time
 CACHED_NAMES = 1 << 18  # of directories that were read one at a time
 FEW = 256  # directories that are read without reading all of them first
+SCATTERED = 64  # runs of a file whose map is kept, for it is likely to be read piece by piece
 
 
 class Ext4:
@@ -68,6 +69,7 @@ class Ext4:
         self._scan: Scan | None = None
         self._names: dict[int, dict[bytes, tuple[int, str | None]]] = {}
         self._cached_names = 0
+        self._last_map = 0, BlockMap([], [])
         self._read_alone = 0
 
     @property
@@ -88,8 +90,13 @@ class Ext4:
         """The file's runs of blocks, and the parts of its map that are damaged."""
         if number in self._maps:
             return BlockMap(self._maps[number], [])
+        if number == self._last_map[0]:
+            return self._last_map[1]
         record = record if record is not None else self.tables.record(number)
-        return block_map(self.source, self.geometry, record, self.tables.offset(number))
+        found = block_map(self.source, self.geometry, record, self.tables.offset(number))
+        if len(found.runs) > SCATTERED:
+            self._last_map = number, found
+        return found
 
     def extents(self, number: int) -> Sequence[Extent] | None:
         """Where a file's content stands, None for inline content. Raises FormatError where the map is damaged."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from forensics.records import Container
 from forensics.stores.containerd.cri import CONTAINER_NAME, metadata_of, pod_of, restarts_of
-from forensics.stores.containerd.images import StoredImage
+from forensics.stores.containerd.images import ImageIndex, StoredImage
 from forensics.stores.containerd.layers import SnapshotLayer, SnapshotLayers
 from forensics.stores.containerd.meta import MetaDb
 from forensics.stores.containerd.mounts import spec_mounts
@@ -41,10 +43,21 @@ class Context:
     tasks: Tasks
     nerdctl: Nerdctl
 
+    @cached_property
+    def index(self) -> ImageIndex:
+        """The images by name, config and top layer."""
+        return ImageIndex(self.images.values())
+
 
 def container_records(reader: StoreReader, context: Context, namespaces: Collection[str]) -> tuple[Container, ...]:
     """The containers of some namespaces, and the sandboxes that have no container."""
-    records = [_record(reader, context, each) for each in context.meta.containers if each.namespace in namespaces]
+    mine = [each for each in context.meta.containers if each.namespace in namespaces]
+    records = [_record(reader, context, each) for each in mine]
+    used = Counter(each.snapshotter for each in mine if each.snapshotter is not None)
+    for name in sorted(used.keys() - context.snapshotters.keys()):
+        reader.gap(
+            "snapshotter", f"the snapshots of {name}, of which {used[name]} containers have one, are missing", context.place
+        )
     known = {(each.namespace, each.container_id) for each in records}
     alone = {(each.namespace, each.id): each for each in context.meta.sandboxes if (each.namespace, each.id) not in known}
     records += [_sandbox(reader, context, each) for each in alone.values() if each.namespace in namespaces]
@@ -74,7 +87,7 @@ def _record(reader: StoreReader, context: Context, record: ContainerRecord) -> C
     metadata = metadata_of(reader, record, place)
     status = context.statuses.get(record.id)
     own = context.layers.by_key.get((record.namespace, record.snapshotter or "", record.snapshot_key or ""))
-    if own is None and record.snapshot_key is not None:
+    if own is None and record.snapshot_key is not None and record.snapshotter in context.snapshotters:
         reader.gap("snapshot", f"container {record.id}: its snapshot {record.snapshot_key} is missing", place, record.offset)
     lifecycle = context.nerdctl.lifecycle(record.namespace, record.id)
     log_path, log_driver = context.nerdctl.log(record.namespace, record.id)
@@ -181,19 +194,17 @@ def _name(record: ContainerRecord, metadata: CriMetadata | None, context: Contex
 
 def _image_id(context: Context, record: ContainerRecord, metadata: CriMetadata | None, own: SnapshotLayer | None) -> str | None:
     """The image by its config's digest, else by its layers; a name may have moved to another image since."""
-    here = [image for (namespace, _), image in context.images.items() if namespace == record.namespace]
     ref = metadata.image_ref if metadata is not None else None
-    by_config = [image.digest for image in here if ref is not None and image.config_digest == ref]
+    by_config = context.index.by_config.get((record.namespace, ref or ""), [])
     if by_config:
         return by_config[0]
-    named = [image for image in here if any(name.name == record.image for name in image.names)]
+    named = context.index.by_name.get((record.namespace, record.image or ""), [])
     base = own.layer.parent if own is not None else None
-    for candidates in (named, here):
-        fitting = [image.digest for image in candidates if image.chain and image.chain[-1] == base]
-        if len(fitting) == 1 or (fitting and candidates is named):
-            return fitting[0]
-    unknown = [image.digest for image in named if not image.chain or base is None]
-    return unknown[0] if unknown else ref
+    for image in named:
+        if base is None or not image.chain or image.chain[-1] == base:
+            return image.digest
+    fitting = context.index.by_top.get((record.namespace, base or ""), [])
+    return fitting[0] if len(fitting) == 1 else ref
 
 
 def _state(context: Context, record: ContainerRecord, metadata: CriMetadata | None, own: SnapshotLayer | None) -> str | None:

@@ -47,6 +47,22 @@ def read_images(reader: StoreReader, meta: MetaDb, content: ContentStore) -> dic
     return {where: _read(reader, content, *where, tuple(found), unpacked) for where, found in sorted(names.items())}
 
 
+class ImageIndex:
+    """Images by what a container may know one by, always within a namespace; each a list of target digests."""
+
+    def __init__(self, images: Iterable[StoredImage]) -> None:
+        self.by_name: dict[tuple[str, str], list[StoredImage]] = {}
+        self.by_config: dict[tuple[str, str], list[str]] = {}
+        self.by_top: dict[tuple[str, str], list[str]] = {}
+        for image in images:
+            for name in image.names:
+                self.by_name.setdefault((image.namespace, name.name), []).append(image)
+            if image.config_digest is not None:
+                self.by_config.setdefault((image.namespace, image.config_digest), []).append(image.digest)
+            if image.chain:
+                self.by_top.setdefault((image.namespace, image.chain[-1]), []).append(image.digest)
+
+
 def diff_ids(images: Iterable[StoredImage]) -> dict[str, str]:
     """The diff id of each chain id that the images' configs add up to."""
     found: dict[str, str] = {}
@@ -96,7 +112,7 @@ def image_record(meta: MetaDb, image: StoredImage, layers: SnapshotLayers) -> Co
 def _top(image: StoredImage, layers: SnapshotLayers) -> str | None:
     if not image.chain:
         return None
-    found = [each for (ns, _, key), each in layers.by_key.items() if ns == image.namespace and key == image.chain[-1]]
+    found = layers.of_chain.get((image.namespace, image.chain[-1]), ())
     return min((each.layer.key for each in found if each.layer.directory is not None), default=None)
 
 

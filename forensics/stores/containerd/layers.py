@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from forensics.records import Layer
 from forensics.stores.containerd.meta import MetaDb
@@ -35,6 +36,14 @@ class SnapshotLayers:
 
     all: list[SnapshotLayer] = field(default_factory=list)
     by_key: dict[tuple[str, str, str], SnapshotLayer] = field(default_factory=dict)
+
+    @cached_property
+    def of_chain(self) -> dict[tuple[str, str], list[SnapshotLayer]]:
+        """The layers of one namespace's key in all snapshotters."""
+        found: dict[tuple[str, str], list[SnapshotLayer]] = {}
+        for (namespace, _, key), each in sorted(self.by_key.items()):
+            found.setdefault((namespace, key), []).append(each)
+        return found
 
     def of(self, namespaces: Iterable[str | None]) -> tuple[Layer, ...]:
         """The layers of some namespaces; None for those of none."""
