@@ -11,9 +11,9 @@ SAMPLES = Path(__file__).resolve().parent
 CHUNK = 1 << 20
 
 
-def names() -> list[str]:
-    """The samples there are."""
-    return sorted(packed.parent.name for packed in SAMPLES.glob("*/disk.img.xz"))
+def names(truth: str = "containers.json") -> list[str]:
+    """The samples with a certain file of truth; containers.json is Docker's."""
+    return sorted(packed.parent.name for packed in SAMPLES.glob("*/disk.img.xz") if (packed.parent / "truth" / truth).exists())
 
 
 def unpack(name: str, image: Path) -> Path:
@@ -40,6 +40,6 @@ def unpack(name: str, image: Path) -> Path:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3 or sys.argv[1] not in names():
-        sys.exit(f"usage: python3 samples/unpack.py {'|'.join(names())} OUT.img")
+    if len(sys.argv) != 3 or sys.argv[1] not in names("fs"):
+        sys.exit(f"usage: python3 samples/unpack.py {'|'.join(names('fs'))} OUT.img")
     print(unpack(sys.argv[1], Path(sys.argv[2])))

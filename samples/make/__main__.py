@@ -8,11 +8,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from samples.make import powercut, torture, webshop
+from samples.make import podhost, powercut, torture, webshop
 from samples.make.host import CACHE
 from samples.make.tools import run
 
-SAMPLES = {"webshop": webshop.make, "powercut": powercut.make, "torture": torture.make}
+SAMPLES = {"podhost": podhost.make, "webshop": webshop.make, "powercut": powercut.make, "torture": torture.make}
 
 
 def main() -> int:

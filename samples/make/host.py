@@ -19,7 +19,7 @@ from samples.make.disk import Volume
 from samples.make.tools import Word, attach, run, unmount_below
 
 CACHE = Path(os.environ.get("SAMPLES_CACHE", "/tmp/ctrforensics-make"))
-PACKAGES = "attr,busybox-static,ca-certificates,containerd,docker.io,iproute2,iptables,runc,uidmap"
+PACKAGES = "attr,busybox-static,ca-certificates,containerd,docker.io,fuse-overlayfs,iproute2,iptables,netavark,podman,runc,uidmap"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 KEPT = ("etc/docker", "etc/containerd", "var/lib/docker", "var/lib/containerd", "var/log", "srv")
 """What of the host stands on the disk; the rest of the release is read from its cached tree."""
@@ -41,7 +41,16 @@ def release_tree(release: str) -> Path:
 class Host:
     """A powered-on host; leaving the context is a power cut. What it wrote is in the volumes' files."""
 
-    def __init__(self, work: Path, release: str, volumes: Sequence[Volume], name: str, daemon: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        work: Path,
+        release: str,
+        volumes: Sequence[Volume],
+        name: str,
+        daemon: dict[str, Any],
+        kept: Sequence[str] = KEPT,
+    ) -> None:
+        self.kept = kept
         self.work, self.tree, self.name = work, release_tree(release), name
         self.volumes = sorted((volume for volume in volumes if volume.point), key=lambda volume: str(volume.point))
         self.disk = work / "host"
@@ -74,7 +83,7 @@ class Host:
             run("mount", self.loops[-1], where)
 
     def _configure(self) -> None:
-        for kept in (*KEPT, "root", "tmp", "run", "usr/lib"):
+        for kept in (*self.kept, "root", "tmp", "run", "usr/lib"):
             (self.disk / kept).mkdir(parents=True, exist_ok=True)
         etc = self.disk / "etc"
         (etc / "hostname").write_text(f"{self.name}\n")
@@ -90,7 +99,7 @@ class Host:
         top = self.work / "top"
         for made in ("upper", "inner", "root"):
             (top / made).mkdir(parents=True)
-        binds = "\n".join(f"mkdir -p {top}/root/{d}; mount --rbind {self.disk}/{d} {top}/root/{d}" for d in KEPT)
+        binds = "\n".join(f"mkdir -p {top}/root/{d}; mount --rbind {self.disk}/{d} {top}/root/{d}" for d in self.kept)
         script = f"""
             set -e
             mount -t tmpfs tmpfs {top}/inner

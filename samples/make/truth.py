@@ -102,7 +102,8 @@ def records(top: Path) -> Iterator[dict[str, Any]]:
 def merged_views(work: Path, volumes: Sequence[Volume], layers: dict[str, list[str]], truth: Path, options: str) -> None:
     """Mount copies of the powered-off volumes, so that the kernel replays their journals, and record each merged view.
 
-    `layers` are paths on the host, top first; `options` are overlayfs' own.
+    `layers` are paths on the host, top first; one alone is shown as it lies. `options` are overlayfs' own, or `fuse` for
+    fuse-overlayfs.
     """
     top = work / "view"
     host, merged = top / "host", top / "merged"
@@ -123,7 +124,12 @@ def merged_views(work: Path, volumes: Sequence[Volume], layers: dict[str, list[s
                 Path(str(number)).unlink(missing_ok=True)
                 Path(str(number)).symlink_to(host / path.lstrip("/"))
             lower = ":".join(map(str, range(len(stack))))
-            run("mount", "-t", "overlay", "overlay", "-o", f"{options},lowerdir={lower}", merged)
+            if len(stack) == 1:
+                run("mount", "--bind", host / stack[0].lstrip("/"), merged)
+            elif options == "fuse":
+                run("fuse-overlayfs", "-o", f"lowerdir={lower}", merged)
+            else:
+                run("mount", "-t", "overlay", "overlay", "-o", f"{options},lowerdir={lower}", merged)
             with gzip.GzipFile(truth / "fs" / f"{name}.jsonl.gz", "wb", mtime=0) as out:
                 out.writelines(json.dumps(record).encode() + b"\n" for record in records(merged))
             run("umount", merged)
