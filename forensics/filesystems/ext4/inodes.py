@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, lru_cache
 
 import numpy as np
@@ -17,6 +17,7 @@ from parsers.ext4_inode import INODE, INODE_EXTRA, InodeRecord, parse_inode
 
 Rows = NDArray[np.uint8]
 """Raw inodes, one to a row."""
+LOST_DIRECTORY = (0x4000).to_bytes(2, "little") + bytes(24) + (2).to_bytes(2, "little")
 WINDOW = 16 << 10  # bytes of an inode table that one read of a single inode brings along
 WINDOWS = 256
 
@@ -43,7 +44,7 @@ class InodeTables:
     ) -> None:
         self.source = source
         self.geometry = geometry
-        self.overrides = overrides
+        self.overrides = dict(overrides)
         self._places = places or {}
         superblock = geometry.superblock
         self.size = superblock.inode_size
@@ -79,6 +80,10 @@ class InodeTables:
         if len(raw) < self.size:
             raise FormatError(f"inode {number} lies beyond the end", self.source.name, offset)
         return raw
+
+    def stand_in(self, numbers: Iterable[int]) -> None:
+        """Let lost inodes be directories of which nothing is known: no permissions, two links, times of 1970."""
+        self.overrides.update(dict.fromkeys(numbers, LOST_DIRECTORY.ljust(self.size, b"\0")))
 
     def _read_window(self, start: int) -> bytes:
         return read_or_nothing(self.source, start, self._span)

@@ -1,4 +1,4 @@
-"""Directories whose names are lost with a block of the directory that they stood in: they still know their parent.
+"""Directories whose names are lost with a block, or with the inode, of the directory that they stood in: they still know it.
 
 The kernel would not show them. fsck links them into lost+found, as `#` and the inode number; here they keep their place.
 """
@@ -11,6 +11,7 @@ import numpy as np
 
 from forensics.filesystems.ext4.listing import Fault, Listing
 
+DIRECTORY = ord("d")
 MOST = 100_000
 
 
@@ -26,3 +27,12 @@ def lost_names(
             if parent in damaged and parent is not None and listing.index(parent) is not None:
                 names.setdefault(parent, {})[b"#%d" % number] = number
     return names
+
+
+def lost_directories(listing: Listing, root: int, parent_of: Callable[[int], int | None]) -> list[int]:
+    """The directories whose own inodes are lost: others say that they stand in them, and an entry, or being the root, agrees."""
+    unnamed = np.setdiff1d(listing.directories, listing.inode)
+    parents = {parent_of(number) for number in unnamed[unnamed != root][:MOST].tolist()}
+    missing = np.array([parent for parent in parents if parent is not None and listing.index(parent) is None], np.int64)
+    named = listing.inode[listing.type == DIRECTORY]
+    return [number for number in np.unique(missing).tolist() if number == root or number in named]

@@ -15,7 +15,7 @@ from forensics.filesystems.ext4.dirblocks import LEAST
 from forensics.filesystems.ext4.directories import Batch, DirectoryReader
 from forensics.filesystems.ext4.geometry import read_geometry
 from forensics.filesystems.ext4.inodes import InodeTables
-from forensics.filesystems.ext4.lost import lost_names
+from forensics.filesystems.ext4.lost import lost_directories, lost_names
 from forensics.filesystems.ext4.problems import ProblemLog
 from forensics.filesystems.ext4.runs import file_runs
 from forensics.filesystems.ext4.scan import DIRECTORY, Scan, scan_all, scan_below
@@ -211,6 +211,10 @@ class Ext4:
     def _scan_all(self) -> Scan:
         if self._scan is None:
             scan = scan_all(self.tables, self._directories)
+            lost = lost_directories(scan.listing, self.root, self._parent)
+            if lost:
+                scan = scan.with_directories(lost, self.tables.offsets(np.array(lost)).tolist())
+                self.tables.stand_in(lost)
             if scan.is_damaged():
                 names = lost_names(scan.listing, scan.faults, self.root, self._parent)
                 scan = scan.with_lost(names, self.tables.count) if names else scan
@@ -246,7 +250,13 @@ class Ext4:
         names = self._names.get(number)
         if names is not None:
             return names
-        record = self.tables.record(number)
+        try:
+            record = self.tables.record(number)
+        except FormatError:
+            if self._scan is not None:
+                raise
+            self._scan_all()  # what stood in it may be there without it
+            return self._directory(number)
         if record.type != "d":
             return {}
         at = self._scan.listing.index(number) if self._scan is not None else None

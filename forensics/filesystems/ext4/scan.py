@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +36,20 @@ class Scan:
             for name in found:
                 error = f"a directory's name is lost; it is shown as {name.decode()}"
                 faults.setdefault(directory, []).append(Fault(directory, error, None))
+        return Scan(listing, SubDirectories(listing), faults)
+
+    def with_directories(self, numbers: Sequence[int], offsets: Sequence[int]) -> Scan:
+        """The same with directories whose inodes, which stand at `offsets` or (-1) nowhere, are lost; empty."""
+        none = np.zeros(len(numbers), np.int64)
+        empty = Listing(
+            directories=np.array(sorted(numbers), np.int64), first=none, count=none, inode=np.zeros(0, np.uint32),
+            type=np.zeros(0, np.uint8), start=none[:0], length=np.zeros(0, np.uint8), names=b"",
+        )  # fmt: skip
+        listing = merge([self.listing, empty])
+        faults = dict(self.faults)
+        for number, offset in zip(numbers, offsets, strict=True):
+            error = "the directory's inode is lost; of what stood in it only directories are found, without their names"
+            faults[number] = [*faults.get(number, ()), Fault(number, error, offset if offset >= 0 else None)]
         return Scan(listing, SubDirectories(listing), faults)
 
     def is_damaged(self) -> bool:
@@ -85,16 +99,19 @@ def scan_all(tables: InodeTables, reader: DirectoryReader) -> Scan:
 
 
 def scan_below(tables: InodeTables, reader: DirectoryReader, number: int, most: int) -> Scan | None:
-    """Read a directory and those below it, level by level; None where these are more than `most` or lie too deep."""
+    """Read a directory and those below it, level by level; None where they are more than `most`, too deep, or one is lost."""
     parts: list[Listing] = []
     faults: list[Fault] = []
     known = np.zeros(0, np.int64)
-    wanted = np.array([number])
+    wanted = named = np.array([number])
     for _ in range(MAX_LEVELS):
         part, found = reader.read(_chosen(tables, wanted, reader.large))
         parts.append(part)
         faults += found
         known = np.union1d(known, part.directories)
+        if not np.isin(named, known).all():
+            break
+        named = part.inode[part.type == DIRECTORY].astype(np.int64)
         wanted = _unread(part, known)
         if not len(wanted):
             return _scan(parts, faults)
