@@ -126,29 +126,32 @@ def evidence_places(case: Case) -> tuple[Path, ...]:
 
 
 def find_container(case: Case, text: str) -> FoundContainer:
-    """The container with this id, name, pod/name, or the only one whose id begins so. Raises UsageError where none or many."""
+    """The container with this id, name, pod/name, namespace/name, or the only one whose id begins so.
+
+    Raises UsageError where none or many.
+    """
     rows = case.db.execute(
         "SELECT container_number, container_id, name, engine, rootfs, pod, origin,"
-        " (SELECT layer_id FROM container WHERE id = container_number) FROM containers ORDER BY container_number"
+        " (SELECT layer_id FROM container WHERE id = container_number), namespace FROM containers ORDER BY container_number"
     ).fetchall()
     wanted = text.removeprefix("/")
     tests = (
         [r for r in rows if r[1] == wanted],
         [r for r in rows if r[2] is not None and r[2] == wanted],
         [r for r in rows if r[5] is not None and wanted in _pod_names(r[5], r[2])],
+        [r for r in rows if r[8] is not None and wanted in (f"{r[8]}/{r[1]}", f"{r[8]}/{r[2]}")],
         [r for r in rows if wanted and r[1].startswith(wanted)],
     )
     matches = next(filter(None, tests), [])
     if len(matches) > 1:
         matches = [r for r in matches if r[6] == "allocated"] or matches
     if len(matches) == 1:
-        number, container_id, name, engine, rootfs, _pod, _origin, layer = matches[0]
+        number, container_id, name, engine, rootfs, _pod, _origin, layer, _namespace = matches[0]
         return FoundContainer(number, container_id, name, engine, layer, rootfs)
     if matches:
-        listed = _listed([f"{r[1][:_SHORT]} ({r[2] or 'no name'}, {r[3]})" for r in matches])
-        raise UsageError(
-            f"{text!r} is the name or the beginning of the id of {len(matches)} containers: {listed}; give more of the id"
-        )
+        listed = _listed([f"{r[1][:_SHORT]} ({r[2] or 'no name'}, {r[3]}{f' {r[8]}' if r[8] else ''})" for r in matches])
+        more = "give more of the id" if len({r[1] for r in matches}) > 1 else "give its namespace too, as in NAMESPACE/ID"
+        raise UsageError(f"{text!r} is the name or the beginning of the id of {len(matches)} containers: {listed}; {more}")
     raise UsageError(
         f"{case.path} has no container {text!r}; {_similar(wanted, [r[2] or r[1][:_SHORT] for r in rows], 'containers')}"
     )

@@ -8,11 +8,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-from samples.make import podhost, powercut, torture, webshop
+from samples.make import podhost, powercut, snapshots, torture, webshop
 from samples.make.host import CACHE
 from samples.make.tools import run
 
-SAMPLES = {"podhost": podhost.make, "webshop": webshop.make, "powercut": powercut.make, "torture": torture.make}
+SAMPLES = {
+    "podhost": podhost.make,
+    "webshop": webshop.make,
+    "powercut": powercut.make,
+    "torture": torture.make,
+    "snapshots": snapshots.make,
+}
 
 
 def main() -> int:
