@@ -14,8 +14,10 @@ from forensics.filesystems.ext4.walk import Walk
 from forensics.filesystems.xfs.attributes import Attributes
 from forensics.filesystems.xfs.columns import TIMES, Columns, columns
 from forensics.filesystems.xfs.inodes import InodeTables, Rows
+from forensics.filesystems.xfs.replayed import Replayed
 from parsers.errors import FormatError
 from parsers.xfs_inode import CORE_SIZES, Format, device, parse_inode
+from parsers.xfs_log import BASIC_BLOCK
 
 BATCH = 1 << 14  # inodes that are decoded at the same time
 GRAIN = 4096  # bytes that stand together in the disk image, whatever that is made of, unless a block is smaller
@@ -104,7 +106,7 @@ class TreeBuilder:
                 self._problems.add("symlink", int(numbers[at]), error.what, error.offset)
 
     def _locate(self, numbers: Numbers) -> Numbers:
-        size = min(GRAIN, self._superblock.block_size)
+        size = BASIC_BLOCK if isinstance(self._tables.source, Replayed) else min(GRAIN, self._superblock.block_size)
         offsets = self._tables.geometry.inode_offsets(numbers)
         grains, inverse = np.unique(offsets // size, return_inverse=True)
         places = [self._tables.source.locate(grain * size) if grain >= 0 else None for grain in grains.tolist()]
