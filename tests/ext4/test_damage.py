@@ -153,6 +153,18 @@ def test_inodes_that_are_not_in_use(whole, tmp_path):
     assert fs.inode(number_of(whole, b"/pieces")).nlink == 0
 
 
+def test_the_kernel_leaves_old_bytes_behind_the_name_of_the_parent(whole):
+    """It writes `..` and one zero: the byte behind stays as it was when the block held something else."""
+    data = bytearray(whole)
+    block = first_block_at(whole, b"/var/lib/store/a")
+    assert data[block + 20 : block + 24] == b"..\0\0"
+    data[block + 23] = 0x41
+    at = first_block_at(whole, b"/var/lib/store")
+    data[at : at + BLOCK] = bytes(BLOCK)
+    found = paths(opened(data).tree(2))
+    assert sum(path.endswith(b"/diff/etc/conf") for path in found) == 3
+
+
 @pytest.mark.parametrize("filling", [bytes(256), random.Random(4).randbytes(256)], ids=["zeros", "noise"])
 @pytest.mark.parametrize("path", [b"/", b"/var", b"/var/lib"])
 def test_the_inode_of_a_directory_above_all_may_be_lost(whole, path, filling):

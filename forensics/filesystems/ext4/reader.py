@@ -232,7 +232,8 @@ class Ext4:
             head = self.read(number, 0, 2 * LEAST)
         except FormatError:
             return None
-        if head[LEAST + DIR_ENTRY.size : 2 * LEAST] != b"..\0\0":
+        name = LEAST + DIR_ENTRY.size
+        if len(head) < 2 * LEAST or head[name - 2] != 2 or head[name : name + 2] != b"..":  # what pads it may be anything
             return None
         return int(DIR_ENTRY.unpack(head, LEAST)[0])
 
