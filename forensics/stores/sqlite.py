@@ -17,7 +17,10 @@ from parsers.sqlite_file import database_image
 MAX_DATABASE = 256 << 20
 MAX_JOURNAL = 64 << 20
 MAX_VALUE = 32 << 20
-MAX_STEPS = 2_000  # of 100,000 virtual machine instructions each, for one query
+MAX_STEPS = 500  # of 100,000 virtual machine instructions each, for one query
+
+ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""The second: names and messages that Python's module cannot decode."""
 
 Row = tuple[object, ...]
 
@@ -51,7 +54,7 @@ def open_sqlite(reader: StoreReader, database: Place, directory: Place, artefact
         ):
             connection.execute(f"PRAGMA {pragma}")
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.Error as error:
+    except ERRORS as error:
         reader.gap(artefact, str(error), database)
         connection.close()
         return None
@@ -64,14 +67,14 @@ def read_rows(
     """The rows of one table, by rowid. Text comes as bytes. Where the table is damaged, it is read from its other end, too."""
     try:
         kinds = connection.execute("SELECT sql FROM sqlite_master WHERE type='table' AND name=?", (table,)).fetchall()
-    except sqlite3.Error as error:
+    except ERRORS as error:
         reader.gap(artefact, f"{table}: {error}", place)
         return
-    if not kinds or bytes(kinds[0][0] or b"").upper().startswith(b"CREATE VIRTUAL"):
+    if not kinds or not isinstance(kinds[0][0], bytes) or kinds[0][0].upper().startswith(b"CREATE VIRTUAL"):
         reader.gap(artefact, f"has no table {table}", place)
         return
     seen: set[object] = set()
-    names = ", ".join(f'"{column}"' for column in columns)
+    names = ", ".join(f'"{column}" AS c{i}' for i, column in enumerate(columns))
     for order in ("ASC", "DESC"):
         budget = [MAX_STEPS]
 
@@ -86,7 +89,7 @@ def read_rows(
                     seen.add(row[0])
                     yield row[1:]
             return
-        except sqlite3.Error as error:
+        except ERRORS as error:
             reader.gap(artefact, f"{table}: {error}; {len(seen)} rows read", place)
         finally:
             connection.set_progress_handler(None, 0)

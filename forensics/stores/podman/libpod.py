@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from forensics.file_source import FileSource
 from forensics.records import Provenance
 from forensics.stores.bolt import open_database, walk_database
 from forensics.stores.reading import Place, StoreReader
-from forensics.stores.sqlite import open_sqlite, read_rows
+from forensics.stores.sqlite import MAX_DATABASE, open_sqlite, read_rows
 from forensics.text import readable
 from parsers.errors import FormatError
 from parsers.libpod import (
@@ -71,7 +72,7 @@ def _read_sqlite(reader: StoreReader, database: Place | None, directory: Place, 
     opened = open_sqlite(reader, database, directory, "libpod's db.sql") if database is not None else None
     if database is None or opened is None:
         return
-    where = reader.provenance(database)
+    find = _finder(reader, database)
     name = "libpod's db.sql"
     for graph_root, volume_path, driver in read_rows(
         reader, opened, database, name, "DBConfig", ("GraphRoot", "VolumeDir", "GraphDriver")
@@ -80,15 +81,29 @@ def _read_sqlite(reader: StoreReader, database: Place | None, directory: Place, 
     states = {_text(row[0]): row[1] for row in read_rows(reader, opened, database, name, "ContainerState", ("ID", "JSON"))}
     configs = {_text(row[0]): row[1] for row in read_rows(reader, opened, database, name, "ContainerConfig", ("ID", "JSON"))}
     for own in sorted(name for name in {*states, *configs} if name):
-        _add_container(reader, database, found, own, _bytes(configs.get(own)), _bytes(states.get(own)), where)
+        _add_container(reader, database, found, own, _bytes(configs.get(own)), _bytes(states.get(own)), find(own))
     for pod, document in read_rows(reader, opened, database, name, "PodConfig", ("ID", "JSON")):
-        _add(reader, database, found.pods, _text(pod), _bytes(document), parse_pod, where)
+        _add(reader, database, found.pods, _text(pod), _bytes(document), parse_pod, find(_text(pod)))
     for volume, document in read_rows(reader, opened, database, name, "VolumeConfig", ("Name", "JSON")):
-        _add(reader, database, found.volumes, _text(volume), _bytes(document), parse_volume, where)
+        _add(reader, database, found.volumes, _text(volume), _bytes(document), parse_volume, find(_text(volume)))
     for exited, code in read_rows(reader, opened, database, name, "ContainerExitCode", ("ID", "ExitCode")):
         if (container := _text(exited)) is not None and isinstance(code, int):
             found.exit_codes.setdefault(container, code)
     opened.close()
+
+
+def _finder(reader: StoreReader, database: Place) -> Callable[[str | None], Provenance]:
+    """Where in the database file a row begins that has an id or a name and then a JSON document; else the file."""
+    whole = reader.provenance(database)
+    data = reader.load(database, "libpod's db.sql", bytes, MAX_DATABASE) or b""
+    file = FileSource(database.fs, database.inode, readable(database.path))
+
+    def find(own: str | None) -> Provenance:
+        row = re.search(re.escape(own.encode()) + rb"[ -z]{0,400}\{\"", data) if own else None
+        at = file.locate(row.start()) if row is not None else None
+        return whole if at is None else replace(whole, offset=at)
+
+    return find
 
 
 def _read_bolt(reader: StoreReader, database: Place | None, found: Libpod) -> None:
