@@ -39,26 +39,32 @@ class Attributes:
 
     def read(self, number: int, record: InodeRecord) -> dict[bytes, bytes]:
         """The attributes of an inode by full name."""
-        found: dict[bytes, bytes] = {}
-        if not record.attr_fork:
-            return found
         if record.attr_format == Format.LOCAL:
-            fork = record.attr_fork[: int.from_bytes(record.attr_fork[:2], "big")]
-            cached = self._cache.get(fork)
-            if cached is not None:
-                return dict(cached)
-            listed = parse_short_form(record.attr_fork)
-            if listed.damage is not None:
-                error, at = listed.damage
-                self._report(number, error, self._tables.offset(number) + record.attr_fork_at + at)
-            self._take(number, listed.list, None, found)
-            if listed.damage is None and len(self._cache) < CACHED:
-                self._cache[fork] = dict(found)
-        elif record.attr_format in (Format.EXTENTS, Format.BTREE):
+            return self.read_short(number, record.attr_fork, record.attr_fork_at)
+        found: dict[bytes, bytes] = {}
+        if record.attr_format in (Format.EXTENTS, Format.BTREE):
             if record.attr_format == Format.BTREE or record.attr_extents:
                 self._far(number, record, found)
-        else:
+        elif record.attr_fork:
             self._report(number, f"an attribute fork of format {record.attr_format}", self._tables.offset(number))
+        return found
+
+    def read_short(self, number: int, fork: bytes, at: int) -> dict[bytes, bytes]:
+        """The attributes in an attribute fork of format LOCAL, which stands at byte `at` of its inode."""
+        if not fork:
+            return {}
+        key = fork[: int.from_bytes(fork[:2], "big")]
+        cached = self._cache.get(key)
+        if cached is not None:
+            return dict(cached)
+        found: dict[bytes, bytes] = {}
+        listed = parse_short_form(fork)
+        if listed.damage is not None:
+            error, place = listed.damage
+            self._report(number, error, self._tables.offset(number) + at + place)
+        self._take(number, listed.list, None, found)
+        if listed.damage is None and len(self._cache) < CACHED:
+            self._cache[key] = dict(found)
         return found
 
     def _far(self, number: int, record: InodeRecord, found: dict[bytes, bytes]) -> None:

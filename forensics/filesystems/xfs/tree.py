@@ -16,7 +16,7 @@ from forensics.filesystems.xfs.columns import TIMES, Columns, columns
 from forensics.filesystems.xfs.inodes import InodeTables, Rows
 from forensics.filesystems.xfs.replayed import Replayed
 from parsers.errors import FormatError
-from parsers.xfs_inode import CORE_SIZES, Format, device, parse_inode
+from parsers.xfs_inode import CORE_SIZES, Format, InodeFlag2, device, parse_inode
 from parsers.xfs_log import BASIC_BLOCK
 
 BATCH = 1 << 14  # inodes that are decoded at the same time
@@ -74,15 +74,32 @@ class TreeBuilder:
         stats.offset[part] = self._locate(numbers)
         for at in np.flatnonzero((found.type == ord("c")) | (found.type == ord("b"))).tolist():
             stats.major[first + at], stats.minor[first + at] = device(rows[at, self._core : self._core + 4].tobytes())
-        for at in np.flatnonzero((inode["di_forkoff"] != 0) & (found.type != 0)).tolist():
+        self._fill_xattrs(stats, first, numbers, rows, found)
+        self._fill_targets(stats, first, numbers, rows, found)
+
+    def _fill_xattrs(self, stats: _Stats, first: int, numbers: Numbers, rows: Rows, found: Columns) -> None:
+        inode = self._tables.records(rows)
+        starts = self._core + inode["di_forkoff"].astype(np.int64) * 8
+        there = (found.type != 0) & (starts > self._core)
+        local = there & (inode["di_aformat"] == Format.LOCAL)
+        counts = rows[np.arange(len(rows)), np.minimum(starts + 2, rows.shape[1] - 1)]
+        for at in np.flatnonzero(local & (counts != 0)).tolist():
+            start = int(starts[at])
+            xattrs = self._attributes.read_short(int(numbers[at]), rows[at, start:].tobytes(), start)
+            if xattrs:
+                stats.xattrs[first + at] = xattrs
+        empty = (inode["di_aformat"] == Format.EXTENTS) & (inode["di_anextents"] == 0)
+        if self._tables.geometry.superblock.has_crc:
+            empty &= (inode["di_flags2"] & int(InodeFlag2.NREXT64) == 0) | (inode["di_nextents"] == 0)
+        for at in np.flatnonzero(there & ~local & ~empty).tolist():
+            number = int(numbers[at])
             try:
-                xattrs = self._attributes.read(int(numbers[at]), parse_inode(rows[at].tobytes()))
+                xattrs = self._attributes.read(number, parse_inode(rows[at].tobytes()))
             except FormatError as error:
-                self._problems.add("extended attributes", int(numbers[at]), error.what, self._tables.offset(int(numbers[at])))
+                self._problems.add("extended attributes", number, error.what, self._tables.offset(number))
                 continue
             if xattrs:
                 stats.xattrs[first + at] = xattrs
-        self._fill_targets(stats, first, numbers, rows, found)
 
     def _fill_targets(self, stats: _Stats, first: int, numbers: Numbers, rows: Rows, found: Columns) -> None:
         links = np.flatnonzero(found.type == ord("l"))
