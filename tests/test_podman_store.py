@@ -1,0 +1,217 @@
+"""Stores of containers/storage made in memory: what no engine at hand leaves behind."""
+
+import json
+
+from forensics.stores.podman.config import Configured
+from forensics.stores.podman.discover import GraphRoot
+from forensics.stores.podman.store import read_graph_root
+from forensics.stores.reading import Place
+from parsers.storage_conf import StorageConf
+from support.docker_stores import stack
+from support.memory_filesystem import MemoryFilesystem, Node
+
+BASE, SECOND, OWN, IMAGE, CID, POD = (letter * 64 for letter in "abcdef")
+LINKS = {BASE: "A" * 26, SECOND: "B" * 26, OWN: "C" * 26}
+
+
+def layer(name, *below, **more):
+    lower = {"lower": ":".join(f"l/{LINKS[each]}" for each in below).encode()} if below else {"empty": {}}
+    return {"diff": {}, "link": LINKS[name].encode(), "work": {}, **lower, **more}
+
+
+def document(*records):
+    return json.dumps(records, separators=(",", ":")).encode()
+
+
+def graph_root(**changes):
+    """A container on an image of two layers."""
+    tree = {
+        "overlay": {
+            "l": {link: f"../{name}/diff" for name, link in LINKS.items()},
+            BASE: layer(BASE),
+            SECOND: layer(SECOND, BASE),
+            OWN: layer(OWN, SECOND, BASE),
+            ".has-mount-program": b"false",
+        },
+        "overlay-layers": {"layers.json": document({"id": BASE}, {"id": SECOND, "parent": BASE}, {"id": OWN, "parent": SECOND})},
+        "overlay-images": {"images.json": document({"id": IMAGE, "layer": SECOND, "names": ["localhost/x:1"]})},
+        "overlay-containers": {"containers.json": document({"id": CID, "names": ["web"], "layer": OWN, "image": IMAGE})},
+    }
+    for path, thing in changes.items():
+        *directories, name = path.split("__")
+        inside = tree
+        for directory in directories:
+            inside = inside[directory]
+        inside[name] = thing
+    return tree
+
+
+def read(tree, conf=None):
+    fs = MemoryFilesystem(tree)
+    place = Place(1, fs, fs.root, b"/")
+    return read_graph_root(GraphRoot(place, b"/var/lib/containers/storage", "default", None, Configured(b"/x", "default", conf)))
+
+
+def kinds(contents):
+    return {each.name: each.kind for each in contents.layers}
+
+
+def conf(**values):
+    names = ("driver", "graph_root", "run_root", "image_store", "rootless_path")
+    known = {**dict.fromkeys(names), "additional_stores": (), "mount_program": None, "mount_options": None, "transient": False}
+    return StorageConf(**{**known, **values})
+
+
+def test_a_stack():
+    contents = read(graph_root())
+    (container,) = contents.containers
+    assert (container.name, container.engine, container.image_id, container.state) == ("web", "podman", IMAGE, None)
+    assert stack(contents, container.layer) == [OWN, SECOND, BASE]
+    assert kinds(contents) == {BASE: "image", SECOND: "image", OWN: "container"}
+    assert contents.images[0].refs == ("localhost/x:1",)
+    assert {each.marks for each in contents.layers} == {"trusted"}
+
+
+def test_directories_beside_diff_are_below_it():
+    tree = graph_root(**{f"overlay__{SECOND}__diff1": {}, f"overlay__{SECOND}__diff2": {}, f"overlay__{SECOND}__diff4": {}})
+    contents = read(tree)
+    assert stack(contents, contents.containers[0].layer) == [OWN, SECOND, f"{SECOND}/diff1", f"{SECOND}/diff2", BASE]
+
+
+def test_lost_lower_files_and_links():
+    tree = graph_root()
+    del tree["overlay"][OWN]["lower"]
+    tree["overlay"]["l"] = {}
+    for name in LINKS:
+        del tree["overlay"][name]["link"]
+    contents = read(tree)
+    assert stack(contents, contents.containers[0].layer) == [OWN, SECOND, BASE]
+    assert contents.gaps
+
+
+def test_circles_end():
+    tree = graph_root(**{"overlay-layers__layers.json": document({"id": BASE, "parent": OWN}, {"id": OWN, "parent": BASE})})
+    contents = read(tree)
+    assert kinds(contents)[OWN] == "container"
+    assert all(each.chain_id is None for each in contents.layers)
+
+
+def test_unfinished_and_removed_layers():
+    removed = {"temp-dir-1": {"0-" + BASE: layer(BASE)}, "temp-dir-1.lock": b""}
+    tree = graph_root(overlay__tempdirs=removed, overlay__staging={"123": {"dir": {}}, "lock": b""})
+    tree["overlay-layers"]["layers.json"] = document(
+        {"id": BASE}, {"id": SECOND, "parent": BASE, "flags": {"incomplete": True}}, {"id": OWN, "parent": SECOND}
+    )
+    contents = read(tree)
+    orphans = {each.name: each.path for each in contents.layers if each.kind == "orphan"}
+    assert orphans == {
+        f"tempdirs/temp-dir-1/0-{BASE}": f"/overlay/tempdirs/temp-dir-1/0-{BASE}/diff",
+        "staging/123": "/overlay/staging/123/dir",
+    }
+    assert f"{SECOND} is incomplete: its unpacking never ended" in {gap.error for gap in contents.gaps}
+
+
+def test_composefs_is_told_and_not_merged():
+    tree = graph_root(**{f"overlay__{BASE}__composefs-data": {"composefs.blob": b"x"}})
+    contents = read(tree)
+    assert {each.name: each.directory is None for each in contents.layers} == {BASE: True, SECOND: False, OWN: False}
+    assert "composefs" in {gap.artefact for gap in contents.gaps}
+
+
+def test_what_no_record_names_is_an_orphan():
+    tree = graph_root(**{"overlay-containers__containers.json": b"[]", "overlay-images__images.json": b"[]"})
+    assert set(kinds(read(tree)).values()) == {"orphan"}
+
+
+def test_marks_by_what_the_driver_noted():
+    assert {each.marks for each in read(graph_root(**{"overlay__.has-mount-program": b"true"})).layers} == {"fuse"}
+    fuse = conf(mount_program="/usr/bin/fuse-overlayfs")
+    assert {each.marks for each in read(graph_root(), fuse).layers} == {"trusted"}  # as it was at the last mount
+    tree = graph_root()
+    del tree["overlay"][".has-mount-program"]
+    assert {each.marks for each in read(tree, fuse).layers} == {"fuse"}
+    assert {each.marks for each in read(tree).layers} == {"trusted"}
+    tree["overlay"][SECOND]["diff"] = {"usr": {".wh.gone": b""}}
+    assert {each.marks for each in read(tree).layers} == {"fuse"}
+
+
+def test_marks_by_what_the_kernel_wrote():
+    tree = graph_root()
+    tree["overlay"][OWN]["diff"] = Node({}, xattrs={b"user.overlay.origin": b"\0"})
+    assert {each.marks for each in read(tree).layers} == {"user"}
+
+
+def test_volatile_records_count():
+    tree = graph_root()
+    tree["overlay-layers"]["volatile-layers.json"] = document({"id": IMAGE, "parent": SECOND})
+    tree["overlay-containers"]["volatile-containers.json"] = document({"id": POD, "names": ["fleeting"], "layer": IMAGE})
+    contents = read(tree)
+    assert {container.name for container in contents.containers} == {"web", "fleeting"}
+    assert kinds(contents)[IMAGE] == "container"
+
+
+CRIO = {
+    "pod-name": "k8s_web_default_0b1d_0", "pod-id": POD, "image-name": "quay.io/x/web:1", "image-id": IMAGE,
+    "name": "k8s_nginx_web_default_0b1d_2", "metadata-name": "nginx", "uid": "0b1d", "namespace": "default", "attempt": 2,
+    "created-at": 1795225851,
+}  # fmt: skip
+SPEC = {
+    "process": {"args": ["nginx"], "env": ["A=1"], "cwd": "/", "user": {"uid": 0, "gid": 0}},
+    "mounts": [
+        {
+            "destination": "/etc/hosts",
+            "type": "bind",
+            "source": "/var/lib/kubelet/pods/0b1d/etc-hosts",
+            "options": ["rw", "rbind"],
+        },
+        {"destination": "/run/.containerenv", "type": "bind", "source": "/run/x", "options": ["bind", "ro"]},
+    ],
+    "annotations": {
+        "io.kubernetes.cri-o.ContainerType": "container",
+        "io.kubernetes.cri-o.Image": "quay.io/x/web:1",
+        "io.kubernetes.cri-o.LogPath": "/var/log/pods/default_web_0b1d/nginx/2.log",
+        "io.kubernetes.cri-o.Labels": json.dumps({"io.kubernetes.pod.name": "web", "io.kubernetes.pod.namespace": "default"}),
+        "io.kubernetes.cri-o.Volumes": json.dumps([{"container_path": "/etc/hosts", "host_path": "/x"}]),
+    },
+}
+STATE = {
+    "status": "stopped", "pid": 77, "created": "2026-11-21T01:50:51Z", "started": "2026-11-21T01:50:52Z",
+    "finished": "2026-11-21T01:50:53Z", "exitCode": 137, "oomKilled": True,
+}  # fmt: skip
+
+
+def crio(**changes):
+    """CRI-O has no database: containers.json's metadata, and userdata."""
+    userdata = {"config.json": json.dumps(SPEC).encode(), "state.json": json.dumps(STATE).encode(), **changes}
+    record = {"id": CID, "names": [CRIO["name"]], "layer": OWN, "image": IMAGE, "metadata": json.dumps(CRIO)}
+    tree = graph_root(**{"overlay-containers__containers.json": document(record)})
+    tree["overlay-containers"][CID] = {"userdata": userdata}
+    return read(tree)
+
+
+def test_cri_o():
+    contents = crio()
+    (container,) = contents.containers
+    assert {gap.artefact for gap in contents.gaps} == {"container image config"}  # which this tree has not
+    assert (contents.store.engine, container.engine, container.pod) == ("crio", "crio", "default/web")
+    assert (container.name, container.image, container.restart_count) == (CRIO["name"], "quay.io/x/web:1", 2)
+    assert (container.state, container.exit_code, container.oom_killed) == ("exited", 137, True)
+    assert (container.created_ns, container.finished_ns) == (1795225851000000000, 1795225853000000000)
+    assert (container.command, container.env, container.log_driver) == (("nginx",), ("A=1",), "k8s-file")
+    assert [(mount.type, mount.destination, mount.rw) for mount in container.mounts] == [
+        ("bind", "/etc/hosts", True),
+        ("engine", "/run/.containerenv", False),
+    ]
+
+
+def test_cri_o_with_a_damaged_spec():
+    (container,) = crio(**{"config.json": b"\0" * 99, "state.json": b"{"}).containers
+    assert (container.engine, container.pod, container.image) == ("crio", "default/web", "quay.io/x/web:1")
+    assert (container.state, container.command) == (None, None)
+
+
+def test_a_working_container_of_buildah():
+    tree = graph_root(**{"overlay-containers__containers.json": document({"id": CID, "names": ["x-working"], "layer": OWN})})
+    tree["overlay-containers"][CID] = {"userdata": {"buildah.json": b'{"type": "buildah 0.0.1", "image": "localhost/x:1"}'}}
+    (container,) = read(tree).containers
+    assert (container.engine, container.name, container.image) == ("buildah", "x-working", "localhost/x:1")
