@@ -6,7 +6,7 @@ import random
 import pytest
 
 from forensics.layers import number_layers
-from forensics.records import Container, Mount
+from forensics.records import Container, Endpoint, Mount
 from forensics.stores.containerd.discover import find_containerd_roots
 from forensics.stores.containerd.mounts import kubelet_volume, spec_mounts
 from forensics.stores.containerd.nerdctl import nerdctl_volumes, read_nerdctl
@@ -281,3 +281,25 @@ def test_damage_to_any_one_file_leaves_all_containers(sample):
                     assert found == ids, path
                 cases += 1
         assert cases > 100
+
+
+def test_networks_of_nerdctl_and_who_was_attached():
+    conflist = {
+        "name": "front", "nerdctlID": "n" * 64, "nerdctlLabels": {"tier": "front"},
+        "plugins": [{"type": "bridge", "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.4.1.0/24"}]]}}],
+    }  # fmt: skip
+    result = {
+        "kind": "cniCacheV1", "networkName": "front", "containerId": "default-redis", "ifName": "eth0",
+        "result": {"ips": [{"address": "10.4.1.7/24"}], "interfaces": [{"mac": "02:00:00:00:00:01"},
+                   {"mac": "02:00:00:00:00:02", "sandbox": "/var/run/netns/x"}]},
+    }  # fmt: skip
+    other = {"name": "podnet", "plugins": [{"type": "bridge", "ipam": {"subnet": "10.5.0.0/16"}}]}
+    tree = host("/var/lib/containerd", data_directory())
+    files = {"front.conflist": json.dumps(conflist).encode(), "podnet.conflist": json.dumps(other).encode(), "x.conflist": b"{"}
+    tree["etc"]["cni"] = {"net.d": files}
+    tree["var"]["lib"]["cni"] = {"results": {"front-default-redis-eth0": json.dumps(result).encode()}}
+    contents = contents_of(tree)
+    (network,) = contents.networks
+    assert (network.engine, network.name, network.driver, network.subnets) == ("nerdctl", "front", "bridge", ("10.4.1.0/24",))
+    assert network.endpoints == (Endpoint("redis", "eth0", "10.4.1.7/24", "02:00:00:00:00:02"),)
+    assert [gap.path for gap in contents.gaps if gap.artefact == "CNI network"] == ["/etc/cni/net.d/x.conflist"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from forensics.records import Container
-from forensics.stores.containerd.cri import CONTAINER_NAME, metadata_of, pod_of, restarts_of
+from forensics.stores.containerd.cri import CONTAINER_NAME, metadata_of, metadata_text, pod_of, restarts_of
 from forensics.stores.containerd.images import ImageIndex, StoredImage
 from forensics.stores.containerd.layers import SnapshotLayer, SnapshotLayers
 from forensics.stores.containerd.meta import MetaDb
@@ -128,6 +128,7 @@ def _record(reader: StoreReader, context: Context, record: ContainerRecord) -> C
         layer=own.layer.key if own is not None else None,
         mounts=spec_mounts(spec, labels),
         config=payload.value.decode("utf-8", "replace") if payload is not None and spec is not None else None,
+        hostconfig=metadata_text(record),
         source=context.meta.provenance(record.offset),
     )
 
@@ -153,6 +154,7 @@ def _sandbox(reader: StoreReader, context: Context, record: Sandbox) -> Containe
         privileged=metadata.privileged if metadata is not None else None,
         mounts=spec_mounts(spec, record.labels),
         config=record.spec.value.decode("utf-8", "replace") if record.spec is not None and spec is not None else None,
+        hostconfig=metadata_text(record),
         source=context.meta.provenance(record.offset),
     )
 

@@ -37,7 +37,7 @@ def read_statuses(reader: StoreReader, root: Place) -> dict[str, CriStatus]:
 
 def metadata_of(reader: StoreReader, record: Container | Sandbox, place: Place | None) -> CriMetadata | None:
     """The CRI plugin's metadata in a record's extensions, None where it is no container of Kubernetes'."""
-    payload: ProtobufAny | None = next((record.extensions[name] for name in METADATA if name in record.extensions), None)
+    payload = _payload(record)
     if payload is None:
         return None
     try:
@@ -48,6 +48,16 @@ def metadata_of(reader: StoreReader, record: Container | Sandbox, place: Place |
     for problem in metadata.problems:
         reader.gap("CRI metadata", f"{record.id}: {problem}", place, record.offset)
     return metadata
+
+
+def metadata_text(record: Container | Sandbox) -> str | None:
+    """The same as it stands there: what the kubelet asked for."""
+    payload = _payload(record)
+    return payload.value.decode("utf-8", "replace") if payload is not None else None
+
+
+def _payload(record: Container | Sandbox) -> ProtobufAny | None:
+    return next((record.extensions[name] for name in METADATA if name in record.extensions), None)
 
 
 def pod_of(labels: Mapping[str, str], metadata: CriMetadata | None, spec: OciSpec | None) -> str | None:

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from forensics.records import Layer
 from forensics.stores.containerd.meta import MetaDb
-from forensics.stores.containerd.snapshotters import Snapshotter
+from forensics.stores.containerd.snapshotters import Snapshotter, is_remote
 from forensics.stores.reading import StoreReader
 from forensics.text import readable
 from parsers.containerd_meta import Snapshot
@@ -97,9 +97,9 @@ def _layer(
     diff_ids: Mapping[str, str],
 ) -> Layer:
     directory = snapshotter.directories.get(str(stored.id))
-    content = directory.content if directory is not None else None
+    content = directory.content if directory is not None and not is_remote(stored) else None
     parent = snapshotter.snapshots.get(stored.parent) if stored.parent is not None else None
-    if content is None and snapshotter.stacked == (snapshotter.marks != "none") and snapshotter.directories:
+    if directory is None and snapshotter.directories:
         reader.gap("snapshot", f"{stored.name}: its directory {stored.id} is missing", snapshotter.place)
     place = content or snapshotter.place
     chain_id = key if key.startswith("sha256:") else None

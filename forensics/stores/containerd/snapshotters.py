@@ -25,6 +25,10 @@ from parsers.containerd_snapshots import SNAPSHOTS, StoredSnapshot, parse_snapsh
 DATABASE = b"metadata.db"
 STACKED = frozenset(("overlayfs", "fuse-overlayfs", "stargz", "nydus", "overlaybd", "soci"))
 WHOLE = frozenset(("native", "btrfs"))
+REMOTE = ("containerd.io/snapshot/remote", "containerd.io/snapshot/nydus-blob", "containerd.io/snapshot/nydus-bootstrap")
+"""Labels of snapshots whose files were fetched as they were read, and are not in their directory."""
+
+EROFS = b"layer.erofs"
 BTRFS_DIRECTORIES = (b"active", b"view", b"snapshots")
 
 _ID = re.compile(rb"[1-9][0-9]{0,18}")
@@ -90,16 +94,24 @@ def _read(reader: StoreReader, name: str, place: Place) -> Snapshotter:
             snapshots[snapshot.name] = snapshot
     stacked = name not in WHOLE
     directories = _btrfs(reader, place) if name == "btrfs" else _directories(reader, place, stacked)
-    if snapshots and name not in STACKED | WHOLE and not any(each.content for each in directories.values()):
+    if snapshots and name not in STACKED | WHOLE:
         reader.gap("snapshotter", f"the snapshots of {name} are not read, only what its metadata.db tells of them", place)
+    remote = sum(is_remote(snapshot) for snapshot in snapshots.values())
+    if remote:
+        reader.gap("snapshotter", f"{remote} snapshots of {name} were never on this disk as a whole", place)
     return Snapshotter(name, place, database, snapshots, directories, stacked, _marks(reader, name, directories))
+
+
+def is_remote(snapshot: StoredSnapshot) -> bool:
+    """Whether its files stand elsewhere."""
+    return any(label in snapshot.labels for label in REMOTE)
 
 
 def _directories(reader: StoreReader, place: Place, stacked: bool) -> dict[str, SnapshotDirectory]:
     found = {}
     for directory in reader.children(reader.child(place, b"snapshots"), "d?"):
         content = reader.child(directory, b"fs") if stacked else directory
-        if content is not None and reader.type(content) != "d":
+        if content is not None and (reader.type(content) != "d" or reader.child(directory, EROFS) is not None):
             content = None
         found[readable(directory.name)] = SnapshotDirectory(directory, content)
     return found

@@ -15,6 +15,7 @@ from forensics.stores.containerd.images import StoredImage, diff_ids, image_reco
 from forensics.stores.containerd.layers import SnapshotLayers, snapshot_layers
 from forensics.stores.containerd.meta import MetaDb, read_meta
 from forensics.stores.containerd.nerdctl import nerdctl_volumes, read_nerdctl
+from forensics.stores.containerd.networks import cni_networks
 from forensics.stores.containerd.snapshotters import read_snapshotters
 from forensics.stores.containerd.tasks import read_tasks
 from forensics.stores.reading import StoreReader
@@ -95,6 +96,7 @@ def containerd_contents(store: ContainerdStore, without: Collection[str] = ()) -
         images=image_records(store.meta, store.images, store.layers, namespaces),
         containers=containers,
         volumes=nerdctl_volumes(reader, store.context.nerdctl, containers),
+        networks=cni_networks(reader, root, containers),
         artefacts=containerd_artefacts(reader, store.meta, reader.child(root.place, CONTENT), namespaces),
         gaps=tuple(dict.fromkeys(reader.gaps)),
     )
