@@ -303,3 +303,13 @@ def test_networks_of_nerdctl_and_who_was_attached():
     assert (network.engine, network.name, network.driver, network.subnets) == ("nerdctl", "front", "bridge", ("10.4.1.0/24",))
     assert network.endpoints == (Endpoint("redis", "eth0", "10.4.1.7/24", "02:00:00:00:00:02"),)
     assert [gap.path for gap in contents.gaps if gap.artefact == "CNI network"] == ["/etc/cni/net.d/x.conflist"]
+
+
+def test_images_whose_names_are_lost_are_listed_without(sample):
+    with containerd_root(sample("snapshots")) as (root, docker_roots):
+        whole = read_all(root, docker_roots)
+        database = next(place for path, place, _ in metadata_files(root) if path.endswith("meta.db"))
+        told = read_all(root, docker_roots, DamagedFilesystem(root.place.fs, contents={database.inode: b""}))
+        assert {image.image_id for image in told.images} == {image.image_id for image in whole.images}
+        assert {image.layers for image in told.images} == {image.layers for image in whole.images}
+        assert all(image.refs == () and image.namespace is None for image in told.images)

@@ -13,9 +13,11 @@ from forensics.stores.reading import StoreReader
 from parsers.containerd_meta import Image
 from parsers.docker_image import ImageConfig, parse_image_config
 from parsers.docker_layer import chain_ids
+from parsers.errors import FormatError
 from parsers.oci_image import Descriptor, Index, Manifest, parse_index_or_manifest
 
 MAX_NESTED = 8  # an index in an index in ...
+MAX_MANIFEST = 1 << 20  # bytes
 ATTESTATION = "vnd.docker.reference.type"  # BuildKit's, an annotation of manifests that are no images
 
 
@@ -45,6 +47,33 @@ def read_images(reader: StoreReader, meta: MetaDb, content: ContentStore) -> dic
             names.setdefault((image.namespace, image.digest), []).append(image)
     unpacked = {(namespace, key) for namespace, _, key in meta.snapshots}
     return {where: _read(reader, content, *where, tuple(found), unpacked) for where, found in sorted(names.items())}
+
+
+def nameless_images(
+    reader: StoreReader, content: ContentStore, images: Mapping[tuple[str, str], StoredImage]
+) -> dict[tuple[str, str], StoredImage]:
+    """Images whose names are lost with meta.db: the manifests in the content store that no image leads to; of no namespace."""
+    known = {image.config_digest for image in images.values()}
+    found = {}
+    for digest, place in sorted(content.blobs.items()):
+        inode = reader.inode(place)
+        if inode is None or not 0 < inode.size <= MAX_MANIFEST or reader.head(place, 1) != b"{":
+            continue
+        manifest = reader.load(place, "container image manifest", _manifest_or_none, MAX_MANIFEST)
+        if manifest is None or manifest.config is None or manifest.config.digest in known:
+            continue
+        image = _read(reader, content, "", digest, (), set())
+        if image.config is not None:
+            found["", digest] = image
+    return found
+
+
+def _manifest_or_none(data: bytes) -> Manifest | None:
+    try:
+        document = parse_index_or_manifest(data)
+    except FormatError:
+        return None  # another kind of document
+    return document if isinstance(document, Manifest) else None
 
 
 class ImageIndex:
@@ -89,7 +118,7 @@ def image_record(meta: MetaDb, image: StoredImage, layers: SnapshotLayers) -> Co
     updated = [name.updated_ns for name in image.names if name.updated_ns is not None]
     return ContainerImage(
         engine="containerd",
-        namespace=image.namespace,
+        namespace=image.namespace or None,
         image_id=image.digest,
         refs=tuple(sorted(name.name for name in image.names)),
         created_ns=config.created_ns if config is not None else None,
@@ -105,7 +134,7 @@ def image_record(meta: MetaDb, image: StoredImage, layers: SnapshotLayers) -> Co
         labels=labels,
         updated_ns=max(updated, default=None),
         config=image.config_text,
-        source=meta.provenance(image.names[0].offset),
+        source=meta.provenance(image.names[0].offset) if image.names else None,
     )
 
 
@@ -132,7 +161,10 @@ def _read(
     config_digest = manifest.config.digest if manifest is not None and manifest.config is not None else None
     if not manifests:
         missing = digest not in content.blobs
-        reader.gap("container image", f"{names[0].name}: its target {digest} {'is missing' if missing else 'has no manifest'}")
+        reader.gap(
+            "container image",
+            f"{names[0].name if names else digest}: its target {digest} {'is missing' if missing else 'has no manifest'}",
+        )
     data = content.documents.get(config_digest) if config_digest is not None else None
     return StoredImage(
         namespace=namespace,

@@ -11,7 +11,7 @@ from forensics.stores.containerd.containers import Context, container_records
 from forensics.stores.containerd.content import read_content
 from forensics.stores.containerd.cri import read_statuses
 from forensics.stores.containerd.discover import CONTENT, META, ContainerdRoot
-from forensics.stores.containerd.images import StoredImage, diff_ids, image_records, read_images
+from forensics.stores.containerd.images import StoredImage, diff_ids, image_records, nameless_images, read_images
 from forensics.stores.containerd.layers import SnapshotLayers, snapshot_layers
 from forensics.stores.containerd.meta import MetaDb, read_meta
 from forensics.stores.containerd.nerdctl import nerdctl_volumes, read_nerdctl
@@ -61,6 +61,8 @@ def read_containerd(root: ContainerdRoot) -> ContainerdStore:
     snapshotters = read_snapshotters(reader, root)
     content = read_content(reader, reader.child(root.place, CONTENT), meta)
     images = read_images(reader, meta, content)
+    if not meta.whole:
+        images |= nameless_images(reader, content, images)
     layers = snapshot_layers(reader, meta, snapshotters, diff_ids(images.values()))
     nerdctl = read_nerdctl(reader, root, [(each.namespace, each.id) for each in meta.containers])
     context = Context(
@@ -93,7 +95,7 @@ def containerd_contents(store: ContainerdStore, without: Collection[str] = ()) -
             partition=root.place.partition,
         ),
         layers=store.layers.of([None, *namespaces]),
-        images=image_records(store.meta, store.images, store.layers, namespaces),
+        images=image_records(store.meta, store.images, store.layers, ["", *namespaces]),
         containers=containers,
         volumes=nerdctl_volumes(reader, store.context.nerdctl, containers),
         networks=cni_networks(reader, root, containers),

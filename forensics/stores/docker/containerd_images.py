@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from forensics.records import Container, ContainerImage, Layer
+from forensics.records import Artefact, Container, ContainerImage, Layer
 from forensics.stores.containerd.containers import container_records
 from forensics.stores.containerd.discover import ContainerdRoot
 from forensics.stores.containerd.images import image_record
@@ -134,6 +134,17 @@ def namespace_images(space: EngineNamespace) -> tuple[ContainerImage, ...]:
             )
         )
     return tuple(records)
+
+
+def runtime_specs(space: EngineNamespace) -> tuple[Artefact, ...]:
+    """The OCI specs of the containers that were running: Docker has containerd keep one as long as the container runs."""
+    found = []
+    for each in space.store.meta.containers:
+        if each.namespace == space.namespace and each.spec is not None:
+            spec = each.spec.value.decode("utf-8", "replace")
+            source = space.store.meta.provenance(each.offset)
+            found.append(Artefact("docker", "runtime spec", each.id, None, None, each.created_ns, {"spec": spec}, source=source))
+    return tuple(found)
 
 
 def familiar(name: str) -> str:

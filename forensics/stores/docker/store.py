@@ -14,6 +14,7 @@ from forensics.stores.docker.containerd_images import (
     namespace_images,
     namespace_layers,
     own_layers,
+    runtime_specs,
 )
 from forensics.stores.docker.containers import StoredContainer, docker_containers, read_containers
 from forensics.stores.docker.discover import DockerRoot
@@ -81,6 +82,7 @@ def read_docker(root: DockerRoot, space: EngineNamespace | None = None) -> Store
         volumes=docker_volumes(reader, host_root, _part(reader, root, b"volumes"), containers),
         networks=docker_networks(reader, networks, stored),
         builds=builds,
+        artefacts=runtime_specs(space) if space is not None else (),
         gaps=tuple(dict.fromkeys(reader.gaps)),
     )
 
