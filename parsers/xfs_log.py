@@ -197,7 +197,8 @@ def record_crc_holds(header: bytes, body: bytes) -> bool:
         return True
     for size in HEADER_SUM_SIZES:
         crc = crc32c(header[:CRC_AT] + b"\0\0\0\0" + header[CRC_AT + 4 : size])
-        for at in range(BASIC_BLOCK, len(header), BASIC_BLOCK):
+        used = min(len(header) // BASIC_BLOCK, -(-len(body) // SMALLEST_SIZE))
+        for at in range(BASIC_BLOCK, used * BASIC_BLOCK, BASIC_BLOCK):
             crc = crc32c(header[at : at + EXT_HEADER_SIZE], crc)
         if crc32c(body, crc) ^ 0xFFFFFFFF == stored:
             return True

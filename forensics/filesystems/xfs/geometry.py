@@ -56,7 +56,9 @@ class Geometry:
 
     def inode_offset(self, number: int) -> int | None:
         """The byte at which an inode stands, None where none of this number can."""
-        return None if number >= 1 << 62 else _known(int(self.inode_offsets(np.array([number], np.int64))[0]))
+        s = self.superblock
+        block = self.block(number >> s.inopblog) if number > 0 else None
+        return None if block is None else block * s.block_size + (number & (1 << s.inopblog) - 1) * s.inode_size
 
     def inode_offsets(self, numbers: Numbers) -> Numbers:
         """As inode_offset, of many; -1 where none of this number can be."""
@@ -69,10 +71,6 @@ class Geometry:
         """Inode numbers of an allocation group's own ones."""
         numbers: Numbers = starts | group << self.shift
         return numbers
-
-
-def _known(offset: int) -> int | None:
-    return None if offset < 0 else offset
 
 
 def read_geometry(source: Source, problems: ProblemLog) -> Geometry:
