@@ -313,3 +313,11 @@ def test_images_whose_names_are_lost_are_listed_without(sample):
         assert {image.image_id for image in told.images} == {image.image_id for image in whole.images}
         assert {image.layers for image in told.images} == {image.layers for image in whole.images}
         assert all(image.refs == () and image.namespace is None for image in told.images)
+
+
+def test_parts_of_a_data_directory_may_be_symlinks():
+    store = data_directory()
+    tree = host("/var/lib/containerd", {META: store[META], OVERLAYFS: "/data/overlay"}, data={"overlay": store[OVERLAYFS]})
+    contents = contents_of(tree)
+    paths = {layer.key: layer.path for layer in contents.layers}
+    assert {paths[each.layer] for each in contents.containers} == {f"/data/overlay/snapshots/{n}/fs" for n in (3, 5, 12, 13, 14)}

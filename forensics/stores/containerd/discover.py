@@ -47,6 +47,16 @@ def find_containerd_roots(found: Survey, reader: StoreReader) -> tuple[Container
     return tuple(roots[key] for key in sorted(roots))
 
 
+def part(reader: StoreReader, root: ContainerdRoot, name: bytes) -> Place | None:
+    """A directory of the data directory, which may be a symlink, or a filesystem of its own."""
+    place = reader.child(root.place, name)
+    if place is not None and root.tree is not None and root.host_path is not None:
+        path = root.host_path + b"/" + name
+        if reader.type(place) == "l" or path in root.tree.mounts or path in root.tree.binds:
+            place = resolve_or_none(root.tree, path)
+    return place if place is not None and reader.type(place) == "d" else None
+
+
 def _is_root(reader: StoreReader, place: Place) -> bool:
     return reader.type(place) == "d" and _has_shape({child.name: child.inode for child in reader.children(place)})
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from forensics.file_source import FileSource
 from forensics.records import Provenance
 from forensics.stores.bolt import open_database, walk_database
-from forensics.stores.containerd.discover import SNAPSHOTTERS, ContainerdRoot
+from forensics.stores.containerd.discover import SNAPSHOTTERS, ContainerdRoot, part
 from forensics.stores.reading import Place, StoreReader
 from forensics.text import readable
 from parsers.containerd_snapshots import SNAPSHOTS, StoredSnapshot, parse_snapshots
@@ -64,11 +64,9 @@ class Snapshotter:
 
 def read_snapshotters(reader: StoreReader, root: ContainerdRoot) -> dict[str, Snapshotter]:
     """Every snapshotter that has anything on the disk, by name."""
-    places = {
-        readable(place.name.removeprefix(SNAPSHOTTERS)): place
-        for place in reader.children(root.place, "d")
-        if place.name.startswith(SNAPSHOTTERS)
-    }
+    names = [place.name for place in reader.children(root.place) if place.name.startswith(SNAPSHOTTERS)]
+    found_places = {readable(name.removeprefix(SNAPSHOTTERS)): part(reader, root, name) for name in names}
+    places = {name: place for name, place in found_places.items() if place is not None}
     places.update(root.snapshotters)
     found = {}
     for name, place in sorted(places.items()):

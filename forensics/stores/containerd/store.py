@@ -10,7 +10,7 @@ from forensics.stores.containerd.artefacts import containerd_artefacts
 from forensics.stores.containerd.containers import Context, container_records
 from forensics.stores.containerd.content import read_content
 from forensics.stores.containerd.cri import read_statuses
-from forensics.stores.containerd.discover import CONTENT, META, ContainerdRoot
+from forensics.stores.containerd.discover import CONTENT, META, ContainerdRoot, part
 from forensics.stores.containerd.images import StoredImage, diff_ids, image_records, nameless_images, read_images
 from forensics.stores.containerd.layers import SnapshotLayers, snapshot_layers
 from forensics.stores.containerd.meta import MetaDb, read_meta
@@ -54,12 +54,13 @@ class ContainerdStore:
 def read_containerd(root: ContainerdRoot) -> ContainerdStore:
     """Everything in a data directory; whatever of it is damaged is a gap."""
     reader = StoreReader()
-    database = reader.child(root.place, META, b"meta.db")
+    metadata, blobs = part(reader, root, META), part(reader, root, CONTENT)
+    database = reader.child(metadata, b"meta.db") if metadata is not None else None
     if database is None:
         reader.gap("containerd's meta.db", "missing", root.place)
     meta = read_meta(reader, database)
     snapshotters = read_snapshotters(reader, root)
-    content = read_content(reader, reader.child(root.place, CONTENT), meta)
+    content = read_content(reader, blobs, meta)
     images = read_images(reader, meta, content)
     if not meta.whole:
         images |= nameless_images(reader, content, images)
@@ -99,6 +100,6 @@ def containerd_contents(store: ContainerdStore, without: Collection[str] = ()) -
         containers=containers,
         volumes=nerdctl_volumes(reader, store.context.nerdctl, containers),
         networks=cni_networks(reader, root, containers),
-        artefacts=containerd_artefacts(reader, store.meta, reader.child(root.place, CONTENT), namespaces),
+        artefacts=containerd_artefacts(reader, store.meta, part(reader, root, CONTENT), namespaces),
         gaps=tuple(dict.fromkeys(reader.gaps)),
     )

@@ -128,7 +128,7 @@ def namespace_images(space: EngineNamespace) -> tuple[ContainerImage, ...]:
                 record,
                 engine="docker",
                 namespace=None,
-                refs=(*sorted(set(names)), *sorted({f"{_repository(name)}@{digest}" for name in names})),
+                refs=tuple(dict.fromkeys((*sorted(names), *sorted(f"{_repository(name)}@{digest}" for name in names)))),
                 labels=image.config.labels if image.config is not None else {},
                 parent_image=parents[0] if parents else None,
             )
