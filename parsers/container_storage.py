@@ -24,6 +24,7 @@ MAX_RECORDS = 1_000_000
 
 _LOCK = Layout(LOCK)
 _ID = re.compile(r"[0-9a-f]{64}")
+_OLD_LOCK = re.compile(rb"[0-9a-f]{64}")
 _STEP = re.compile(r'[,\[]\s*\{"id":"[0-9a-f]{64}"')
 _PLAIN = re.compile(r"[0-9a-z.]+")
 
@@ -113,11 +114,11 @@ def parse_containers(data: bytes, source: str = "") -> tuple[tuple[ContainerReco
 
 
 def parse_lock(data: bytes, source: str = "") -> Lock | None:
-    """A lock file of 64 bytes; None for one that was never written. FormatError for those of before v1.44: 64 hex digits."""
-    if not data.strip(b"\0"):
+    """A lock file; None for one that tells no time: never written, or of before v1.44, 64 random hex digits."""
+    if not data.strip(b"\0") or _OLD_LOCK.fullmatch(data):
         return None
-    if len(data) != LOCK.sizeof() or re.fullmatch(rb"[0-9a-f]{64}", data):
-        raise FormatError(f"no lock file with a time: {data[:16]!r}", source, 0)
+    if len(data) != LOCK.sizeof():
+        raise FormatError(f"a lock file of {len(data)} bytes", source, 0)
     written, counter, pid, _ = _LOCK.unpack(data)
     return Lock(written, counter, pid)
 

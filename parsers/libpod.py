@@ -136,6 +136,33 @@ class LibpodVolume:
     problems: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """One of secrets.json; its value is elsewhere, with the driver."""
+
+    name: str
+    id: str
+    driver: str | None
+    created_ns: int | None
+    path: str | None
+
+
+def parse_secrets(data: bytes, source: str = "") -> tuple[tuple[Secret, ...], tuple[str, ...]]:
+    """secrets.json (containers/common, pkg/secrets), and what of it could not be read. FormatError where it is no JSON object."""
+    top = parse_object(data, source)
+    found = tuple(
+        Secret(
+            name=each.text("name") or key,
+            id=each.text("id") or key,
+            driver=each.text("driver") or None,
+            created_ns=each.time("createdAt"),
+            path=each.fields("driverOptions").text("path") or None,
+        )
+        for key, each in top.each("secrets")
+    )
+    return found, tuple(top.problems)
+
+
 def parse_container(data: bytes, source: str = "") -> LibpodContainer:
     """Raises FormatError where the document is no JSON object."""
     top = parse_object(data, source)

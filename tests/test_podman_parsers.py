@@ -113,9 +113,9 @@ def test_lock_files():
     assert (lock.written_ns, lock.counter, lock.pid) == (1795219238624787430, 11, 19611)
     assert parse_lock(b"") is None
     assert parse_lock(bytes(64)) is None
-    for data in (b"x", b"0123456789abcdef" * 4):
-        with pytest.raises(FormatError):
-            parse_lock(data)
+    assert parse_lock(b"0123456789abcdef" * 4) is None
+    with pytest.raises(FormatError):
+        parse_lock(b"x")
 
 
 def test_storage_conf():

@@ -121,3 +121,13 @@ def test_volumes_and_networks_are_as_podman_inspect_has_them(case):
     (told,) = truth("networks")
     assert (network["name"], network["network_id"], network["driver"]) == (told["name"], told["id"], told["driver"])
     assert json.loads(network["subnets"]) == [subnet["subnet"] for subnet in told["subnets"]]
+
+
+def test_pods_and_the_last_writes_are_told(case):
+    pods = ask(case, "SELECT name, details FROM artefacts WHERE kind = 'pod'")
+    members = {json.loads(row["details"])["containers"] for row in pods}
+    assert members == {container["Id"] for container in truth("containers") if container["Pod"]}
+    last = max(parse_rfc3339(container["Created"]) for container in truth("containers"))
+    locks = ask(case, "SELECT name, time_ns FROM artefacts WHERE kind = 'lock'")
+    assert len(locks) == 12
+    assert all(abs(row["time_ns"] - last) < 60 * 10**9 for row in locks)

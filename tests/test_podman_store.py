@@ -215,3 +215,22 @@ def test_a_working_container_of_buildah():
     tree["overlay-containers"][CID] = {"userdata": {"buildah.json": b'{"type": "buildah 0.0.1", "image": "localhost/x:1"}'}}
     (container,) = read(tree).containers
     assert (container.engine, container.name, container.image) == ("buildah", "x-working", "localhost/x:1")
+
+
+def test_a_list_of_manifests_has_no_config_to_miss():
+    record = {"id": POD, "names": ["localhost/list:1"], "digest": f"sha256:{BASE}", "big-data-names": ["manifest"]}
+    tree = graph_root(**{"overlay-images__images.json": document(record)})
+    contents = read(tree)
+    assert [(image.image_id, image.top, image.layers) for image in contents.images] == [(POD, None, ())]
+    assert contents.gaps == ()
+
+
+def test_secrets_are_told_without_their_values():
+    told = {"secrets": {"id1": {"name": "key", "id": "id1", "driver": "file", "createdAt": "2026-11-21T01:50:51Z"}}}
+    tree = graph_root(
+        secrets={"secrets.json": json.dumps(told).encode(), "filedriver": {"secretsdata.json": b'{"id1": "aHVudGVy"}'}}
+    )
+    (secret,) = read(tree).artefacts
+    assert (secret.kind, secret.name, secret.time_ns, secret.details) == (
+        "secret", "key", 1795225851000000000, {"id": "id1", "driver": "file"},
+    )  # fmt: skip

@@ -45,6 +45,9 @@ def known_images(reader: StoreReader, driver: StoredDriver) -> tuple[KnownImage,
         record, place = driver.images.get(image_id, (None, directory))
         if place is None:
             continue
+        if record is not None and _is_list(record):
+            found.append(KnownImage(image_id, place, record, None, None, None))
+            continue
         config, text = _config(reader, image_id, directory, place)
         layer = record.layer if record is not None else None
         if record is None:
@@ -94,6 +97,11 @@ def _record(
         config=image.text,
         source=reader.provenance(image.place),
     )
+
+
+def _is_list(image: ImageRecord) -> bool:
+    """Whether it is a list of manifests, which has neither a config nor layers."""
+    return image.layer is None and bool(image.big_data) and f"sha256:{image.id}" not in image.big_data
 
 
 def _top_of(diff_ids: Sequence[str]) -> str | None:

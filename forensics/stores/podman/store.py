@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from forensics.records import Container, ContainerImage, Layer, Store, StoreContents
 from forensics.stores.host_tree import resolve_or_none
+from forensics.stores.podman.artefacts import storage_artefacts
 from forensics.stores.podman.containers import storage_containers
 from forensics.stores.podman.discover import GraphRoot, is_graph_root
 from forensics.stores.podman.images import known_images, storage_images
@@ -59,6 +60,7 @@ def read_graph_root(root: GraphRoot) -> StoreContents:
         containers=containers,
         volumes=storage_volumes(reader, volumes_root, volumes, libpod, containers),
         networks=storage_networks(reader, _network_directories(reader, root), libpod),
+        artefacts=tuple(storage_artefacts(reader, engine, root.place, libpod)),
         gaps=tuple(dict.fromkeys(reader.gaps)),
     )
 
