@@ -84,6 +84,7 @@ class _Entries:
     def __init__(self, chain: Sequence[LayerTree]) -> None:
         self._layers = sorted(chain, key=lambda layer: layer.first_entry)
         self._firsts = [layer.first_entry for layer in self._layers]
+        self._paths: dict[int, bytes] = {}
 
     def find(self, entry: int) -> tuple[Tree, int]:
         layer = self._layers[bisect_right(self._firsts, entry) - 1]
@@ -91,11 +92,14 @@ class _Entries:
 
     def path(self, entry: int) -> bytes:
         tree, row = self.find(entry)
-        parts = []
-        while row:
-            parts.append(b"/" + tree.names[row])
+        first, way = entry - row, []
+        while row and first + row not in self._paths:
+            way.append(row)
             row = int(tree.parent[row])
-        return b"".join(reversed(parts))
+        path = self._paths[first + row] if row else b""
+        for step in reversed(way):
+            path = self._paths[first + step] = path + b"/" + tree.names[step]
+        return path
 
 
 def _own_paths(layer: LayerTree, delta: Delta) -> Iterator[tuple[bytes, int]]:

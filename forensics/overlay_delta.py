@@ -182,6 +182,8 @@ class _Comparison:
     # -- the walk
 
     def _compare_directory(self, frame: _Frame) -> None:
+        if not frame.new and len(frame.old) == 1 and self._vanish_below(*frame.old[0], frame.cause):
+            return
         own_row = frame.new[0][1] if frame.new and frame.new[0][0] == self.level else None
         own = self.index.children(own_row) if own_row is not None else {}
         if frame.cause is not None:
@@ -284,6 +286,16 @@ class _Comparison:
                 return
         if not self.cut_below or self._index(element[0]).path(element[1]) == path:
             self.hidden.append((entry, by, reason))
+
+    def _vanish_below(self, level: int, row: int, cause: _Cause | None) -> bool:
+        """Hide all below a directory at once; False where it is not one layer's own, with all in it at its own path."""
+        index = self._index(level)
+        if any(lower.placed for lower in self.lower) or not index.is_plain(row):
+            return False
+        by, reason = cause if cause is not None else (None, "replaced")
+        first = index.layer.first_entry
+        self.hidden.extend([(first + below, by, reason) for below in index.below(row)])
+        return True
 
     def _place(self, path: bytes, element: Element) -> bool:
         entry = self._index(element[0]).entry(element[1])

@@ -51,6 +51,7 @@ class LayerIndex:
         self._children: dict[int, dict[bytes, int]] = {}
         self._order: NDArray[np.int64] | None = None
         self._starts: NDArray[Any] | None = None
+        self._marked: set[int] | None = None
 
     def entry(self, row: int) -> int:
         """The row's entry id."""
@@ -93,6 +94,17 @@ class LayerIndex:
             self._starts = np.searchsorted(parent[self._order], np.arange(len(parent) + 1))
         rows: list[int] = self._order[self._starts[row] : self._starts[row + 1]].tolist()
         return rows
+
+    def is_plain(self, row: int) -> bool:
+        """Whether no row at or below this one has a mark, so that on its own it shows just what it holds."""
+        if self._marked is None:
+            marks, self._marked = self.marks, {0}
+            for marked in (*marks.whiteouts, *marks.hints, *marks.redirects, *marks.metacopies):
+                at = marked
+                while at not in self._marked:
+                    self._marked.add(at)
+                    at = int(self.layer.tree.parent[at])
+        return row not in self._marked
 
     def below(self, row: int) -> list[int]:
         """All rows below a directory, itself left out."""

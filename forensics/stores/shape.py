@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +15,22 @@ from forensics.stores.reading import Place
 MAX_DEPTH = 4096
 
 
+# Every engine looks through all directories for the shape of its own; a filesystem is walked for the first of them only.
+_branches: WeakKeyDictionary[Filesystem, list[tuple[int, Sequence[tuple[bytes, int]]]]] = WeakKeyDictionary()
+
+
+def branches(fs: Filesystem) -> Sequence[tuple[int, Sequence[tuple[bytes, int]]]]:
+    """The directories that have subdirectories, each with them, as `Filesystem.directories` tells them."""
+    if fs not in _branches:
+        _branches[fs] = [(number, inside) for number, inside in fs.directories() if inside]
+    return _branches[fs]
+
+
 def directories_with(partition: int, fs: Filesystem, wanted: Callable[[Mapping[bytes, int]], bool]) -> Iterator[Place]:
     """The directories whose subdirectories, by name, are as wanted; by inode number."""
     children, parents = array("Q"), array("Q")
     found = []
-    for number, subdirectories in fs.directories():
+    for number, subdirectories in branches(fs):
         names = dict(subdirectories)
         children.extend(names.values())
         parents.extend([number] * len(names))

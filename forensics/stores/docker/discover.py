@@ -15,6 +15,7 @@ from forensics.stores.docker.daemon import configured_roots
 from forensics.stores.docker.lost import LostDirectory, lost_name, with_names
 from forensics.stores.host_tree import HostTree, host_trees, resolve_or_none
 from forensics.stores.reading import Place, StoreReader
+from forensics.stores.shape import branches
 from forensics.survey import Survey
 from parsers.errors import FormatError
 
@@ -100,7 +101,7 @@ def _search(partition: int, fs: Filesystem) -> tuple[list[Place], list[LostDirec
     children, parents = array("Q"), array("Q")
     candidates = []
     lost = []
-    for number, subdirectories in fs.directories():
+    for number, subdirectories in branches(fs):
         names = dict(subdirectories)
         children.extend(names.values())
         parents.extend([number] * len(names))
