@@ -2,19 +2,25 @@
 
 import json
 import random
+from types import SimpleNamespace
 
 import pytest
 
 from forensics.layers import number_layers
 from forensics.records import Container, Endpoint, Mount
 from forensics.stores.containerd.discover import find_containerd_roots
+from forensics.stores.containerd.meta import MetaDb
 from forensics.stores.containerd.mounts import kubelet_volume, spec_mounts
 from forensics.stores.containerd.nerdctl import nerdctl_volumes, read_nerdctl
+from forensics.stores.containerd.rebuilt import with_rebuilt
+from forensics.stores.containerd.snapshotters import SnapshotDirectory, Snapshotter
 from forensics.stores.containerd.store import containerd_contents, read_containerd
 from forensics.stores.docker.containerd_images import claim_namespaces, familiar, own_layers
 from forensics.stores.docker.discover import find_docker_roots
 from forensics.stores.docker.store import read_docker
 from forensics.stores.kubelet import find_kubelets, read_kubelet
+from forensics.stores.reading import Place
+from parsers.containerd_meta import Snapshot
 from parsers.oci_spec import parse_spec
 from support.bolt_files import bolt_bytes
 from support.containerd_stores import META, OVERLAYFS, containerd_root, metadata_files, read_all
@@ -130,7 +136,23 @@ def test_without_meta_db_the_snapshots_still_tell_of_containers(damage):
     assert contents.gaps
 
 
-def test_without_metadata_db_the_directories_are_orphans():
+def test_without_metadata_db_the_layers_are_told_by_their_times(sample):
+    with containerd_root(sample("snapshots")) as (root, docker_roots):
+        whole = read_all(root, docker_roots)
+        paths = {layer.key: layer.path for layer in whole.layers}
+        for path, database, _ in list(metadata_files(root)):
+            if not path.endswith("metadata.db"):
+                continue
+            told = read_all(root, docker_roots, DamagedFilesystem(root.place.fs, contents={database.inode: b""}))
+            assert any("inference" in gap.error for gap in told.gaps)
+            found = {layer.key: layer.path for layer in told.layers}
+            own = {(each.namespace, each.container_id): paths[each.layer] for each in whole.containers}
+            assert {(each.namespace, each.container_id): found[each.layer] for each in told.containers} == own
+            lower = {layer.path: paths.get(layer.lower) for layer in whole.layers}
+            assert {layer.path: found.get(layer.lower) for layer in told.layers} == lower
+
+
+def test_without_metadata_db_and_times_the_directories_are_orphans():
     store = data_directory()
     store[OVERLAYFS]["metadata.db"] = b"no bbolt file"
     contents = contents_of(host("/var/lib/containerd", store))
@@ -321,3 +343,17 @@ def test_parts_of_a_data_directory_may_be_symlinks():
     contents = contents_of(tree)
     paths = {layer.key: layer.path for layer in contents.layers}
     assert {paths[each.layer] for each in contents.containers} == {f"/data/overlay/snapshots/{n}/fs" for n in (3, 5, 12, 13, 14)}
+
+
+def test_two_records_after_one_directory_decide_nothing():
+    directories = {str(number): SnapshotDirectory(Place(1, None, number, b"/"), None) for number in (1, 2, 3)}
+    births = {1: 10, 2: 20, 3: 30}
+    reader = SimpleNamespace(inode=lambda place: SimpleNamespace(crtime_ns=births[place.inode]), gaps=[])
+    reader.gap = lambda *told: reader.gaps.append(told)
+    snapshotter = Snapshotter("overlayfs", Place(1, None, 9, b"/"), None, {}, directories, True, "trusted")
+    meta = MetaDb()
+    for key, created in (("a", 11), ("b", 21), ("c", 22), ("d", 31)):
+        meta.snapshots["n", "overlayfs", key] = Snapshot("n", "overlayfs", key, f"n/1/{key}", None, {}, created, 0, ())
+    found = with_rebuilt(reader, meta, {"overlayfs": snapshotter})["overlayfs"].snapshots
+    assert {name: snapshot.id for name, snapshot in found.items()} == {"n/1/a": 1, "n/1/d": 3}
+    assert "4 snapshots are lost; the directories of 2" in reader.gaps[0][1]

@@ -16,6 +16,7 @@ from forensics.stores.containerd.layers import SnapshotLayers, snapshot_layers
 from forensics.stores.containerd.meta import MetaDb, read_meta
 from forensics.stores.containerd.nerdctl import nerdctl_volumes, read_nerdctl
 from forensics.stores.containerd.networks import cni_networks
+from forensics.stores.containerd.rebuilt import with_rebuilt
 from forensics.stores.containerd.snapshotters import read_snapshotters
 from forensics.stores.containerd.tasks import read_tasks
 from forensics.stores.reading import StoreReader
@@ -59,7 +60,7 @@ def read_containerd(root: ContainerdRoot) -> ContainerdStore:
     if database is None:
         reader.gap("containerd's meta.db", "missing", root.place)
     meta = read_meta(reader, database)
-    snapshotters = read_snapshotters(reader, root)
+    snapshotters = with_rebuilt(reader, meta, read_snapshotters(reader, root))
     content = read_content(reader, blobs, meta)
     images = read_images(reader, meta, content)
     if not meta.whole:

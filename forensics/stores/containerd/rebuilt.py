@@ -1,0 +1,76 @@
+"""Which directory a snapshot has, where a snapshotter's metadata.db no longer tells: by the times of both.
+
+A snapshotter makes a snapshot's directory, and right after that containerd writes the record (for a layer of an image: as soon
+as it is unpacked). So the one record of which the time lies between the birth of a directory and that of the next is that
+directory's. Where two lie there, neither is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from forensics.stores.containerd.meta import MetaDb
+from forensics.stores.containerd.snapshotters import Snapshotter
+from forensics.stores.reading import StoreReader
+from parsers.containerd_meta import Snapshot
+from parsers.containerd_snapshots import StoredSnapshot
+
+
+def with_rebuilt(reader: StoreReader, meta: MetaDb, snapshotters: Mapping[str, Snapshotter]) -> dict[str, Snapshotter]:
+    """The snapshotters, with what metadata.db lost of their snapshots, as far as meta.db and the directories' births tell it."""
+    return {name: _rebuilt(reader, meta, snapshotter) for name, snapshotter in snapshotters.items()}
+
+
+def _rebuilt(reader: StoreReader, meta: MetaDb, snapshotter: Snapshotter) -> Snapshotter:
+    records = [each for each in meta.snapshots.values() if each.snapshotter == snapshotter.name and each.name is not None]
+    lost = {each.name for each in records} - snapshotter.snapshots.keys()
+    if not lost:
+        return snapshotter
+    names = {(each.namespace, each.key): each.name for each in records}
+    parents = {(each.namespace, each.parent) for each in records}
+    taken = {each.id for each in snapshotter.snapshots.values()}
+    found = dict(snapshotter.snapshots)
+    for number, record in _matches(reader, snapshotter, records).items():
+        if record.name is None or record.name not in lost or number in taken:
+            continue
+        above = (record.namespace, record.key) in parents
+        found[record.name] = StoredSnapshot(
+            name=record.name,
+            id=number,
+            kind="committed" if above or record.key.startswith("sha256:") else "active",
+            parent=names.get((record.namespace, record.parent)) if record.parent is not None else None,
+            created_ns=record.created_ns,
+            updated_ns=None,
+            inodes=None,
+            size=None,
+            labels=record.labels,
+            offset=0,
+            problems=(),
+        )
+    count = len(found) - len(snapshotter.snapshots)
+    what = f"{len(lost)} snapshots are lost; the directories of {count} of them are told by their times, which is inference"
+    reader.gap(f"{snapshotter.name} snapshotter's metadata.db", what, snapshotter.database or snapshotter.place)
+    return replace(snapshotter, snapshots=found)
+
+
+def _matches(reader: StoreReader, snapshotter: Snapshotter, records: list[Snapshot]) -> dict[int, Snapshot]:
+    """The record of each directory that has exactly one between its birth and the next one's."""
+    births = []
+    for name, directory in snapshotter.directories.items():
+        inode = reader.inode(directory.place)
+        if name.isascii() and name.isdigit() and inode is not None and inode.crtime_ns is not None:
+            births.append((inode.crtime_ns, int(name)))
+    events = sorted(
+        [(born, 0, number, None) for born, number in births]
+        + [(each.created_ns, 1, i, each) for i, each in enumerate(records) if each.created_ns is not None],
+        key=lambda event: event[:3],
+    )
+    since: dict[int, list[Snapshot]] = {}
+    current: int | None = None
+    for _, _, number, record in events:
+        if record is None:
+            current = number
+        elif current is not None:
+            since.setdefault(current, []).append(record)
+    return {number: found[0] for number, found in since.items() if len(found) == 1}
