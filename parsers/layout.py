@@ -62,6 +62,11 @@ class Layout:
         """The records of a table, of which the layout has no arrays; the table is a whole number of records long."""
         return self._struct.iter_unpack(table)
 
+    def swapped(self, data: Buffer, offset: int = 0) -> bytes:
+        """A record in the other byte order; padding becomes zeros. Raises struct.error where data is too short."""
+        other = struct.Struct(("<" if self._order == ">" else ">") + self._struct.format[1:])
+        return self._struct.pack(*other.unpack_from(data, offset))
+
     def fields(self, data: Buffer, offset: int = 0) -> dict[str, Any]:
         """The fields by name."""
         return dict(zip(self.names, self.unpack(data, offset), strict=True))
