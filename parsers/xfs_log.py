@@ -12,9 +12,7 @@ from collections.abc import Iterator
 from enum import IntFlag
 from typing import NamedTuple
 
-import numpy as np
 from construct import Bytes, Int8ub, Int16ul, Int32sl, Int32ub, Int32ul, Int64sl, Int64ub, Int64ul, Padding, Struct
-from numpy.typing import NDArray
 
 from parsers.crc32c import crc32c
 from parsers.errors import FormatError
@@ -263,31 +261,23 @@ def chunk_runs(item: BufItem) -> Iterator[tuple[int, int]]:
         at += count
 
 
+ATIME_AT = DINODE.offset_of("di_atime_sec")
+CRTIME_AT = DINODE3.offset_of("di_crtime_sec")
+FLAGS2_AT = DINODE3.offset_of("di_flags2")
+
+
 def disk_inode(logged: bytes, raw: bytes, has_crc: bool) -> bytes:
     """An inode whose core is replaced by a logged one, which is in the host's byte order; xfs_inode_item_recover.c."""
     end = DINODE.offset_of("di_next_unlinked")
     size = DINODE.size + DINODE3.size if has_crc else end
     if len(logged) < size:
         raise FormatError(f"a logged inode of {len(logged)} bytes")
-    core = _swapped(DINODE, logged[: DINODE.size].ljust(DINODE.size, b"\0"))
-    rest = _swapped(DINODE3, logged[DINODE.size : size]) if has_crc else None
-    times = ["atime", "mtime", "ctime"]
-    if rest is not None and int(rest["di_flags2"][0]) & InodeFlag2.BIGTIME:
-        for record, names in ((core, times), (rest, ["crtime"])):
-            for name in names:  # one number of 64 bits, not two of 32
-                pair = record[f"di_{name}_sec"].view(">u4").copy(), record[f"di_{name}_nsec"].copy()
-                record[f"di_{name}_sec"], record[f"di_{name}_nsec"] = pair[1].view(">i4"), pair[0]
-    head = core.tobytes()[:end] + raw[end : DINODE.size]
-    return head + (rest.tobytes() if rest is not None else b"") + raw[len(head) + (DINODE3.size if has_crc else 0) :]
-
-
-def _swapped(layout: Layout, data: bytes) -> NDArray[np.void]:
-    kind = layout.dtype()
-    found = np.frombuffer(data, kind.newbyteorder("<"))
-    swapped = np.zeros(1, kind)
-    for name in layout.names:
-        swapped[name] = found[name]
-    return swapped
+    core = bytearray(DINODE.swapped(logged[: DINODE.size].ljust(DINODE.size, b"\0")))
+    rest = bytearray(DINODE3.swapped(logged, DINODE.size) if has_crc else b"")
+    if has_crc and int.from_bytes(rest[FLAGS2_AT : FLAGS2_AT + 8], "big") & int(InodeFlag2.BIGTIME):
+        for part, at in ((core, ATIME_AT), (core, ATIME_AT + 8), (core, ATIME_AT + 16), (rest, CRTIME_AT)):
+            part[at : at + 8] = part[at + 4 : at + 8] + part[at : at + 4]  # one number of 64 bits, not two of 32
+    return bytes(core[:end]) + raw[end : DINODE.size] + bytes(rest) + raw[DINODE.size + len(rest) :]
 
 
 def bmap_root(logged: bytes, room: int, has_crc: bool) -> bytes:

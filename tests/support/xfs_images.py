@@ -16,10 +16,10 @@ class Image:
         self.name = Path(path).name
         self.size = Path(path).stat().st_size if size is None else size
         self.changes = changes or {}
-        self._file = Path(path).open("rb")
+        self._file = os.open(path, os.O_RDONLY)
 
     def __del__(self):
-        self._file.close()
+        os.close(self._file)
 
     def locate(self, offset):
         return offset if 0 <= offset < self.size else None
@@ -28,7 +28,7 @@ class Image:
         assert offset >= 0
         assert 0 <= size < 1 << 30
         size = max(0, min(size, self.size - offset))
-        data = bytearray(os.pread(self._file.fileno(), size, offset))
+        data = bytearray(os.pread(self._file, size, offset))
         for at, change in self.changes.items():
             start, end = max(at, offset), min(at + len(change), offset + size)
             if start < end:

@@ -76,10 +76,8 @@ class Geometry:
 def read_geometry(source: Source, problems: ProblemLog) -> Geometry:
     """The filesystem's geometry. Raises FormatError where there is none, UnsupportedFormat naming features."""
     try:
-        head = read_exactly(source, 0, SUPERBLOCK_SIZE)
-        superblock = parse_superblock(
-            head.ljust(LARGEST_SECTOR, b"\0") if len(head) < SUPERBLOCK_SIZE else source.read(0, LARGEST_SECTOR)
-        )
+        read_exactly(source, 0, SUPERBLOCK_SIZE)
+        superblock = parse_superblock(source.read(0, LARGEST_SECTOR))
     except FormatError as error:
         if not error.source:
             raise type(error)(error.what, source.name, error.offset) from error

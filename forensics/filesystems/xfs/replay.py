@@ -8,12 +8,14 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+import numpy as np
+
 from forensics.filesystem import Problem
 from forensics.filesystems.xfs.geometry import Geometry
 from forensics.filesystems.xfs.log import Item, Log, Transaction
 from forensics.filesystems.xfs.replayed import Replayed
 from forensics.source import Source
-from parsers.crc32c import crc32c
+from parsers.crc32c import crc32c, crc32c_rows
 from parsers.errors import EvidenceError, FormatError
 from parsers.xfs_inode import CORE_SIZES, CRC_AT, DINODE, DINODE3, MAGIC
 from parsers.xfs_log import (
@@ -41,6 +43,7 @@ from parsers.xfs_log import (
 CLEAN, REPLAYED, NOT_REPLAYED = "clean", "journal replayed", "journal not replayed"
 MOST_CREATED = 1024  # inodes by one item
 MOST_PROBLEMS = 100
+MANY = 1 << 12  # inodes whose checksums are computed at the same time
 OLDER = "; the view may be older than what the host's kernel would show"
 
 LSN_PLACES = {
@@ -94,6 +97,7 @@ class _Recovery:
         self._geometry = geometry
         self._superblock = geometry.superblock
         self._cancelled: dict[tuple[int, int], int] = {}
+        self._unsummed: set[int] = set()
 
     def run(self, transactions: list[Transaction]) -> None:
         """Apply all of them; what cannot be is told in `errors`."""
@@ -110,7 +114,22 @@ class _Recovery:
                     self._apply(item, transaction.lsn)
                 except (FormatError, EvidenceError) as error:
                     self._tell(str(error))
+        self._sum_inodes()
         self._intents(transactions)
+
+    def _sum_inodes(self) -> None:
+        """Put right the checksums of changed inodes, which begin at basic blocks."""
+        size = self._superblock.inode_size
+        blocks = sorted(self._unsummed)
+        for first in range(0, len(blocks), MANY):
+            part = blocks[first : first + MANY]
+            inodes = b"".join(self.replayed.current(block, size // BASIC_BLOCK) for block in part)
+            rows = np.frombuffer(inodes, np.uint8).reshape(len(part), size).copy()
+            rows[:, CRC_AT : CRC_AT + 4] = 0
+            sums = crc32c_rows(rows) ^ np.uint32(0xFFFFFFFF)
+            rows[:, CRC_AT : CRC_AT + 4] = sums.astype("<u4").view(np.uint8).reshape(-1, 4)
+            for block, row in zip(part, rows, strict=True):
+                self.replayed.write(block, row.tobytes())
 
     def _tell(self, error: str) -> None:
         if error not in self.errors and len(self.errors) < MOST_PROBLEMS:
@@ -192,7 +211,7 @@ class _Recovery:
         if fields & Ilog.ATTR_FORK and rest:
             _put_fork(inode, ends[0], ends[1], rest.pop(0), bool(fields & Ilog.ABROOT), has_crc)
         if has_crc:
-            _sum(inode, CRC_AT)
+            self._unsummed.add(first)
         data[inside : inside + size] = inode
         self.replayed.write(first, bytes(data))
 
