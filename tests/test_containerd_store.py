@@ -1,5 +1,6 @@
 """containerd's stores: found wherever they are, joined with Docker's and Kubernetes' parts, and damaged file by file."""
 
+import hashlib
 import json
 import random
 from types import SimpleNamespace
@@ -357,3 +358,31 @@ def test_two_records_after_one_directory_decide_nothing():
     found = with_rebuilt(reader, meta, {"overlayfs": snapshotter})["overlayfs"].snapshots
     assert {name: snapshot.id for name, snapshot in found.items()} == {"n/1/a": 1, "n/1/d": 3}
     assert "4 snapshots are lost; the directories of 2" in reader.gaps[0][1]
+
+
+def test_unfinished_and_forgotten_content_is_listed():
+    ingest = {
+        "ref": b"default/1/layer-sha256:aa",
+        "startedat": b"2026-11-20T23:57:14.125772613Z",
+        "total": b"100",
+        "data": b"half",
+    }
+    digest = hashlib.sha256(b"left over").hexdigest()
+    blobs = {"sha256": {digest: b"left over", "b" * 64: b"altered"}}
+    contents = contents_of(
+        host(
+            "/var/lib/containerd",
+            data_directory(**{"io.containerd.content.v1.content": {"blobs": blobs, "ingest": {"1f": ingest}}}),
+        )
+    )
+    found = {each.kind: each for each in contents.artefacts if each.kind in ("ingest", "forgotten blob")}
+    unfinished = found["ingest"]
+    assert (unfinished.namespace, unfinished.name, unfinished.time_ns) == ("default", "layer-sha256:aa", 1795219034125772613)
+    assert (unfinished.details["written"], unfinished.details["total"]) == ("4", "100")
+    assert {each.name for each in contents.artefacts if each.kind == "forgotten blob"} == {
+        f"sha256:{digest}",
+        "sha256:" + "b" * 64,
+    }
+    assert [gap.path for gap in contents.gaps if "altered" in gap.error] == [
+        f"/var/lib/containerd/io.containerd.content.v1.content/blobs/sha256/{'b' * 64}"
+    ]

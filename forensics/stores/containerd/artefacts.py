@@ -1,8 +1,8 @@
-"""What else a containerd tells: its namespaces, leases, and content whose writing never ended."""
+"""What else a containerd tells: its namespaces, leases, content whose writing never ended, and content that nobody knows."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from forensics.records import Artefact
 from forensics.stores.containerd.meta import MetaDb
@@ -14,10 +14,15 @@ MAX_TEXT = 4096
 
 
 def containerd_artefacts(
-    reader: StoreReader, meta: MetaDb, content: Place | None, namespaces: Collection[str]
+    reader: StoreReader, meta: MetaDb, content: Place | None, blobs: Mapping[str, Place], namespaces: Collection[str]
 ) -> tuple[Artefact, ...]:
-    """The namespaces and leases that are asked for, and every ingest."""
-    return (*_namespaces(meta, namespaces), *_leases(meta, namespaces), *_ingests(reader, meta, content))
+    """The namespaces and leases that are asked for, every ingest, and the blobs that no namespace has."""
+    return (
+        *_namespaces(meta, namespaces),
+        *_leases(meta, namespaces),
+        *_ingests(reader, meta, content),
+        *_forgotten(reader, meta, blobs),
+    )
 
 
 def _namespaces(meta: MetaDb, namespaces: Collection[str]) -> Iterator[Artefact]:
@@ -62,6 +67,17 @@ def _ingests(reader: StoreReader, meta: MetaDb, content: Place | None) -> Iterat
         started = reader.load(reader.child(directory, b"startedat"), "ingest", _time, MAX_TEXT)
         source = reader.provenance(directory)
         yield Artefact("containerd", "ingest", name, namespace or None, path, started, details, source=source)
+
+
+def _forgotten(reader: StoreReader, meta: MetaDb, blobs: Mapping[str, Place]) -> Iterator[Artefact]:
+    """Blobs of images that are gone already, or were not yet there."""
+    for digest, place in sorted(blobs.items()):
+        if meta.whole and digest not in meta.blobs:
+            inode = reader.inode(place)
+            details = {"size": str(inode.size)} if inode is not None else {}
+            written = inode.mtime_ns if inode is not None else None
+            path = readable(place.path)
+            yield Artefact("containerd", "forgotten blob", digest, None, path, written, details, source=reader.provenance(place))
 
 
 def _text(reader: StoreReader, directory: Place, name: str) -> str | None:

@@ -19,7 +19,7 @@ from forensics.stores.containerd.networks import cni_networks
 from forensics.stores.containerd.rebuilt import with_rebuilt
 from forensics.stores.containerd.snapshotters import read_snapshotters
 from forensics.stores.containerd.tasks import read_tasks
-from forensics.stores.reading import StoreReader
+from forensics.stores.reading import Place, StoreReader
 from forensics.text import readable
 
 
@@ -30,6 +30,7 @@ class ContainerdStore:
     root: ContainerdRoot
     reader: StoreReader
     context: Context
+    blobs: Mapping[str, Place]
 
     @property
     def root_path(self) -> str:
@@ -77,7 +78,7 @@ def read_containerd(root: ContainerdRoot) -> ContainerdStore:
         read_tasks(reader, root),
         nerdctl,
     )
-    return ContainerdStore(root, reader, context)
+    return ContainerdStore(root, reader, context, content.blobs)
 
 
 def containerd_contents(store: ContainerdStore, without: Collection[str] = ()) -> StoreContents:
@@ -101,6 +102,6 @@ def containerd_contents(store: ContainerdStore, without: Collection[str] = ()) -
         containers=containers,
         volumes=nerdctl_volumes(reader, store.context.nerdctl, containers),
         networks=cni_networks(reader, root, containers),
-        artefacts=containerd_artefacts(reader, store.meta, part(reader, root, CONTENT), namespaces),
+        artefacts=containerd_artefacts(reader, store.meta, part(reader, root, CONTENT), store.blobs, namespaces),
         gaps=tuple(dict.fromkeys(reader.gaps)),
     )
