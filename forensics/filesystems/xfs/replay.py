@@ -82,7 +82,7 @@ def replay(source: Source, geometry: Geometry, apply: bool = True) -> Outcome:
     if log.clean or not apply:
         return Outcome(source, CLEAN if log.clean else NOT_REPLAYED, [])
     changes = _Recovery(source, geometry)
-    changes.run(list(log.transactions()))
+    changes.run(log)
     problems = [Problem("journal", source.name, error + OLDER, source.locate(at)) for error, at in log.damage]
     problems += [Problem("journal", source.name, error + OLDER) for error in changes.errors]
     return Outcome(changes.replayed, REPLAYED, problems)
@@ -99,23 +99,26 @@ class _Recovery:
         self._cancelled: dict[tuple[int, int], int] = {}
         self._unsummed: set[int] = set()
 
-    def run(self, transactions: list[Transaction]) -> None:
-        """Apply all of them; what cannot be is told in `errors`."""
-        for transaction in transactions:
+    def run(self, log: Log) -> None:
+        """Apply all of its transactions; what cannot be is told in `errors`. The log is read twice, and not kept."""
+        for transaction in log.transactions():
             for item in transaction.items:
                 if item.type == BUF:
                     buffer = self._buffer(item)
                     if buffer is not None and buffer.flags & BUF_CANCEL:
                         key = (buffer.block, buffer.length)
                         self._cancelled[key] = self._cancelled.get(key, 0) + 1
-        for transaction in transactions:
+        begun: set[tuple[int, bytes]] = set()
+        for transaction in log.transactions():
+            _follow_intents(transaction, begun)
             for item in sorted(transaction.items, key=_turn):
                 try:
                     self._apply(item, transaction.lsn)
                 except (FormatError, EvidenceError) as error:
                     self._tell(str(error))
         self._sum_inodes()
-        self._intents(transactions)
+        for done, _ in sorted(begun):
+            self._tell(f"an operation was begun that the kernel would complete at its next mount ({ITEMS[done - 1]})")
 
     def _sum_inodes(self) -> None:
         """Put right the checksums of changed inodes, which begin at basic blocks."""
@@ -232,17 +235,14 @@ class _Recovery:
         inodes = b"".join(_new_inode(first + i, generation, s.inode_size, s.meta_uuid, s.has_crc) for i in range(count))
         self.replayed.write(start, inodes)
 
-    def _intents(self, transactions: list[Transaction]) -> None:
-        """Tell of intents that were not done, where doing them changes what is read."""
-        begun: set[tuple[int, bytes]] = set()
-        for transaction in transactions:
-            for item in transaction.items:
-                if item.type in VISIBLE_INTENTS:
-                    begun.add((VISIBLE_INTENTS[item.type], item.regions[0][8:16]))
-                elif item.type in VISIBLE_INTENTS.values():
-                    begun.discard((item.type, item.regions[0][8:16]))
-        for done, _ in sorted(begun):
-            self._tell(f"an operation was begun that the kernel would complete at its next mount ({ITEMS[done - 1]})")
+
+def _follow_intents(transaction: Transaction, begun: set[tuple[int, bytes]]) -> None:
+    """Note intents whose completion changes what is read, until they are done."""
+    for item in transaction.items:
+        if item.type in VISIBLE_INTENTS:
+            begun.add((VISIBLE_INTENTS[item.type], item.regions[0][8:16]))
+        elif item.type in VISIBLE_INTENTS.values():
+            begun.discard((item.type, item.regions[0][8:16]))
 
 
 def _turn(item: Item) -> int:
