@@ -31,8 +31,8 @@ POD_UID = "io.kubernetes.pod.uid"
 MAX_MANIFEST = 1 << 20
 MAX_FILES = 100
 
-_STATIC_PATH = re.compile(rb"^\s*staticPodPath\s*:\s*['\"]?(/[^'\"\s#]+)", re.MULTILINE)
-_IMAGE = re.compile(r"^[\s-]*[\"']?image[\"']?\s*:\s*[\"']?([^\s\"',]+)", re.MULTILINE)
+_STATIC_PATH = re.compile(rb"^[ \t]*staticPodPath[ \t]*:[ \t]*['\"]?(/[^'\"\s#]+)", re.MULTILINE)
+_IMAGE = re.compile(r"^[ \t-]*[\"']?image[\"']?[ \t]*:[ \t]*[\"']?([^\s\"',]+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

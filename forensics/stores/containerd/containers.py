@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from forensics.records import Container
-from forensics.stores.containerd.cri import CONTAINER_NAME, metadata_of, metadata_text, pod_of, restarts_of
+from forensics.stores.containerd.cri import CONTAINER_NAME, metadata_of, metadata_text, pod_of, restarts_of, small_number
 from forensics.stores.containerd.images import ImageIndex, StoredImage
 from forensics.stores.containerd.layers import SnapshotLayer, SnapshotLayers
 from forensics.stores.containerd.meta import MetaDb
@@ -95,7 +95,6 @@ def _record(reader: StoreReader, context: Context, record: ContainerRecord) -> C
         log_path, log_driver = metadata.log_path, "cri"
     started = status.started_ns if status is not None else lifecycle.started_ns if lifecycle is not None else None
     exit_code = status.exit_code if status is not None and status.finished_ns is not None else None
-    restart_count = labels.get(label.RESTART_COUNT, "")
     return Container(
         engine="containerd",
         namespace=record.namespace,
@@ -116,7 +115,7 @@ def _record(reader: StoreReader, context: Context, record: ContainerRecord) -> C
         labels=labels,
         pod=pod_of(labels, metadata, spec),
         privileged=_privileged(spec, metadata),
-        restart_count=int(restart_count) if restart_count.isascii() and restart_count.isdigit() else restarts_of(metadata),
+        restart_count=small_number(labels.get(label.RESTART_COUNT, ""), restarts_of(metadata)),
         restart_policy=labels.get(label.RESTART_POLICY),
         error=_error(status.reason, status.message) if status is not None else None,
         oom_killed=status.reason == "OOMKilled" if status is not None and status.finished_ns is not None else None,

@@ -80,5 +80,9 @@ def restarts_of(metadata: CriMetadata | None) -> int | None:
     """How often the kubelet had restarted the container."""
     if metadata is None:
         return None
-    told = metadata.annotations.get(RESTARTS, "")
-    return int(told) if told.isascii() and told.isdigit() and len(told) < 10 else metadata.attempt
+    return small_number(metadata.annotations.get(RESTARTS, ""), metadata.attempt)
+
+
+def small_number(text: str, otherwise: int | None) -> int | None:
+    """A count in decimal; `otherwise` where the text is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else otherwise
