@@ -1,7 +1,9 @@
 """Stores of containers/storage made in memory: what no engine at hand leaves behind."""
 
 import json
+import sqlite3
 
+from forensics.stores.host_tree import HostTree
 from forensics.stores.podman.config import Configured
 from forensics.stores.podman.discover import GraphRoot
 from forensics.stores.podman.store import read_graph_root
@@ -234,3 +236,65 @@ def test_secrets_are_told_without_their_values():
     assert (secret.kind, secret.name, secret.time_ns, secret.details) == (
         "secret", "key", 1795225851000000000, {"id": "id1", "driver": "file"},
     )  # fmt: skip
+
+
+def read_host(tree, **configured):
+    """A graphroot on a host that has other things elsewhere."""
+    fs = MemoryFilesystem({"g": graph_root(), **tree})
+    top = Place(1, fs, fs.root, b"/")
+    place = Place(1, fs, fs.find(fs.root, b"g"), b"/g")
+    root = GraphRoot(place, b"/g", "default", HostTree({b"/": top}), Configured(b"/g", "default", **configured))
+    return read_graph_root(root)
+
+
+def test_the_database_and_the_volumes_may_be_elsewhere():
+    database = sqlite3.connect(":memory:", isolation_level=None)
+    for table in ("ContainerConfig (ID TEXT, JSON TEXT)", "ContainerState (ID TEXT, JSON TEXT)", "PodConfig (ID TEXT, JSON TEXT)",
+                  "VolumeConfig (Name TEXT, JSON TEXT)", "ContainerExitCode (ID TEXT, ExitCode INTEGER)",
+                  "DBConfig (GraphRoot TEXT, VolumeDir TEXT, GraphDriver TEXT)"):  # fmt: skip
+        database.execute(f"CREATE TABLE {table}")
+    config = {"name": "web", "namedVolumes": [{"volumeName": "v", "dest": "/data", "options": ["ro"]}]}
+    database.execute("INSERT INTO ContainerConfig VALUES (?, ?)", (CID, json.dumps(config)))
+    tree = {"srv": {"libpod": {"db.sql": database.serialize()}, "volumes": {"v": {"_data": {}}, "w": {"_data": {}}}}}
+    database.close()
+    contents = read_host(tree, databases=(b"/srv/libpod",), volumes=b"/srv/volumes")
+    (mount,) = contents.containers[0].mounts
+    assert (mount.type, mount.source, mount.destination, mount.rw) == ("volume", "/srv/volumes/v/_data", "/data", False)
+    assert [(volume.name, volume.path, volume.used_by) for volume in contents.volumes] == [
+        ("v", "/srv/volumes/v/_data", (CID,)),
+        ("w", "/srv/volumes/w/_data", ()),
+    ]
+
+
+def test_networks_of_cni_and_netavark():
+    netavark = {"name": "shop", "id": "1" * 64, "driver": "bridge", "subnets": [{"subnet": "10.1.0.0/24"}]}
+    cni = {"name": "podman", "plugins": [{"type": "bridge", "ipam": {"ranges": [[{"subnet": "10.88.0.0/16"}]]}}]}
+    files = {
+        "shop.json": json.dumps(netavark).encode(),
+        "87.conflist": json.dumps(cni).encode(),
+        "broken.json": b"\0",
+        "x.txt": b"",
+    }
+    contents = read_host({"etc": {"networks": files}}, networks=(b"/etc/networks",))
+    default = "2f259bab93aaaaa2542ba43ef33eb990d0999ee1b9924b557b7be53c0b7a1bb9"
+    assert [(each.name, each.network_id, each.subnets) for each in contents.networks] == [
+        ("podman", default, ("10.88.0.0/16",)),
+        ("shop", "1" * 64, ("10.1.0.0/24",)),
+    ]
+    assert "network" in {gap.artefact for gap in contents.gaps}
+
+
+def test_layers_below_may_be_in_an_additional_store():
+    """The links there have names of their own; a layer that is needed from here is one of this store's."""
+    shared, own = graph_root(), graph_root()
+    del own["overlay"][BASE], own["overlay"][SECOND], own["overlay"]["l"][LINKS[BASE]], own["overlay"]["l"][LINKS[SECOND]]
+    own["overlay-layers"]["layers.json"] = document({"id": OWN, "parent": SECOND})
+    own["overlay-images"]["images.json"] = b"[]"
+    fs = MemoryFilesystem({"g": own, "shared": shared})
+    top = Place(1, fs, fs.root, b"/")
+    place = Place(1, fs, fs.find(fs.root, b"g"), b"/g")
+    configured = Configured(b"/g", "default", stores=(b"/shared", b"/nowhere"))
+    contents = read_graph_root(GraphRoot(place, b"/g", "default", HostTree({b"/": top}), configured))
+    assert stack(contents, contents.containers[0].layer) == [OWN, SECOND, BASE]
+    assert {each.name: each.path.split("/")[1] for each in contents.layers} == {OWN: "g", SECOND: "shared", BASE: "shared"}
+    assert [gap.artefact for gap in contents.gaps] == ["additional image store"]

@@ -13,6 +13,7 @@ from forensics.survey import Survey
 
 DRIVERS = (b"overlay", b"vfs", b"btrfs", b"zfs", b"aufs", b"overlay2", b"devmapper")
 PARTS = (b"-layers", b"-images", b"-containers")
+_NAMES = frozenset(driver + part for driver in DRIVERS for part in PARTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def is_graph_root(reader: StoreReader, place: Place) -> bool:
 
 
 def _has_shape(names: Mapping[bytes, int]) -> bool:
-    return any(sum(driver + part in names for part in PARTS) >= 2 for driver in DRIVERS)
+    return not _NAMES.isdisjoint(names) and any(sum(driver + part in names for part in PARTS) >= 2 for driver in DRIVERS)
 
 
 def _on_host(place: Place, trees: Sequence[HostTree], told: Sequence[tuple[HostTree, Configured]]) -> GraphRoot:

@@ -10,6 +10,7 @@ from forensics.stores.podman.libpod import Libpod
 from forensics.stores.reading import Place, StoreReader
 from parsers.podman_network import parse_conflist, parse_network
 
+DEFAULT = "podman"
 MAX_FILE = 4 << 20
 MAX_FILES = 10_000
 
@@ -33,7 +34,7 @@ def storage_networks(reader: StoreReader, directories: Iterable[Place], libpod: 
                 Network(
                     engine="podman",
                     name=name,
-                    network_id=network.id or _cni_id(name),
+                    network_id=network.id or _id_of(name),
                     driver=network.driver,
                     subnets=network.subnets,
                     endpoints=endpoints.get(name, ()),
@@ -46,12 +47,13 @@ def storage_networks(reader: StoreReader, directories: Iterable[Place], libpod: 
         names = {*told.config.networks} if told.config is not None else set()
         names.update(each.network for each in (told.state.attachments if told.state is not None else ()))
         for name in sorted(names - records.keys()):
-            records[name] = Network("podman", name, _cni_id(name), None, endpoints=endpoints.get(name, ()), source=told.source)
+            own = _id_of(name) if name == DEFAULT else ""
+            records[name] = Network("podman", name, own, None, endpoints=endpoints.get(name, ()), source=told.source)
     return tuple(records[name] for name in sorted(records))
 
 
-def _cni_id(name: str) -> str:
-    """The id that Podman gives a network without one: SHA-256 of its name."""
+def _id_of(name: str) -> str:
+    """The id that Podman gives a network without one, which CNI's are and its default one: SHA-256 of its name."""
     return hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()
 
 
