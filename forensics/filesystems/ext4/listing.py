@@ -149,7 +149,7 @@ def changed(listing: Listing, changes: Mapping[int, Mapping[bytes, int | None]],
     lengths = np.array([len(name) for name in names], np.int64)
     new = Found(
         row=np.arange(len(names)),
-        inode=np.array(inodes, np.uint32),
+        inode=np.array(inodes, listing.inode.dtype),
         type=np.zeros(len(names), np.uint8),
         start=np.cumsum(lengths) - lengths,
         length=lengths.astype(np.uint8),
