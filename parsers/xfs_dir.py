@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from construct import Bytes, Int8ub, Int32ub, Struct
 
-from parsers.layout import Layout
+from parsers.layout import Buffer, Layout
 
 LEAF_OFFSET = 1 << 35  # bytes; XFS_DIR2_LEAF_OFFSET
 BLOCK_MAGICS = (b"XD2B", b"XDB3")
@@ -28,3 +28,18 @@ SHORT_HEADER = Layout(Struct("count" / Int8ub, "i8count" / Int8ub, "parent" / By
 """The parent takes 8 bytes where i8count is not 0, and so do all the inode numbers."""
 SHORT_ENTRY_HEAD = 3  # bytes of a short form entry before its name: namelen, offset; behind it ftype, inumber
 FTYPES = (None, "f", "d", "c", "b", "p", "s", "l", None)
+
+
+def short_form_parent(fork: Buffer) -> int | None:
+    """The directory that a short form directory says it stands in."""
+    if len(fork) < SHORT_HEADER.size + 4:
+        return None
+    return int.from_bytes(fork[2 : 10 if fork[1] else 6], "big") or None
+
+
+def block_parent(block: Buffer, has_crc: bool) -> int | None:
+    """The directory that `..` in a directory's first block names: its second entry."""
+    at = HEADER_SIZES[has_crc] + 16
+    if bytes(block[at + 8 : at + 11]) != b"\2..":
+        return None
+    return int.from_bytes(block[at : at + 8], "big") or None

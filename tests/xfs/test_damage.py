@@ -185,3 +185,23 @@ def test_a_log_of_garbage_is_told(plain):
     assert fs.state != "clean"
     assert [problem.what for problem in fs.problems] == ["journal"]
     assert read_all(fs) > FILES
+
+
+def test_directories_whose_names_are_lost_keep_their_place(plain, tmp_path):
+    few = "".join(
+        f"  d{n:03}-with-a-name-that-fills-block d--755 0 0\n   inside ---600 0 0 /dev/null\n  $\n" for n in range(150)
+    )
+    (tmp_path / "proto").write_text(f"/x\n0 0\nd--755 0 0\n top d--755 0 0\n{few} $\n$\n$\n")
+    path = make(tmp_path / "fs.img", "-p", tmp_path / "proto")
+    fs = open_xfs(Image(path))
+    top = lookup(fs, b"/top")
+    names = {entry.name: entry.inode for entry in fs.entries(top)}
+    block = list(fs.extents(top))[1]
+    bad = open_xfs(Image(path, {block.offset: bytes(fs.block_size)}))
+    told = {entry.name: entry.inode for entry in bad.entries(top)}
+    assert set(told.values()) == set(names.values())
+    lost = {name for name in told if name not in names}
+    assert lost == {b"#%d" % told[name] for name in lost} != set()
+    tree = bad.tree(bad.root)
+    assert len(tree) == 302
+    assert {problem.offset for problem in bad.problems} >= {block.offset}

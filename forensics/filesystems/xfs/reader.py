@@ -10,6 +10,7 @@ import numpy as np
 from forensics.filesystem import DirEntry, Extent, Inode, Tree
 from forensics.filesystems.ext4.blockmap import BlockMap
 from forensics.filesystems.ext4.content import MAX_READ, read_content
+from forensics.filesystems.ext4.lost import lost_names
 from forensics.filesystems.ext4.problems import ProblemLog
 from forensics.filesystems.ext4.scan import Scan
 from forensics.filesystems.xfs.attributes import Attributes
@@ -22,14 +23,16 @@ from forensics.filesystems.xfs.remote import Places, read_remote
 from forensics.filesystems.xfs.scan import DIRECTORY, scan_all, scan_below
 from forensics.filesystems.xfs.tree import TreeBuilder
 from forensics.source import Source
-from parsers.errors import FormatError
+from parsers.errors import EvidenceError, FormatError
 from parsers.xfs import Superblock, crc_holds
 from parsers.xfs_attr import SYMLINK_MAGIC
+from parsers.xfs_dir import block_parent, short_form_parent
 from parsers.xfs_inode import CRC_AT, Format, InodeFlag, InodeRecord, device
 
 MAX_TARGET = 1024  # XFS_SYMLINK_MAXLEN
 MANY = 1 << 14  # inodes whose maps are decoded at the same time
 CACHED_NAMES = 1 << 18  # of directories that were read one at a time
+GREATEST = (1 << 56) - 1  # an inode number
 FEW = 256  # directories that are read without reading all of them first
 
 
@@ -213,10 +216,25 @@ class Xfs:
     def _scan_all(self) -> Scan:
         if self._scan is None:
             scan = scan_all(self.tables, self._directories, self._log, self.root)
+            if scan.is_damaged():
+                names = lost_names(scan.listing, scan.faults, self.root, self._parent)
+                scan = scan.with_lost(names, GREATEST) if names else scan
             self._scan = scan
             self._log.path_of = lambda number: scan.path(number, self.root)
             self._names.clear()
         return self._scan
+
+    def _parent(self, number: int) -> int | None:
+        """The inode that a directory says it stands in."""
+        try:
+            record = self.tables.record(number)
+            if record.format == Format.LOCAL:
+                return short_form_parent(record.fork)
+            mapped = self._map(number, record)
+            place = Places(mapped.runs, self.block_size).of(0)
+            return None if place is None else block_parent(self.source.read(place, self.block_size), self.superblock.has_crc)
+        except (FormatError, EvidenceError):
+            return None
 
     def _scan_below(self, number: int) -> Scan:
         """A scan that covers a directory: of it alone as long as little is read that way, else of the whole filesystem."""
@@ -224,7 +242,7 @@ class Xfs:
             most = max(FEW, self.superblock.inodes // 64) - self._read_alone
             below = scan_below(self.tables, self._directories, number, most)
             self._read_alone += len(below.listing.directories) if below is not None else most
-            if below is not None:
+            if below is not None and not below.is_damaged():
                 return below
         return self._scan_all()
 
@@ -242,6 +260,9 @@ class Xfs:
             row = np.frombuffer(self.tables.raw(number), np.uint8).reshape(1, -1)
             listing, faults = self._directories.read([Batch(np.array([number]), row)])
             at = 0
+            if self._scan is None and any(fault.lost for fault in faults):
+                self._scan_all()  # what stood in the directory may still know that it did
+                return self._directory(number)
         for fault in faults:
             self._log.add("directory", number, fault.error, fault.offset)
         rows = listing.rows(at)
