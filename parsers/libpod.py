@@ -48,6 +48,7 @@ class OtherVolume:
 class LibpodContainer:
     """A container's config. command: what followed the image's name; spec: as it was made, before the first start added to it.
 
+    rootfs: the directory on the host that it had instead of an image; rootfs_overlay: it wrote elsewhere.
     user_volumes: the destinations of mounts that the user asked for. create_command: the argv that made it.
     """
 
@@ -59,6 +60,7 @@ class LibpodContainer:
     image_id: str | None
     image_name: str | None
     rootfs: str | None
+    rootfs_overlay: bool
     spec: OciSpec | None
     command: tuple[str, ...] | None
     entrypoint: tuple[str, ...] | None
@@ -177,6 +179,7 @@ def parse_container(data: bytes, source: str = "") -> LibpodContainer:
         image_id=top.text("rootfsImageID") or None,
         image_name=top.text("rootfsImageName") or None,
         rootfs=top.text("rootfs") or None,
+        rootfs_overlay=bool(top.flag("rootfs_overlay")),
         spec=parse_spec_fields(top.fields("spec")) if "spec" in top else None,
         command=top.texts("command"),
         entrypoint=entrypoint,

@@ -247,16 +247,24 @@ def read_host(tree, **configured):
     return read_graph_root(root)
 
 
-def test_the_database_and_the_volumes_may_be_elsewhere():
-    database = sqlite3.connect(":memory:", isolation_level=None)
+def database(configs):
+    """A db.sql with some containers' configs, by id."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
     for table in ("ContainerConfig (ID TEXT, JSON TEXT)", "ContainerState (ID TEXT, JSON TEXT)", "PodConfig (ID TEXT, JSON TEXT)",
                   "VolumeConfig (Name TEXT, JSON TEXT)", "ContainerExitCode (ID TEXT, ExitCode INTEGER)",
                   "DBConfig (GraphRoot TEXT, VolumeDir TEXT, GraphDriver TEXT)"):  # fmt: skip
-        database.execute(f"CREATE TABLE {table}")
+        connection.execute(f"CREATE TABLE {table}")
+    connection.executemany(
+        "INSERT INTO ContainerConfig VALUES (?, ?)", [(own, json.dumps(each)) for own, each in configs.items()]
+    )
+    image = connection.serialize()
+    connection.close()
+    return image
+
+
+def test_the_database_and_the_volumes_may_be_elsewhere():
     config = {"name": "web", "namedVolumes": [{"volumeName": "v", "dest": "/data", "options": ["ro"]}]}
-    database.execute("INSERT INTO ContainerConfig VALUES (?, ?)", (CID, json.dumps(config)))
-    tree = {"srv": {"libpod": {"db.sql": database.serialize()}, "volumes": {"v": {"_data": {}}, "w": {"_data": {}}}}}
-    database.close()
+    tree = {"srv": {"libpod": {"db.sql": database({CID: config})}, "volumes": {"v": {"_data": {}}, "w": {"_data": {}}}}}
     contents = read_host(tree, databases=(b"/srv/libpod",), volumes=b"/srv/volumes")
     (mount,) = contents.containers[0].mounts
     assert (mount.type, mount.source, mount.destination, mount.rw) == ("volume", "/srv/volumes/v/_data", "/data", False)
@@ -298,3 +306,15 @@ def test_layers_below_may_be_in_an_additional_store():
     assert stack(contents, contents.containers[0].layer) == [OWN, SECOND, BASE]
     assert {each.name: each.path.split("/")[1] for each in contents.layers} == {OWN: "g", SECOND: "shared", BASE: "shared"}
     assert [gap.artefact for gap in contents.gaps] == ["additional image store"]
+
+
+def test_a_container_on_a_directory_of_the_host():
+    configs = {own: {"name": own[:3], "rootfs": rootfs} for own, rootfs in ((CID, "/srv/root"), (POD, "/srv/gone"))}
+    tree = {"srv": {"root": {"etc": {}}, "libpod": {"db.sql": database(configs)}}}
+    contents = read_host(tree, databases=(b"/srv/libpod",))
+    layers = {layer.key: layer for layer in contents.layers}
+    own = {container.container_id: container for container in contents.containers}
+    assert own[CID].image == "/srv/root"
+    assert (layers[own[CID].layer].path, layers[own[CID].layer].stacked) == ("/srv/root", False)
+    assert own[POD].layer is None
+    assert "rootfs" in {gap.artefact for gap in contents.gaps}

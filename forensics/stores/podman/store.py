@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from forensics.records import Container, ContainerImage, Layer, Store, StoreContents
+from forensics.records import Container, ContainerImage, Store, StoreContents
 from forensics.stores.host_tree import resolve_or_none
 from forensics.stores.podman.artefacts import storage_artefacts
 from forensics.stores.podman.containers import storage_containers
@@ -14,6 +15,7 @@ from forensics.stores.podman.join import known_containers
 from forensics.stores.podman.layers import DriverLayers, Uses, read_graph, storage_layers
 from forensics.stores.podman.libpod import Libpod, read_libpod
 from forensics.stores.podman.networks import storage_networks
+from forensics.stores.podman.rootfs import given_directories
 from forensics.stores.podman.storage import StoredDriver, read_drivers
 from forensics.stores.podman.volumes import storage_volumes
 from forensics.stores.reading import Place, StoreReader
@@ -31,9 +33,13 @@ def read_graph_root(root: GraphRoot) -> StoreContents:
     host_root = _host_root(root, libpod)
     volumes_root, volumes = _volumes(reader, root, libpod, host_root)
     known = known_containers(reader, drivers, libpod)
-    containers = storage_containers(reader, known, libpod, volumes_root)
+    given = given_directories(reader, root.tree, known)
+    containers = tuple(
+        replace(each, layer=given[each.container_id].key) if each.container_id in given else each
+        for each in storage_containers(reader, known, libpod, volumes_root)
+    )
     engine = _engine(libpod, containers)
-    layers: list[Layer] = []
+    layers = list(given.values())
     images: list[ContainerImage] = []
     for driver in drivers:
         same = [other for other in others if other.driver.name == driver.name]
