@@ -295,6 +295,7 @@ def test_damage_to_any_one_file_leaves_all_containers(sample):
                             flipped[rng.randrange(len(data))] = rng.randrange(256)
                         changed.append(bytes(flipped))
                 damaged = [DamagedFilesystem(fs, contents={place.inode: each}) for each in changed]
+                damaged.append(DamagedFilesystem(fs, broken=[place.inode]))
             for other in damaged:
                 told = read_all(root, docker_roots, other)
                 found = {(each.engine, each.namespace, each.container_id) for each in told.containers}

@@ -61,3 +61,12 @@ def walk_database(
         reader.gap(artefact, error.what, database, error.offset)
     for problem in bolt.problems:
         reader.gap(artefact, problem.what, database, problem.offset)
+
+
+def key_provenance(database: FileSource, partition: int, offset: int, how: str = "allocated") -> Provenance:
+    """Where a key was read. offset: of the key in the file; its place on the disk is unknown where the file's map is damaged."""
+    try:
+        place = database.locate(offset)
+    except FormatError:
+        place = None  # told by the filesystem's problems
+    return Provenance(partition, database.name, database.inode, place, how)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from forensics.file_source import FileSource
 from forensics.records import Provenance
-from forensics.stores.bolt import open_database, walk_database
+from forensics.stores.bolt import key_provenance, open_database, walk_database
 from forensics.stores.reading import Place, StoreReader
 from forensics.text import readable
 from parsers.containerd_meta import Blob, Container, Image, Ingest, Lease, Namespace, Sandbox, Snapshot, parse_records
@@ -42,7 +42,7 @@ class MetaDb:
         """Where a record came from. offset: in the file."""
         if self.source is None:
             return None
-        return Provenance(self.partition, self.source.name, self.source.inode, self.source.locate(offset), how)
+        return key_provenance(self.source, self.partition, offset, how)
 
 
 def read_meta(reader: StoreReader, place: Place | None) -> MetaDb:

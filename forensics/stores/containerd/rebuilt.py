@@ -51,7 +51,7 @@ def _rebuilt(reader: StoreReader, meta: MetaDb, snapshotter: Snapshotter) -> Sna
     count = len(found) - len(snapshotter.snapshots)
     what = f"{len(lost)} snapshots are lost; the directories of {count} of them are told by their times, which is inference"
     reader.gap(f"{snapshotter.name} snapshotter's metadata.db", what, snapshotter.database or snapshotter.place)
-    return replace(snapshotter, snapshots=found)
+    return replace(snapshotter, snapshots=found, inferred=frozenset(found.keys() - snapshotter.snapshots.keys()))
 
 
 def _matches(reader: StoreReader, snapshotter: Snapshotter, records: list[Snapshot]) -> dict[int, Snapshot]:

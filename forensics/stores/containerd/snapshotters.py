@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from forensics.file_source import FileSource
 from forensics.records import Provenance
-from forensics.stores.bolt import open_database, walk_database
+from forensics.stores.bolt import key_provenance, open_database, walk_database
 from forensics.stores.containerd.discover import SNAPSHOTTERS, ContainerdRoot, part
 from forensics.stores.reading import Place, StoreReader
 from forensics.text import readable
@@ -44,7 +44,10 @@ class SnapshotDirectory:
 
 @dataclass(frozen=True, slots=True)
 class Snapshotter:
-    """One snapshotter. snapshots: by name; directories: by their own name, `17`, `new-1234`. stacked: as Layer.stacked."""
+    """One snapshotter. snapshots: by name; directories: by their own name, `17`, `new-1234`. stacked, marks: as of Layer.
+
+    inferred: the names of snapshots that no record of metadata.db tells of.
+    """
 
     name: str
     place: Place
@@ -53,13 +56,16 @@ class Snapshotter:
     directories: Mapping[str, SnapshotDirectory]
     stacked: bool
     marks: str
+    inferred: frozenset[str] = frozenset()
 
     def provenance(self, reader: StoreReader, snapshot: StoredSnapshot) -> Provenance:
         """Where a snapshot's record was read."""
+        if snapshot.name in self.inferred:
+            return reader.provenance(self.directories[str(snapshot.id)].place, "told by its times")
         if self.database is None:
             return reader.provenance(self.place)
         source = FileSource(self.database.fs, self.database.inode, readable(self.database.path))
-        return Provenance(self.database.partition, source.name, source.inode, source.locate(snapshot.offset))
+        return key_provenance(source, self.database.partition, snapshot.offset)
 
 
 def read_snapshotters(reader: StoreReader, root: ContainerdRoot) -> dict[str, Snapshotter]:
