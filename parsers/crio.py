@@ -30,7 +30,7 @@ class CrioState:
 
 @dataclass(frozen=True, slots=True)
 class CrioAnnotations:
-    """What the annotations tell. type: container or sandbox. image: as it was asked for; image_ref: with its digest."""
+    """What the annotations tell. type: container or sandbox. image: its name, or as it was asked for; image_ref: its id."""
 
     type: str | None
     name: str | None
@@ -74,7 +74,7 @@ def parse_annotations(annotations: dict[str, str]) -> CrioAnnotations | None:
         type=told.get("ContainerType") or None,
         name=told.get("ContainerName") or told.get("Name") or None,
         sandbox_id=told.get("SandboxID") or None,
-        image=told.get("Image") or told.get("ImageName") or None,
+        image=told.get("ImageName") or told.get("Image") or None,
         image_ref=told.get("ImageRef") or None,
         log_path=told.get("LogPath") or None,
         hostname=told.get("HostName") or None,

@@ -170,7 +170,8 @@ SPEC = {
     ],
     "annotations": {
         "io.kubernetes.cri-o.ContainerType": "container",
-        "io.kubernetes.cri-o.Image": "quay.io/x/web:1",
+        "io.kubernetes.cri-o.Image": "1" * 64,
+        "io.kubernetes.cri-o.ImageName": "quay.io/x/web:1",
         "io.kubernetes.cri-o.LogPath": "/var/log/pods/default_web_0b1d/nginx/2.log",
         "io.kubernetes.cri-o.Labels": json.dumps({"io.kubernetes.pod.name": "web", "io.kubernetes.pod.namespace": "default"}),
         "io.kubernetes.cri-o.Volumes": json.dumps([{"container_path": "/etc/hosts", "host_path": "/x"}]),
