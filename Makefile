@@ -46,6 +46,7 @@ $(VENV)/.installed: pyproject.toml
 		|| { echo "make: $(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) pip install --quiet --disable-pip-version-check -e .
+	@$(RUN) compileall -q forensics parsers reports
 	@touch $@
 
 $(VENV)/.developing: $(VENV)/.installed

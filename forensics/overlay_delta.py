@@ -88,6 +88,7 @@ def compute_delta(levels: Sequence[Level], view: View, first_placement: int) -> 
 class _Comparison:
     def __init__(self, levels: Sequence[Level], view: View, first_placement: int) -> None:
         self.lower, own = levels[:-1], levels[-1]
+        self.placed_below = any(level.placed for level in self.lower)
         self.level, self.index, self.marks = len(levels) - 1, own.index, own.index.marks
         self.cut_below = any(level.cut for level in self.lower)
         self.placed_below = [level.placed for level in reversed(self.lower) if level.placed]
@@ -182,7 +183,8 @@ class _Comparison:
     # -- the walk
 
     def _compare_directory(self, frame: _Frame) -> None:
-        if not frame.new and len(frame.old) == 1 and self._vanish_below(*frame.old[0], frame.cause):
+        if not frame.new and not self.placed_below:
+            self._vanish_directory(frame)
             return
         own_row = frame.new[0][1] if frame.new and frame.new[0][0] == self.level else None
         own = self.index.children(own_row) if own_row is not None else {}
@@ -287,15 +289,26 @@ class _Comparison:
         if not self.cut_below or self._index(element[0]).path(element[1]) == path:
             self.hidden.append((entry, by, reason))
 
-    def _vanish_below(self, level: int, row: int, cause: _Cause | None) -> bool:
-        """Hide all below a directory at once; False where it is not one layer's own, with all in it at its own path."""
-        index = self._index(level)
-        if any(lower.placed for lower in self.lower) or not index.is_plain(row):
-            return False
-        by, reason = cause if cause is not None else (None, "replaced")
-        first = index.layer.first_entry
-        self.hidden.extend([(first + below, by, reason) for below in index.below(row)])
-        return True
+    def _vanish_directory(self, frame: _Frame) -> None:
+        """Hide all in a directory of the old view that the new one does not have; all in it stands at its own path."""
+        by, reason = frame.cause if frame.cause is not None else (None, "replaced")
+        holders: dict[bytes, list[Element]] = {}
+        for level, row in frame.old:
+            for name, child in self._index(level).children(row).items():
+                holders.setdefault(name, []).append((level, child))
+        for name, holding in holders.items():
+            level, row = holding[0]
+            index = self._index(level)
+            if len(holding) == 1 and index.is_plain(row):
+                first = index.layer.first_entry
+                self.hidden.append((first + row, by, reason))
+                if index.types[row] == DIRECTORY:
+                    self.hidden.extend([(first + below, by, reason) for below in index.below(row)])
+            elif old := self.view.lookup(self.old_root, frame.old, name):
+                path = frame.path + b"/" + name
+                self._vanish(path, old.top, frame.cause)
+                if old.stack:
+                    self.frames.append(_Frame(path, (), old.stack, frame.cause))
 
     def _place(self, path: bytes, element: Element) -> bool:
         entry = self._index(element[0]).entry(element[1])

@@ -20,7 +20,7 @@ from pathlib import Path
 from docker_store import Builder, debugfs_commands
 
 CACHE = Path(__file__).resolve().parent.parent.parent / ".bench"
-IMAGE, BIG = CACHE / "names-1.img", CACHE / "big-1.bin"
+IMAGE, BIG = CACHE / "names-2.img", CACHE / "big-1.bin"
 CARVE = str(Path(sys.executable).with_name("ctrforensics"))
 RUNS = 5
 MB = 10**6

@@ -139,10 +139,13 @@ class Builder:
             if not where.parent.is_dir() or os.path.lexists(where):
                 where = self.top / layer.path / self.rng.choice(layer.directories) / f"gone{number}"
             os.mknod(where, stat.S_IFCHR | 0o000, os.makedev(0, 0))
+        # what builds and containers replace is a package's directory, a cache, a checkout; not /usr
+        deep = {each.key: [name for name in each.directories if name.count("/") >= 3] or each.directories[1:] for each in upper}
         for mark, count in (("opaque", OPAQUE), ("origin", COPIED_UP)):
             for _ in range(count):
                 layer = self.rng.choices(upper, weights)[0]
-                path = self.rng.choice(layer.directories[1:] if mark == "opaque" or self.rng.random() < 0.4 else layer.files)
+                directories = deep[layer.key] if mark == "opaque" else layer.directories[1:]
+                path = self.rng.choice(directories if mark == "opaque" or self.rng.random() < 0.4 else layer.files)
                 if not (self.top / layer.path / path).is_symlink():
                     value = "y" if mark == "opaque" else self.rng.randbytes(15).hex()[:29]
                     self.marks.append((f"/{layer.path}/{path}", f"trusted.overlay.{mark}", value))
