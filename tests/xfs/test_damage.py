@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forensics.filesystem import lookup
+from forensics.filesystems.open import identify, open_filesystem
 from forensics.filesystems.xfs.mount import open_xfs
 from parsers.crc32c import crc32c
 from parsers.errors import FormatError, UnsupportedFormat
@@ -104,6 +105,11 @@ def test_a_cut_off_filesystem(plain, size):
     assert any("behind the end" in problem.error for problem in fs.problems)
 
 
+def group_size(path):
+    """The length of an allocation group in bytes."""
+    return struct.unpack_from(">I", path.read_bytes()[:512], 84)[0] * 4096
+
+
 def superblock(path, **fields):
     """A superblock with other fields and a checksum that is right."""
     raw = bytearray(path.read_bytes()[:512])
@@ -129,8 +135,24 @@ def test_features_that_are_not_known_are_named(plain):
     ],
 )  # fmt: skip
 def test_superblocks_that_cannot_be(plain, name, code, value):
+    damaged = superblock(plain, **{name: (code, value)})
     with pytest.raises(FormatError, match=name):
-        open_xfs(Image(plain, superblock(plain, **{name: (code, value)})))
+        open_xfs(Image(plain, damaged | {group * group_size(plain): bytes(512) for group in range(1, 4)}))
+    fs = open_xfs(Image(plain, damaged))
+    assert read_all(fs) > FILES
+    assert [problem.what for problem in fs.problems] == ["superblock"]
+
+
+@pytest.mark.parametrize("length", [4, 512, 4096])
+def test_a_superblock_that_is_gone(plain, length):
+    fs = open_filesystem(Image(plain, {0: bytes(length)}))
+    assert fs.kind == "xfs"
+    assert read_all(fs) == read_all(open_xfs(Image(plain)))
+    assert any("the copy at byte" in problem.error for problem in fs.problems)
+
+
+def test_no_copy_is_believed_where_another_filesystem_begins(plain):
+    assert identify(Image(plain, {0: b"\0" * 4096, 1024: bytes(56) + b"\x53\xef" + bytes(966)})) != "xfs"
 
 
 def test_a_wrong_checksum_is_told_and_what_it_covers_is_read(plain):
@@ -152,8 +174,7 @@ def test_a_wrong_checksum_is_told_and_what_it_covers_is_read(plain):
 
 def test_names_lead_to_inodes_whose_tree_is_lost(plain):
     whole = read_all(open_xfs(Image(plain)))
-    size = struct.unpack_from(">I", plain.read_bytes()[:512], 84)[0] * 4096
-    fs = open_xfs(Image(plain, {group * size + 2 * 512: bytes(512) for group in range(4)}))
+    fs = open_xfs(Image(plain, {group * group_size(plain) + 2 * 512: bytes(512) for group in range(4)}))
     assert read_all(fs) == whole
     assert {problem.where for problem in fs.problems} == {f"allocation group {group}" for group in range(4)}
 
@@ -188,9 +209,7 @@ def test_a_log_of_garbage_is_told(plain):
 
 
 def test_directories_whose_names_are_lost_keep_their_place(plain, tmp_path):
-    few = "".join(
-        f"  d{n:03}-with-a-name-that-fills-block d--755 0 0\n   inside ---600 0 0 /dev/null\n  $\n" for n in range(150)
-    )
+    few = "".join(f"  d{n:03}-with-a-name-that-fills-block d--755 0 0\n   inside ---600 0 0 /dev/null\n  $\n" for n in range(150))
     (tmp_path / "proto").write_text(f"/x\n0 0\nd--755 0 0\n top d--755 0 0\n{few} $\n$\n$\n")
     path = make(tmp_path / "fs.img", "-p", tmp_path / "proto")
     fs = open_xfs(Image(path))
