@@ -1,8 +1,9 @@
 """Which directory a snapshot has, where a snapshotter's metadata.db no longer tells: by the times of both.
 
 A snapshotter makes a snapshot's directory, and right after that containerd writes the record (for a layer of an image: as soon
-as it is unpacked). So the one record of which the time lies between the birth of a directory and that of the next is that
-directory's. Where two lie there, neither is taken.
+as it is unpacked). Where there are as many directories as records, both in order of their times are each other's. Else the one
+record of which the time lies between the birth of a directory and that of the next is that directory's. Where two lie there,
+neither is taken.
 """
 
 from __future__ import annotations
@@ -55,15 +56,19 @@ def _rebuilt(reader: StoreReader, meta: MetaDb, snapshotter: Snapshotter) -> Sna
 
 
 def _matches(reader: StoreReader, snapshotter: Snapshotter, records: list[Snapshot]) -> dict[int, Snapshot]:
-    """The record of each directory that has exactly one between its birth and the next one's."""
+    """The record of each directory of which the times tell one."""
     births = []
     for name, directory in snapshotter.directories.items():
         inode = reader.inode(directory.place)
         if name.isascii() and name.isdigit() and inode is not None and inode.crtime_ns is not None:
             births.append((inode.crtime_ns, int(name)))
+    dated = sorted((each for each in records if each.created_ns is not None), key=lambda each: (each.created_ns or 0, each.key))
+    in_order = list(zip(sorted(births), dated, strict=False))
+    if len(births) == len(records) == len(dated) and all(born <= (each.created_ns or 0) for (born, _), each in in_order):
+        return {number: each for (_, number), each in in_order}
     events = sorted(
         [(born, 0, number, None) for born, number in births]
-        + [(each.created_ns, 1, i, each) for i, each in enumerate(records) if each.created_ns is not None],
+        + [(each.created_ns or 0, 1, i, each) for i, each in enumerate(dated)],
         key=lambda event: event[:3],
     )
     since: dict[int, list[Snapshot]] = {}
