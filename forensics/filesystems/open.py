@@ -7,6 +7,7 @@ from collections.abc import Callable
 from forensics.filesystem import Filesystem
 from forensics.filesystems import tsk
 from forensics.filesystems.ext4.mount import open_ext4
+from forensics.filesystems.xfs.backups import is_backed_up
 from forensics.filesystems.xfs.mount import open_xfs
 from forensics.records import Gap
 from forensics.source import Source
@@ -45,6 +46,8 @@ def identify(volume: Source) -> str | None:
         return "md_raid"  # a mirror's leg reads as the filesystem that it mirrors; any other level does not
     if kind is None and any(magic.is_ext_backup(source.read(place, 1024), size) for size, place in _EXT_BACKUPS):
         return "ext4"
+    if kind is None and is_backed_up(source):
+        return "xfs"
     if kind is None and gaps:
         raise EvidenceError(gaps[0].error)
     return kind

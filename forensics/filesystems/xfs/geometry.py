@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from forensics.filesystems.ext4.problems import ProblemLog
 from forensics.filesystems.ext4.reading import Numbers, read_exactly
+from forensics.filesystems.xfs.backups import LARGEST_SECTOR, backup_superblock
 from forensics.source import Source
-from parsers.errors import FormatError
-from parsers.xfs import SUPERBLOCK_SIZE, Incompat, Superblock, parse_superblock
-
-LARGEST_SECTOR = 32768
+from parsers.errors import FormatError, UnsupportedFormat
+from parsers.xfs import CRC_AT, SUPERBLOCK, SUPERBLOCK_SIZE, Incompat, Superblock, crc_holds, parse_superblock
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +74,7 @@ class Geometry:
 
 def read_geometry(source: Source, problems: ProblemLog) -> Geometry:
     """The filesystem's geometry. Raises FormatError where there is none, UnsupportedFormat naming features."""
-    try:
-        read_exactly(source, 0, SUPERBLOCK_SIZE)
-        superblock = parse_superblock(source.read(0, LARGEST_SECTOR))
-    except FormatError as error:
-        if not error.source:
-            raise type(error)(error.what, source.name, error.offset) from error
-        raise
-    if not superblock.crc_holds:
-        problems.add("superblock", "superblock", "the checksum is wrong", 0)
+    superblock = _superblock(source, problems)
     if superblock.blocks * superblock.block_size > source.size:
         missing = superblock.blocks * superblock.block_size - source.size
         problems.add(
@@ -94,3 +85,33 @@ def read_geometry(source: Source, problems: ProblemLog) -> Geometry:
     if superblock.realtime_blocks:
         problems.add("filesystem", source.name, "files on the realtime device cannot be read: it is another volume")
     return Geometry(superblock, source.size)
+
+
+def _superblock(source: Source, problems: ProblemLog) -> Superblock:
+    """The superblock, or a copy where it is damaged and there is a sound one."""
+    first, error = _first_superblock(source)
+    if first is not None and first.crc_holds:
+        return first
+    backup = backup_superblock(source)
+    if backup is not None and (first is None or backup[0].uuid == first.uuid):
+        error_text = "the checksum is wrong" if error is None else error.what
+        problems.add("superblock", "superblock", f"{error_text}; the copy at byte {backup[1]} is used", 0)
+        return backup[0]
+    if first is None:
+        raise error or FormatError("no XFS superblock", source.name, 0)
+    problems.add("superblock", "superblock", "the checksum is wrong", 0)
+    return first
+
+
+def _first_superblock(source: Source) -> tuple[Superblock | None, FormatError | None]:
+    """The superblock at the start, or what is wrong with it. UnsupportedFormat where it is sound and tells what is not read."""
+    head = read_exactly(source, 0, SUPERBLOCK_SIZE)
+    try:
+        head = source.read(0, LARGEST_SECTOR)
+        return parse_superblock(head), None
+    except FormatError as error:
+        told = type(error)(error.what, source.name, error.offset)
+        sector = SUPERBLOCK.fields(head)["sb_sectsize"]
+        if isinstance(error, UnsupportedFormat) and len(head) >= sector >= SUPERBLOCK_SIZE and crc_holds(head[:sector], CRC_AT):
+            raise told from error
+        return None, told
