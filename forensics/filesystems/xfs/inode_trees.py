@@ -79,4 +79,5 @@ def _numbers(geometry: Geometry, group: int, chunks: list[InodeChunk]) -> Number
     bits = np.arange(INODES_PER_CHUNK, dtype=np.uint64)
     used = (unused[:, None] >> bits & np.uint64(1)) == 0
     numbers = (starts[:, None] + np.arange(INODES_PER_CHUNK))[used]
-    return np.unique(geometry.inode_numbers(group, numbers[numbers < 1 << geometry.shift]))
+    numbers = geometry.inode_numbers(group, numbers[numbers < 1 << geometry.shift])
+    return numbers if (np.diff(numbers) > 0).all() else np.unique(numbers)
