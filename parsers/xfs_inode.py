@@ -5,6 +5,7 @@ Source: Linux 6.18, fs/xfs/libxfs/xfs_format.h, xfs_inode_buf.c, xfs_bmap_btree.
 
 from __future__ import annotations
 
+import struct
 from enum import IntEnum, IntFlag
 from typing import NamedTuple
 
@@ -174,6 +175,17 @@ def parse_inode(raw: Buffer) -> InodeRecord:
         attr_fork_at=core + split,
         number=number,
     )
+
+
+def lost_directory(number: int, size: int, has_crc: bool) -> bytes:
+    """An inode to stand in for a directory's that is lost: an empty short form, and nothing else known."""
+    inode = bytearray(size)
+    struct.pack_into(">HHBB", inode, 0, MAGIC, 0x4000, 3 if has_crc else 2, Format.LOCAL)
+    struct.pack_into(">I", inode, DINODE.offset_of("di_nlink"), 2)
+    struct.pack_into(">q", inode, DINODE.offset_of("di_size"), 6)
+    if has_crc:
+        struct.pack_into(">Q", inode, DINODE.size + DINODE3.offset_of("di_ino"), number)
+    return bytes(inode)
 
 
 def nanoseconds(seconds: int, fraction: int, flags2: int) -> int:

@@ -224,3 +224,17 @@ def test_directories_whose_names_are_lost_keep_their_place(plain, tmp_path):
     tree = bad.tree(bad.root)
     assert len(tree) == 302
     assert {problem.offset for problem in bad.problems} >= {block.offset}
+
+
+def test_a_directory_whose_inode_is_lost_keeps_its_subdirectories(tmp_path):
+    below = "  below d--700 3 4\n   kept ---600 5 6 /dev/null\n  $\n"
+    (tmp_path / "proto").write_text(f"/x\n0 0\nd--755 0 0\n top d--755 0 0\n  gone ---644 0 0 /dev/null\n{below} $\n$\n$\n")
+    path = make(tmp_path / "fs.img", "-p", tmp_path / "proto")
+    fs = open_xfs(Image(path))
+    top, below = lookup(fs, b"/top"), lookup(fs, b"/top/below")
+    bad = open_xfs(Image(path, {fs.tables.offset(top): bytes(512)}))
+    tree = bad.tree(bad.root)
+    assert set(tree.names) == {b"", b"top", b"#%d" % below, b"kept"}
+    assert bad.inode(top).type == "d"
+    assert [entry.inode for entry in bad.entries(top)] == [below]
+    assert any(problem.offset == fs.tables.offset(top) for problem in bad.problems)

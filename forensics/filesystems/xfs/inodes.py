@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache, lru_cache
 
 import numpy as np
@@ -11,7 +12,7 @@ from forensics.filesystems.ext4.reading import Numbers, read_or_nothing, read_ru
 from forensics.filesystems.xfs.geometry import Geometry
 from forensics.source import Source
 from parsers.errors import FormatError
-from parsers.xfs_inode import DINODE, DINODE3, InodeRecord, parse_inode
+from parsers.xfs_inode import DINODE, DINODE3, InodeRecord, lost_directory, parse_inode
 
 Rows = NDArray[np.uint8]
 """Raw inodes, one to a row."""
@@ -33,6 +34,7 @@ class InodeTables:
         self.size = geometry.superblock.inode_size
         self._span = max(WINDOW, self.size)
         self._window = lru_cache(WINDOWS)(self._read_window)
+        self.stand_ins: dict[int, bytes] = {}
 
     def offset(self, number: int) -> int:
         """The byte in the source where an inode stands. Raises FormatError where there can be none of this number."""
@@ -41,12 +43,19 @@ class InodeTables:
             raise FormatError(f"there is no inode {number}", self.source.name)
         return offset
 
+    def stand_in(self, numbers: Iterable[int]) -> None:
+        """Let lost inodes be directories of which nothing is known: no permissions, two links, times of 1970."""
+        has_crc = self.geometry.superblock.has_crc
+        self.stand_ins.update({number: lost_directory(number, self.size, has_crc) for number in numbers})
+
     def locate(self, number: int) -> int | None:
         """The byte in the disk image where an inode stands."""
         return self.source.locate(self.offset(number))
 
     def raw(self, number: int) -> bytes:
         """The inode's bytes."""
+        if number in self.stand_ins:
+            return self.stand_ins[number]
         offset = self.offset(number)
         start = offset // self._span * self._span
         raw = self._window(start)[offset - start : offset - start + self.size]
@@ -90,4 +99,7 @@ class InodeTables:
             if have <= at[-1]:
                 wanted, at = wanted[at < have], at[at < have]
             rows[wanted] = table[at]
+        if self.stand_ins:
+            for row in np.flatnonzero(np.isin(numbers, np.fromiter(self.stand_ins, np.int64))).tolist():
+                rows[row] = np.frombuffer(self.stand_ins[int(numbers[row])], np.uint8)
         return rows

@@ -10,7 +10,7 @@ import numpy as np
 from forensics.filesystem import DirEntry, Extent, Inode, Tree
 from forensics.filesystems.ext4.blockmap import BlockMap
 from forensics.filesystems.ext4.content import MAX_READ, read_content
-from forensics.filesystems.ext4.lost import lost_names
+from forensics.filesystems.ext4.lost import lost_directories, lost_names
 from forensics.filesystems.ext4.problems import ProblemLog
 from forensics.filesystems.ext4.scan import Scan
 from forensics.filesystems.xfs.attributes import Attributes
@@ -79,7 +79,8 @@ class Xfs:
     def _record(self, number: int) -> InodeRecord:
         """The inode; a wrong checksum is a problem."""
         record = self.tables.record(number)
-        if self.superblock.has_crc and not crc_holds(self.tables.raw(number), CRC_AT):
+        known = number not in self.tables.stand_ins
+        if known and self.superblock.has_crc and not crc_holds(self.tables.raw(number), CRC_AT):
             self._log.add("inode", number, "the inode's checksum is wrong", self.tables.offset(number))
         return record
 
@@ -216,6 +217,10 @@ class Xfs:
     def _scan_all(self) -> Scan:
         if self._scan is None:
             scan = scan_all(self.tables, self._directories, self._log, self.root)
+            lost = lost_directories(scan.listing, self.root, self._parent)
+            if lost:
+                scan = scan.with_directories(lost, self.geometry.inode_offsets(np.array(lost)).tolist())
+                self.tables.stand_in(lost)
             if scan.is_damaged():
                 names = lost_names(scan.listing, scan.faults, self.root, self._parent)
                 scan = scan.with_lost(names, GREATEST) if names else scan

@@ -40,7 +40,7 @@ def scan_all(tables: InodeTables, reader: DirectoryReader, problems: ProblemLog,
 
 
 def scan_below(tables: InodeTables, reader: DirectoryReader, number: int, most: int) -> Scan | None:
-    """Read a directory and those below it, level by level; None where these are more than `most` or lie too deep."""
+    """Read a directory and those below it, level by level; None where these are too many, too deep or not all to be read."""
     parts: list[Listing] = []
     faults: list[Fault] = []
     known = np.zeros(0, np.int64)
@@ -52,7 +52,9 @@ def scan_below(tables: InodeTables, reader: DirectoryReader, number: int, most: 
         known = np.union1d(known, part.directories)
         wanted = _unread(part, known)
         if not len(wanted):
-            return _scan(parts, faults)
+            named = np.unique(np.concatenate([listing.inode[listing.type == DIRECTORY] for listing in parts]))
+            # A directory whose inode is lost: those in it are found among all directories only.
+            return _scan(parts, faults) if np.isin(named, known).all() else None
         if len(known) + len(wanted) > most:
             break
     return None
