@@ -88,7 +88,6 @@ def compute_delta(levels: Sequence[Level], view: View, first_placement: int) -> 
 class _Comparison:
     def __init__(self, levels: Sequence[Level], view: View, first_placement: int) -> None:
         self.lower, own = levels[:-1], levels[-1]
-        self.placed_below = any(level.placed for level in self.lower)
         self.level, self.index, self.marks = len(levels) - 1, own.index, own.index.marks
         self.cut_below = any(level.cut for level in self.lower)
         self.placed_below = [level.placed for level in reversed(self.lower) if level.placed]
@@ -183,7 +182,7 @@ class _Comparison:
     # -- the walk
 
     def _compare_directory(self, frame: _Frame) -> None:
-        if not frame.new and not self.placed_below:
+        if not frame.new and not self.placed_below and not self.cut_below:
             self._vanish_directory(frame)
             return
         own_row = frame.new[0][1] if frame.new and frame.new[0][0] == self.level else None
