@@ -264,6 +264,42 @@ class BuildRecord:
     source: Provenance | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened. event: what, in one or two words. source: what tells it. container: its number in the case.
+
+    confidence: certain, probable or possible.
+    """
+
+    time_ns: int
+    event: str
+    source: str
+    message: str
+    container: int | None = None
+    path: bytes | None = None
+    confidence: str = "certain"
+    partition: int | None = None
+    offset: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something suspicious. severity: high, medium, low or info. rule: its name in the table `rule`. container: its number.
+
+    detail: what was found, with secrets redacted. offset: of what it points to, in the disk image.
+    """
+
+    severity: str
+    rule: str
+    title: str
+    detail: str
+    container: int | None = None
+    path: bytes | None = None
+    sha256: str | None = None
+    partition: int | None = None
+    offset: int | None = None
+
+
 @dataclass(frozen=True)
 class StoreContents:
     """Everything that one store holds. Layers are in no promised order; every `lower` is the key of one of them or dangles."""

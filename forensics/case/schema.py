@@ -14,9 +14,12 @@ its chain hold, less what layers of the chain hide, plus what they show at anoth
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 1
+from forensics.case import deleted, findings, logs, timeline
 
-TABLES = """
+SCHEMA_VERSION = 1
+PARTS = (deleted, logs, timeline, findings)
+
+_TABLES = """
 CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT) STRICT;
 CREATE TABLE evidence (position INTEGER PRIMARY KEY, path TEXT NOT NULL, size INTEGER NOT NULL, sha256 TEXT) STRICT;
 CREATE TABLE partition (
@@ -103,7 +106,7 @@ CREATE TABLE gap (
     id INTEGER PRIMARY KEY, artefact TEXT NOT NULL, partition INTEGER, path TEXT, offset INTEGER, error TEXT NOT NULL) STRICT;
 """
 
-INDEXES = """
+_INDEXES = """
 CREATE INDEX entry_path ON entry (layer_id, path);
 CREATE INDEX hidden_entry ON hidden (entry_id, layer_id);
 CREATE INDEX hidden_layer ON hidden (layer_id);
@@ -139,7 +142,7 @@ _NOT_UNPLACED = """NOT EXISTS (
     SELECT 1 FROM unplaced u CROSS JOIN chain uc ON uc.top = c.layer_id AND uc.layer_id = u.layer_id
     WHERE u.placement_id = p.id)"""
 
-VIEWS = f"""
+_VIEWS = f"""
 CREATE VIEW containers AS SELECT
     engine, namespace, container_id, name, image, image_id, state, created_ns, started_ns, finished_ns, exit_code, pid, command,
     env, labels, pod, privileged, restart_count, rootfs, origin, {_SOURCE.format(t="container")} AS source, restart_policy,
@@ -213,3 +216,7 @@ CREATE VIEW anomalies AS SELECT
 FROM anomaly a JOIN entry e ON e.id = a.entry_id JOIN layer l ON l.id = e.layer_id;
 CREATE VIEW gaps AS SELECT artefact, partition, path, offset, error FROM gap;
 """
+
+TABLES = "".join((_TABLES, *(part.TABLES for part in PARTS)))
+INDEXES = "".join((_INDEXES, *(part.INDEXES for part in PARTS)))
+VIEWS = "".join((_VIEWS, *(part.VIEWS for part in PARTS)))
