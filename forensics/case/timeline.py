@@ -22,7 +22,7 @@ def iso(ns: str) -> str:
 
 VIEWS = f"""
 CREATE VIEW timeline AS SELECT
-    e.time_ns, {iso("e.time_ns")} AS time, e.event, e.source, c.container_id, c.name AS container, e.path, e.message, e.confidence,
-    e.partition, e.offset, e.path_raw, c.id AS container_number
+    e.time_ns, {iso("e.time_ns")} AS time, e.event, e.source, c.container_id, c.name AS container, e.path, e.message,
+    e.confidence, e.partition, e.offset, e.path_raw, c.id AS container_number
 FROM event e LEFT JOIN container c ON c.id = e.container;
 """
