@@ -178,6 +178,7 @@ GROUP_DESC = Layout(
 )
 """With 32-byte descriptors (no 64bit feature) the second half is absent and reads as zeros."""
 GROUP_INODE_UNINIT = 0x1
+GROUP_BLOCK_UNINIT = 0x2
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +195,7 @@ class Superblock:
     inode_size: int
     descriptor_size: int
     first_meta_bg: int
+    reserved_descriptor_blocks: int
     backup_groups: tuple[int, int]
     group_number: int
     state: int
@@ -271,6 +273,7 @@ def parse_superblock(data: Buffer) -> Superblock:
         inode_size=s["s_inode_size"] if dynamic else GOOD_OLD_INODE_SIZE,
         descriptor_size=s["s_desc_size"] if wide else 32,
         first_meta_bg=s["s_first_meta_bg"],
+        reserved_descriptor_blocks=s["s_reserved_gdt_blocks"],
         backup_groups=s["s_backup_bgs"],
         group_number=s["s_block_group_nr"],
         state=s["s_state"],

@@ -23,6 +23,7 @@ STAGES = (
     ("host",),
     ("survey",),
     ("stores",),
+    ("recovery",),
     ("layers", "overlay", "overlay_delta", "overlay_layer", "overlay_lookup", "overlay_marks", "wh_marks", "changes"),
     ("hashing",),
     ("case",),

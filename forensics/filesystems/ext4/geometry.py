@@ -16,6 +16,7 @@ from forensics.source import Source
 from parsers.crc32c import crc32c, crc32c_rows
 from parsers.errors import FormatError, UnsupportedFormat
 from parsers.ext4 import (
+    GROUP_BLOCK_UNINIT,
     GROUP_DESC,
     GROUP_INODE_UNINIT,
     SUPERBLOCK_OFFSET,
@@ -39,6 +40,8 @@ class Geometry:
     """The layout of one filesystem.
 
     tables: byte offset of each group's inode table, -1 where it is lost. used: how many inodes of each table were ever in use.
+    block_bitmaps, inode_bitmaps: the block of each group's bitmaps, -1 where it is lost. unwritten: groups whose block bitmap was
+    never written, and says nothing.
     directories: how many there are, as far as the descriptors can be believed.
     seed: of all metadata checksums, None where there are none. backup: the primary superblock was not to be used.
     """
@@ -46,6 +49,9 @@ class Geometry:
     superblock: Superblock
     tables: NDArray[np.int64]
     used: NDArray[np.int64]
+    block_bitmaps: NDArray[np.int64]
+    inode_bitmaps: NDArray[np.int64]
+    unwritten: NDArray[np.bool_]
     directories: int
     seed: int | None
     backup: bool
@@ -73,8 +79,8 @@ def read_geometry(source: Source, problems: ProblemLog) -> Geometry:
     missing = superblock.blocks_count * superblock.block_size - source.size
     if missing >= superblock.block_size:
         problems.add("filesystem", source.name, f"the last {missing} bytes of the filesystem are missing", source.size)
-    tables, used, directories = _groups(source, superblock, seed if has_checksums else None, problems)
-    return Geometry(superblock, tables, used, directories, seed if has_checksums else None, backup)
+    groups = _groups(source, superblock, seed if has_checksums else None, problems)
+    return Geometry(superblock, *groups, seed if has_checksums else None, backup)
 
 
 def _superblock(source: Source, problems: ProblemLog) -> tuple[Superblock, bool]:
@@ -135,6 +141,9 @@ def _first_byte(superblock: Superblock, group: int) -> int:
 class _Groups(NamedTuple):
     tables: NDArray[np.int64]
     used: NDArray[np.int64]
+    block_bitmaps: NDArray[np.int64]
+    inode_bitmaps: NDArray[np.int64]
+    unwritten: NDArray[np.bool_]
     directories: int
 
 
@@ -145,17 +154,22 @@ def _groups(source: Source, s: Superblock, seed: int | None, problems: ProblemLo
     tables = _field(primary, kind, "bg_inode_table", 32)
     good = _plausible(tables, s)
     whole = good & _checksums_right(primary, s, seed)
+    bitmaps = [_field(primary, kind, f"bg_{what}_bitmap", 32) for what in ("block", "inode")]
     used = np.full(s.groups, s.inodes_per_group, np.int64)
+    unwritten = np.zeros(s.groups, np.bool_)
     if s.ro_compat & (RoCompat.GDT_CSUM | RoCompat.METADATA_CSUM):
         unused = _field(primary, kind, "bg_itable_unused", 16)
         fields = primary.view(kind)[:, 0]
         unused[fields["bg_flags"] & GROUP_INODE_UNINIT != 0] = s.inodes_per_group
         used = np.where(whole, np.clip(s.inodes_per_group - unused, 0, s.inodes_per_group), used)
+        unwritten = whole & (fields["bg_flags"] & GROUP_BLOCK_UNINIT != 0)
     if not whole.all():
         backup = _descriptors(source, s, 1)
         backup_tables = _field(backup, kind, "bg_inode_table", 32)
         better = ~whole & _plausible(backup_tables, s) & _checksums_right(backup, s, seed)
         tables = np.where(better, backup_tables, tables)
+        old = [_field(backup, kind, f"bg_{what}_bitmap", 32) for what in ("block", "inode")]
+        bitmaps = [np.where(better, b, np.where(whole, a, -1)) for a, b in zip(bitmaps, old, strict=True)]
         tables[~(good | better)] = -1
         fates = np.where(better, BACKED_UP, np.where(good, AS_IT_IS, LOST))
         fates[whole] = ""
@@ -164,7 +178,8 @@ def _groups(source: Source, s: Superblock, seed: int | None, problems: ProblemLo
                 _report(s, list(groups), fate, problems)
     tables[tables >= 0] *= s.block_size
     directories = int(_field(primary, kind, "bg_used_dirs_count", 16)[whole].sum())
-    return _Groups(tables, used, directories)
+    bitmaps = [np.where((b > s.first_data_block) & (b < s.blocks_count), b, -1) for b in bitmaps]
+    return _Groups(tables, used, bitmaps[0], bitmaps[1], unwritten, directories)
 
 
 def _report(s: Superblock, groups: list[int], fate: str, problems: ProblemLog) -> None:

@@ -51,8 +51,8 @@ class Ext4:
         extent_overrides: Mapping[int, Sequence[Run]] | None = None,
     ) -> None:
         self.source = source
-        self._log = ProblemLog(source)
-        self.geometry = read_geometry(source, self._log)
+        self.log = ProblemLog(source)
+        self.geometry = read_geometry(source, self.log)
         superblock = self.geometry.superblock
         self.kind = superblock.kind
         self.label: str | None = superblock.label.decode("utf-8", "backslashreplace") or None
@@ -60,11 +60,11 @@ class Ext4:
         self.state = "clean"
         self.root = ROOT_INODE
         self.block_size = superblock.block_size
-        self.problems = self._log.list
+        self.problems = self.log.list
         self._large = bool(superblock.incompat & Incompat.LARGEDIR)
         self._maps = {number: list(runs) for number, runs in (extent_overrides or {}).items()}
         self.tables = InodeTables(source, self.geometry, inode_overrides or {}, inode_places or {})
-        self._attributes = Attributes(self.tables, self._log, self._value)
+        self._attributes = Attributes(self.tables, self.log, self._value)
         self._directories = DirectoryReader(self.tables, self._attributes, self.block_map, self._maps, dirent_changes or {})
         self._scan: Scan | None = None
         self._names: dict[int, dict[bytes, tuple[int, str | None]]] = {}
@@ -194,18 +194,18 @@ class Ext4:
         if at is None:
             raise FormatError(f"inode {number} is no directory in use", self.source.name, self.tables.offset(number))
         way = scan.subdirectories.walk(at)
-        scan.report(way, self._log)
-        return TreeBuilder(self.tables, self._log, self._attributes, self.target).build(number, scan.listing, way)
+        scan.report(way, self.log)
+        return TreeBuilder(self.tables, self.log, self._attributes, self.target).build(number, scan.listing, way)
 
     def directories(self) -> Iterator[tuple[int, Sequence[tuple[bytes, int]]]]:
         """Every directory reachable from the root, once, with its subdirectories."""
         scan = self._scan_all()
         at = scan.listing.index(self.root)
         if at is None:
-            self._log.add("directory", self.root, "the root directory is damaged", None)
+            self.log.add("directory", self.root, "the root directory is damaged", None)
             return
         way = scan.subdirectories.walk(at)
-        scan.report(way, self._log)
+        scan.report(way, self.log)
         yield from scan.subdirectories.of_walk(way)
 
     def _scan_all(self) -> Scan:
@@ -219,7 +219,7 @@ class Ext4:
                 names = lost_names(scan.listing, scan.faults, self.root, self._parent)
                 scan = scan.with_lost(names, self.tables.count) if names else scan
             self._scan = scan
-            self._log.path_of = lambda number: scan.path(number, self.root)
+            self.log.path_of = lambda number: scan.path(number, self.root)
             self._names.clear()
         return self._scan
 
@@ -271,7 +271,7 @@ class Ext4:
                 self._scan_all()  # what stood in the directory may still know that it did
                 return self._directory(number)
         for fault in faults:
-            self._log.add("directory", number, fault.error, fault.offset)
+            self.log.add("directory", number, fault.error, fault.offset)
         rows = listing.rows(at)
         kinds = [chr(k) if k else None for k in listing.type[rows].tolist()]
         names = dict(zip(listing.name_list(rows), zip(listing.inode[rows].tolist(), kinds, strict=True), strict=True))

@@ -44,8 +44,8 @@ class Xfs:
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self._log = ProblemLog(source)
-        self.geometry = read_geometry(source, self._log)
+        self.log = ProblemLog(source)
+        self.geometry = read_geometry(source, self.log)
         superblock = self.geometry.superblock
         self.kind = "xfs"
         self.label: str | None = superblock.label.decode("utf-8", "backslashreplace") or None
@@ -53,9 +53,9 @@ class Xfs:
         self.state = "clean"
         self.root = superblock.root
         self.block_size = superblock.block_size
-        self.problems = self._log.list
+        self.problems = self.log.list
         self.tables = InodeTables(source, self.geometry)
-        self._attributes = Attributes(self.tables, self._log)
+        self._attributes = Attributes(self.tables, self.log)
         self._directories = DirectoryReader(self.tables, self._map)
         self._scan: Scan | None = None
         self._names: dict[int, dict[bytes, tuple[int, str | None]]] = {}
@@ -81,7 +81,7 @@ class Xfs:
         record = self.tables.record(number)
         known = number not in self.tables.stand_ins
         if known and self.superblock.has_crc and not crc_holds(self.tables.raw(number), CRC_AT):
-            self._log.add("inode", number, "the inode's checksum is wrong", self.tables.offset(number))
+            self.log.add("inode", number, "the inode's checksum is wrong", self.tables.offset(number))
         return record
 
     def _map(self, number: int, record: InodeRecord) -> BlockMap:
@@ -160,7 +160,7 @@ class Xfs:
             raise FormatError(f"inode {number}: a target of {record.size} bytes", self.source.name, self.tables.offset(number))
 
         def report(error: str, place: int) -> None:
-            self._log.add("symlink", number, error, place)
+            self.log.add("symlink", number, error, place)
 
         places = Places(self._map(number, record).runs, self.block_size)
         return read_remote(self.source, places, 0, record.size, self.superblock, SYMLINK_MAGIC, report)
@@ -200,23 +200,23 @@ class Xfs:
         if at is None:
             raise FormatError(f"inode {number} is no directory in use", self.source.name, self.tables.offset(number))
         way = scan.subdirectories.walk(at)
-        scan.report(way, self._log)
-        return TreeBuilder(self.tables, self._log, self._attributes, self.target).build(number, scan.listing, way)
+        scan.report(way, self.log)
+        return TreeBuilder(self.tables, self.log, self._attributes, self.target).build(number, scan.listing, way)
 
     def directories(self) -> Iterator[tuple[int, Sequence[tuple[bytes, int]]]]:
         """Every directory reachable from the root, once, with its subdirectories."""
         scan = self._scan_all()
         at = scan.listing.index(self.root)
         if at is None:
-            self._log.add("directory", self.root, "the root directory is damaged", None)
+            self.log.add("directory", self.root, "the root directory is damaged", None)
             return
         way = scan.subdirectories.walk(at)
-        scan.report(way, self._log)
+        scan.report(way, self.log)
         yield from scan.subdirectories.of_walk(way)
 
     def _scan_all(self) -> Scan:
         if self._scan is None:
-            scan = scan_all(self.tables, self._directories, self._log, self.root)
+            scan = scan_all(self.tables, self._directories, self.log, self.root)
             lost = lost_directories(scan.listing, self.root, self._parent)
             if lost:
                 scan = scan.with_directories(lost, self.geometry.inode_offsets(np.array(lost)).tolist())
@@ -225,7 +225,7 @@ class Xfs:
                 names = lost_names(scan.listing, scan.faults, self.root, self._parent)
                 scan = scan.with_lost(names, GREATEST) if names else scan
             self._scan = scan
-            self._log.path_of = lambda number: scan.path(number, self.root)
+            self.log.path_of = lambda number: scan.path(number, self.root)
             self._names.clear()
         return self._scan
 
@@ -269,7 +269,7 @@ class Xfs:
                 self._scan_all()  # what stood in the directory may still know that it did
                 return self._directory(number)
         for fault in faults:
-            self._log.add("directory", number, fault.error, fault.offset)
+            self.log.add("directory", number, fault.error, fault.offset)
         rows = listing.rows(at)
         kinds = [chr(k) if k else None for k in listing.type[rows].tolist()]
         names = dict(zip(listing.name_list(rows), zip(listing.inode[rows].tolist(), kinds, strict=True), strict=True))

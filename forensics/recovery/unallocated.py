@@ -1,0 +1,58 @@
+"""Where a filesystem keeps nothing now: its unallocated space, and whether a range of bytes is part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from forensics.filesystem import Filesystem
+from forensics.filesystems.ext4.free import free_runs as ext4_free_runs
+from forensics.filesystems.ext4.reader import Ext4
+from forensics.filesystems.ext4.reading import Numbers
+from forensics.filesystems.xfs.free import free_runs as xfs_free_runs
+from forensics.filesystems.xfs.reader import Xfs
+
+
+@dataclass(frozen=True)
+class Unallocated:
+    """The unallocated runs of a filesystem: byte offsets in its `source`, ascending, apart from each other."""
+
+    starts: Numbers
+    ends: Numbers
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """Every run as (offset, length)."""
+        return zip(self.starts.tolist(), (self.ends - self.starts).tolist(), strict=True)
+
+    @property
+    def size(self) -> int:
+        """Bytes in all of the runs."""
+        return int((self.ends - self.starts).sum())
+
+    def free_bytes(self, offset: int, length: int) -> int:
+        """How many of a range's bytes are unallocated."""
+        end = offset + length
+        first = int(np.searchsorted(self.ends, offset, "right"))
+        last = int(np.searchsorted(self.starts, end))
+        inside = np.minimum(self.ends[first:last], end) - np.maximum(self.starts[first:last], offset)
+        return int(inside.sum())
+
+    def is_free(self, offset: int, length: int) -> bool:
+        """Whether all of a range's bytes are unallocated."""
+        return self.free_bytes(offset, length) == length
+
+
+def unallocated(fs: Filesystem) -> Unallocated | None:
+    """The unallocated space of a filesystem as `fs` shows it, so with its journal replayed; None where that is not known.
+
+    A part whose own records are damaged is not in it, and becomes a problem of the filesystem.
+    """
+    if isinstance(fs, Ext4):
+        starts, ends = ext4_free_runs(fs.source, fs.geometry, fs.log)
+    elif isinstance(fs, Xfs):
+        starts, ends = xfs_free_runs(fs.source, fs.geometry, fs.log)
+    else:
+        return None
+    return Unallocated(starts * fs.block_size, np.minimum(ends * fs.block_size, fs.source.size))
