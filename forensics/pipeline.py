@@ -25,6 +25,8 @@ from forensics.stores.all import read_stores
 from forensics.stores.reading import StoreReader
 from forensics.survey import Survey, survey
 
+LARGE = 1 << 30  # bytes of a disk image from which on a second process costs less than it saves
+
 
 @dataclass(frozen=True, slots=True)
 class CarveOptions:
@@ -48,7 +50,7 @@ class Summary:
 def carve(path: Path, case_path: Path, options: CarveOptions, progress: Progress) -> Summary:
     """Read the disk image at `path` and leave a case file at `case_path`, replacing what is there."""
     started = datetime.now(UTC)
-    with open_disk_image(path) as disk, CaseWriter(case_path) as case:
+    with open_disk_image(path) as disk, CaseWriter(case_path, own_process=disk.size >= LARGE) as case:
         for position, (file, size) in enumerate(zip(disk.paths, disk.sizes, strict=True)):
             case.evidence(file.absolute(), position, size)
         progress.stage("looking for volumes and filesystems")
@@ -60,8 +62,10 @@ def carve(path: Path, case_path: Path, options: CarveOptions, progress: Progress
             progress.stage("hashing the disk image", disk.size, "B")
             case.evidence_hash(hash_disk_image(disk, progress.advance))
         _write_problems(case, found)
-        case.run_facts(_run_facts(started, disk, options))
-        gaps = case.gap_count
+        progress.stage("completing the case file")
+        with case.analysis():
+            case.run_facts(_run_facts(started, disk, options))
+            gaps = case.gap_count
     return Summary(case_path, containers, gaps)
 
 

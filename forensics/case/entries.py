@@ -1,21 +1,29 @@
-"""A layer's tree as rows of the table `entry`: columns to Python values, bytes to text, a slice at a time."""
+"""A layer's tree on its way into the table `entry`, a slice of rows at a time.
+
+A slice is made where the tree is and turned into rows where they are written, which may be another process: until then it is
+columns and bytes, which cost little to hand over.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
-from typing import Any
+from itertools import chain, islice, repeat
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forensics.filesystem import NO_TIME, Tree
 from forensics.text import raw_if_unequal, readable
 from parsers.overlay_marks import private_prefixes, visible_xattrs
 
-SLICE = 20_000  # rows turned into Python values at a time, so that a large layer does not double in memory
+SLICE = 20_000  # rows at a time, so that a large layer does not double in memory
+AT_ONCE = 20  # rows that one INSERT takes: a fifth faster than one by one, and more are no faster
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,28 @@ class LayerEntries:
     marks: Mapping[int, str] = field(default_factory=dict)
     metacopy: frozenset[int] = frozenset()
     merged: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class EntrySlice:
+    """Some rows of a layer's tree; first: the entry id of the first of them.
+
+    paths: all paths with a NUL between each two. columns: those of the table that every row has. The others go by row of the
+    slice, as in LayerEntries.
+    """
+
+    layer_id: int
+    first: int
+    count: int
+    namespace: str
+    paths: bytes
+    columns: Mapping[str, NDArray[Any]]
+    devices: Mapping[int, tuple[int, int]]
+    targets: Mapping[int, bytes]
+    xattrs: Mapping[int, Mapping[bytes, bytes]]
+    marks: Mapping[int, str]
+    metacopy: Sequence[int]
+    merged: Sequence[int]
 
 
 def tree_paths(tree: Tree) -> list[bytes]:
@@ -53,127 +83,137 @@ def tree_path(tree: Tree, row: int) -> bytes:
     return b"".join(b"/" + part for part in reversed(parts))
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Rows of the table `entry`. Only these columns have a value in any of them; in the `sparse` ones '' stands for NULL.
-
-    Binding None is what takes longest in an INSERT (sqlite3 looks for an adapter each time), and nearly all that could be
-    bound would be None.
-    """
-
-    columns: tuple[str, ...]
-    sparse: frozenset[str]
-    values: Iterable[tuple[Any, ...]]
-
-
-def entry_rows(entries: LayerEntries) -> Iterator[Rows]:
+def entry_slices(entries: LayerEntries) -> Iterator[EntrySlice]:
     """The layer's rows, some at a time."""
-    paths = tree_paths(entries.tree)
+    tree, paths = entries.tree, tree_paths(entries.tree)
     for start in range(0, len(paths), SLICE):
-        yield _slice(entries, paths[start : start + SLICE], start)
+        rows = range(start, min(start + SLICE, len(paths)))
+        part = slice(rows.start, rows.stop)
+        kinds = tree.type[part]
+        devices = np.flatnonzero((kinds == ord("c")) | (kinds == ord("b"))).tolist()
+        yield EntrySlice(
+            layer_id=entries.layer_id,
+            first=entries.first_entry + start,
+            count=len(rows),
+            namespace=entries.namespace,
+            paths=b"\0".join(paths[part]),
+            columns={
+                "type": kinds, "mode": tree.mode[part], "uid": tree.uid[part], "gid": tree.gid[part], "size": tree.size[part],
+                "nlink": tree.nlink[part], "inode": tree.inode[part], "mtime_ns": tree.mtime_ns[part],
+                "atime_ns": tree.atime_ns[part], "ctime_ns": tree.ctime_ns[part], "crtime_ns": tree.crtime_ns[part],
+                "offset": tree.offset[part],
+            },
+            devices={at: (int(tree.rdev_major[start + at]), int(tree.rdev_minor[start + at])) for at in devices},
+            targets=_of(rows, tree.targets),
+            xattrs=_of(rows, tree.xattrs),
+            marks=_of(rows, entries.marks),
+            metacopy=sorted(row - start for row in entries.metacopy.intersection(rows)),
+            merged=sorted(row - start for row in entries.merged.intersection(rows)),
+        )  # fmt: skip
 
 
-def far_time_rows(entries: LayerEntries) -> Iterator[tuple[int, str, str]]:
+def far_time_rows(entries: LayerEntries) -> list[tuple[int, str, str]]:
     """Times that SQLite's integers cannot hold, as (entry, column, decimal text)."""
-    for (row, column), ns in sorted(entries.tree.far_times.items()):
-        yield entries.first_entry + row, column, str(ns)
+    return [(entries.first_entry + row, column, str(ns)) for (row, column), ns in sorted(entries.tree.far_times.items())]
 
 
-def _slice(entries: LayerEntries, raw_paths: list[bytes], start: int) -> Rows:
-    tree, count = entries.tree, len(raw_paths)
-    stop = start + count
-    rows = range(start, stop)
-    paths, path_raw = _texts(raw_paths)
-    target, target_raw = _targets(tree, rows)
-    xattrs, private_xattrs = _xattrs(entries, rows)
-    columns: dict[str, Iterable[Any] | None] = {
-        "id": range(entries.first_entry + start, entries.first_entry + stop),
-        "layer_id": repeat(entries.layer_id, count),
+def insert_statements(part: EntrySlice) -> Iterator[tuple[str, Iterable[Sequence[Any]]]]:
+    """The INSERTs that write a slice, each with the parameters of every time that it is to be executed.
+
+    Only columns that have a value in any row are bound, and where not all have one, '' stands for NULL: binding None is what
+    takes longest in an INSERT (sqlite3 looks for an adapter each time), and nearly all that could be bound would be None.
+    """
+    columns, sparse = _columns(part)
+    width = len(columns) + len(sparse)
+    marks = "(" + ", ".join(["?"] * len(columns) + ["nullif(?, '')"] * len(sparse)) + ")"
+    insert = f"INSERT INTO entry ({', '.join((*columns, *sparse))}) VALUES "
+    values = chain.from_iterable(zip(*columns.values(), *sparse.values(), strict=True))
+    many, rest = divmod(part.count, AT_ONCE)
+    yield insert + ", ".join([marks] * AT_ONCE), (list(islice(values, AT_ONCE * width)) for _ in range(many))
+    yield insert + marks, (list(islice(values, width)) for _ in range(rest))
+
+
+def _columns(part: EntrySlice) -> tuple[dict[str, Iterable[Any]], dict[str, list[Any]]]:
+    """The columns that all rows have, and those that some have."""
+    count = part.count
+    paths, path_raw = _texts(part.paths)
+    target, target_raw = _targets(part)
+    xattrs, private_xattrs = _xattrs(part)
+    columns: dict[str, Iterable[Any]] = {
+        "id": range(part.first, part.first + count),
+        "layer_id": repeat(part.layer_id, count),
         "path": paths,
-        "type": tree.type[start:stop].tobytes().decode("ascii"),
-        "mode": tree.mode[start:stop].tolist(),
-        "uid": tree.uid[start:stop].tolist(),
-        "gid": tree.gid[start:stop].tolist(),
-        "size": tree.size[start:stop].tolist(),
-        "nlink": tree.nlink[start:stop].tolist(),
-        "inode": tree.inode[start:stop].tolist(),
     }
     sparse: dict[str, list[Any] | None] = {
         "path_raw": path_raw,
-        "mark": _filled(rows, entries.marks),
+        "mark": _filled(count, part.marks),
         "target": target,
         "target_raw": target_raw,
-        "rdev": _devices(tree, rows),
+        "rdev": _filled(count, {row: f"{major}:{minor}" for row, (major, minor) in part.devices.items()}),
         "xattrs": xattrs,
         "private_xattrs": private_xattrs,
-        "metacopy": _filled(rows, dict.fromkeys(entries.metacopy, 1)),
-        "merged": _filled(rows, dict.fromkeys(entries.merged, 1)),
+        "metacopy": _filled(count, dict.fromkeys(part.metacopy, 1)),
+        "merged": _filled(count, dict.fromkeys(part.merged, 1)),
     }
-    for name, column, unknown in (
-        ("mtime_ns", tree.mtime_ns, NO_TIME),
-        ("atime_ns", tree.atime_ns, NO_TIME),
-        ("ctime_ns", tree.ctime_ns, NO_TIME),
-        ("crtime_ns", tree.crtime_ns, NO_TIME),
-        ("offset", tree.offset, -1),
-    ):
-        part = column[start:stop]
-        if (part == unknown).any():
-            sparse[name] = ["" if value == unknown else value for value in part.tolist()]
+    for name, column in part.columns.items():
+        unknown = _UNKNOWN.get(name)
+        if name == "type":
+            columns[name] = column.tobytes().decode("ascii")
+        elif unknown is not None and (column == unknown).any():
+            sparse[name] = ["" if value == unknown else value for value in column.tolist()]
         else:
-            columns[name] = part.tolist()
-    filled = {name: values for name, values in sparse.items() if values is not None}
-    return Rows((*columns, *filled), frozenset(filled), zip(*columns.values(), *filled.values(), strict=True))
+            columns[name] = column.tolist()
+    return columns, {name: values for name, values in sparse.items() if values is not None}
 
 
-def _texts(raw: list[bytes]) -> tuple[list[str], list[Any] | None]:
+_UNKNOWN = {"mtime_ns": NO_TIME, "atime_ns": NO_TIME, "ctime_ns": NO_TIME, "crtime_ns": NO_TIME, "offset": -1}
+
+
+def _of(rows: range, values: Mapping[int, _T]) -> dict[int, _T]:
+    """The values of these rows, by place in them."""
+    found = [row for row in values if row in rows] if len(values) < len(rows) else [row for row in rows if row in values]
+    return {row - rows.start: values[row] for row in found}
+
+
+def _texts(raw: bytes) -> tuple[list[str], list[Any] | None]:
     """Texts, and the raw bytes where a text does not give them back; in one go where all are UTF-8."""
     try:
-        return b"\0".join(raw).decode("utf-8").split("\0"), None
+        return raw.decode("utf-8").split("\0"), None
     except UnicodeDecodeError:
-        texts = [readable(r) for r in raw]
-        raws = [raw_if_unequal(r, t) for r, t in zip(raw, texts, strict=True)]
+        each = raw.split(b"\0")
+        texts = [readable(r) for r in each]
+        raws = [raw_if_unequal(r, t) for r, t in zip(each, texts, strict=True)]
         return texts, ["" if r is None else r for r in raws]
 
 
-def _filled(rows: range, values: Mapping[int, Any]) -> list[Any] | None:
-    """A column with the values of these rows, None where none of them has one."""
-    found = [row for row in values if row in rows] if len(values) < len(rows) else [row for row in rows if row in values]
-    if not found:
+def _filled(count: int, values: Mapping[int, Any]) -> list[Any] | None:
+    """A column with these values, None where there are none."""
+    if not values:
         return None
-    column: list[Any] = [""] * len(rows)
-    for row in found:
-        column[row - rows.start] = values[row]
+    column: list[Any] = [""] * count
+    for row, value in values.items():
+        column[row] = value
     return column
 
 
-def _targets(tree: Tree, rows: range) -> tuple[list[Any] | None, list[Any] | None]:
-    links = np.flatnonzero(tree.type[rows.start : rows.stop] == ord("l")) + rows.start
-    targets = {row: tree.targets[row] for row in links.tolist() if row in tree.targets}
-    texts = {row: readable(target) for row, target in targets.items()}
-    raws = {row: raw for row, text in texts.items() if (raw := raw_if_unequal(targets[row], text)) is not None}
-    return _filled(rows, texts), _filled(rows, raws)
+def _targets(part: EntrySlice) -> tuple[list[Any] | None, list[Any] | None]:
+    texts = {row: readable(target) for row, target in part.targets.items()}
+    raws = {row: raw for row, text in texts.items() if (raw := raw_if_unequal(part.targets[row], text)) is not None}
+    return _filled(part.count, texts), _filled(part.count, raws)
 
 
-def _devices(tree: Tree, rows: range) -> list[Any] | None:
-    kinds = tree.type[rows.start : rows.stop]
-    devices = np.flatnonzero((kinds == ord("c")) | (kinds == ord("b"))) + rows.start
-    return _filled(rows, {row: f"{tree.rdev_major[row]}:{tree.rdev_minor[row]}" for row in devices.tolist()})
-
-
-def _xattrs(entries: LayerEntries, rows: range) -> tuple[list[Any] | None, list[Any] | None]:
-    all_xattrs, prefixes = entries.tree.xattrs, private_prefixes(entries.namespace)
+def _xattrs(part: EntrySlice) -> tuple[list[Any] | None, list[Any] | None]:
+    prefixes = private_prefixes(part.namespace)
     shown: dict[int, str] = {}
     private: dict[int, str] = {}
-    for row in [row for row in all_xattrs if row in rows] if len(all_xattrs) < len(rows) else rows:
-        xattrs = all_xattrs.get(row)
-        if xattrs:
-            visible = visible_xattrs(xattrs, entries.namespace)
-            hidden = {name: value for name, value in xattrs.items() if name.startswith(prefixes)}
-            if visible:
-                shown[row] = _xattr_json(visible)
-            if hidden:
-                private[row] = _xattr_json(hidden)
-    return _filled(rows, shown), _filled(rows, private)
+    for row, xattrs in part.xattrs.items():
+        visible = visible_xattrs(xattrs, part.namespace)
+        hidden = {name: value for name, value in xattrs.items() if name.startswith(prefixes)}
+        if visible:
+            shown[row] = _xattr_json(visible)
+        if hidden:
+            private[row] = _xattr_json(hidden)
+    return _filled(part.count, shown), _filled(part.count, private)
 
 
 def _xattr_json(xattrs: Mapping[bytes, bytes]) -> str:

@@ -9,14 +9,18 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from forensics.case.entries import LayerEntries, entry_rows, far_time_rows
-from forensics.case.schema import INDEXES, SCHEMA_VERSION, TABLES, VIEWS
+from forensics.case.database import CaseDatabase, Item, Statement, create_database
+from forensics.case.entries import LayerEntries, entry_slices, far_time_rows
+from forensics.case.process import DatabaseProcess
 from forensics.hashing import Hashed
 from forensics.host import Host
 from forensics.layers import NumberedLayer
@@ -26,71 +30,123 @@ from forensics.survey import Partition
 from forensics.text import raw_if_unequal, readable
 from parsers.errors import CaseError
 
-_INT64 = range(-(1 << 63), 1 << 63)
+PARCEL = 10_000  # rows that are handed over at a time
 
 
 class CaseWriter:
-    """A case file under construction; used as a context manager, it is there when the block ends without an error."""
+    """A case file under construction; used as a context manager, it is there when the block ends without an error.
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.gap_count = path, 0
+    own_process: rows are written by another process, which costs a quarter of a second of another CPU, and saves the time that
+    writing takes. Until `analysis`, nothing can be read back.
+    """
+
+    def __init__(self, path: Path, own_process: bool = False) -> None:
+        self.path = path
         self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        self._numbers: Counter[str] = Counter()
+        self._parcel: list[Item] = []
+        self._parcel_rows = self._gaps = 0
+        self._has_indexes = False
         try:
-            self._partial.unlink(missing_ok=True)
-            self._db = sqlite3.connect(self._partial, isolation_level=None)
-            self._db.executescript(
-                "PRAGMA page_size = 8192; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -65536;"
-                "PRAGMA locking_mode = EXCLUSIVE;"
-            )
-            self._db.executescript(TABLES)
-            self._db.execute("BEGIN")
+            create_database(self._partial)
+            self._database = DatabaseProcess(self._partial) if own_process else CaseDatabase(self._partial)
         except (sqlite3.Error, OSError) as error:
+            self._partial.unlink(missing_ok=True)
             raise CaseError(f"{path}: the case file cannot be written ({error}); choose another place with -o") from error
 
     def __enter__(self) -> CaseWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is not None:
-            self._db.close()
-            self._partial.unlink(missing_ok=True)
-            if isinstance(error, sqlite3.Error):
-                raise CaseError(f"{self.path}: the case file cannot be written ({error}); is the disk full?") from error
+        if kind is None:
+            try:
+                self._finish()
+            except (sqlite3.Error, OSError) as failure:
+                raise CaseError(f"{self.path}: the case file cannot be completed ({failure})") from failure
+            finally:
+                self._database.abandon()
+                self._partial.unlink(missing_ok=True)
             return
-        try:
-            self._finish()
-        except (sqlite3.Error, OSError) as failure:
-            self._partial.unlink(missing_ok=True)
-            raise CaseError(f"{self.path}: the case file cannot be completed ({failure})") from failure
+        self._database.abandon()
+        self._partial.unlink(missing_ok=True)
+        if isinstance(error, sqlite3.Error):
+            raise CaseError(f"{self.path}: the case file cannot be written ({error}); is the disk full?") from error
 
     def _finish(self) -> None:
-        self._db.execute("COMMIT")
-        self._db.executescript(INDEXES)
-        self._db.executescript(VIEWS)
-        self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        self._db.close()
+        self._complete().close()
         with self._partial.open("rb") as partial:
             os.fsync(partial.fileno())
         self._partial.replace(self.path)
+
+    def _complete(self) -> CaseDatabase:
+        """The database with all rows, indexes and views, open in this process."""
+        self._hand_over()
+        if isinstance(self._database, DatabaseProcess):
+            self._gaps += self._database.complete()
+            self._database = CaseDatabase(self._partial)
+        elif not self._has_indexes:
+            self._database.complete()
+        self._has_indexes = True
+        return self._database
+
+    @property
+    def gap_count(self) -> int:
+        """How many gaps there are so far; all of them only from `analysis` on."""
+        return self._gaps + (self._database.gaps if isinstance(self._database, CaseDatabase) else 0)
+
+    @contextmanager
+    def analysis(self) -> Iterator[sqlite3.Connection]:
+        """The case so far, to be read: all rows that were written are in it, with indexes and views.
+
+        What is found out that way is written through this CaseWriter as before; it can be read when this is called again.
+        """
+        yield self._complete().db
+
+    def insert_rows(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Add rows to a table, in the order of `columns`; they are handed over as they come, some at a time."""
+        names, marks = ", ".join(f'"{name}"' for name in columns), ", ".join("?" * len(columns))
+        self._execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows, [f"{table}.{name}" for name in columns])
+
+    def insert(self, table: str, row: Mapping[str, Any]) -> int:
+        """Add a row to a table whose key is `id`; answers its id. Rows are counted: all of a table go in this way, or none."""
+        self._numbers[table] += 1
+        self._row(table, {"id": self._numbers[table], **row})
+        return self._numbers[table]
+
+    def _row(self, table: str, row: Mapping[str, Any]) -> None:
+        self.insert_rows(table, tuple(row), [tuple(row.values())])
+
+    def _execute(self, sql: str, rows: Iterable[Sequence[Any]], fields: Sequence[str] = ()) -> None:
+        rest = iter(rows)
+        while part := list(islice(rest, PARCEL)):
+            self._parcel.append(Statement(sql, part, fields))
+            self._parcel_rows += len(part)
+            if self._parcel_rows >= PARCEL:
+                self._hand_over()
+
+    def _hand_over(self) -> None:
+        if self._parcel:
+            self._database.write(self._parcel)
+        self._parcel, self._parcel_rows = [], 0
 
     # -- the case and its evidence
 
     def run_facts(self, facts: Mapping[str, str | None]) -> None:
         """What is true of this run only: versions, times, options."""
-        self._db.executemany("INSERT OR REPLACE INTO run VALUES (?, ?)", [(k, _text(v)) for k, v in facts.items()])
+        self._execute("INSERT OR REPLACE INTO run VALUES (?, ?)", facts.items())
 
     def evidence(self, path: Path, position: int, size: int) -> None:
         """One file of the disk image."""
-        self._insert("evidence", {"position": position, "path": str(path), "size": size})
+        self._row("evidence", {"position": position, "path": str(path), "size": size})
 
     def evidence_hash(self, sha256: str) -> None:
         """The SHA-256 of the disk image, over all its files in their order."""
-        self._db.execute("UPDATE evidence SET sha256 = ?", (sha256,))
+        self._execute("UPDATE evidence SET sha256 = ?", [(sha256,)])
 
     def partition(self, partition: Partition, mount_point: str | None) -> None:
         """One volume and what stands on it."""
         volume, fs = partition.volume, partition.filesystem
-        self._insert("partition", {
+        self._row("partition", {
             "number": volume.number, "scheme": volume.scheme, "name": volume.name, "type": volume.type, "offset": volume.offset,
             "length": volume.length, "filesystem": partition.kind, "label": (fs.label if fs else None) or volume.label,
             "uuid": (fs.uuid if fs else None) or volume.uuid, "state": partition.state, "mount_point": mount_point,
@@ -98,7 +154,7 @@ class CaseWriter:
 
     def host(self, host: Host, partition: int) -> None:
         """What an installed system says of itself."""
-        self._insert("host_facts", {
+        self.insert("host_facts", {
             "hostname": host.hostname, "os": host.os, "kernel": host.kernel, "timezone": host.timezone,
             "machine_id": host.machine_id, "partition": partition,
         })  # fmt: skip
@@ -106,14 +162,14 @@ class CaseWriter:
     def gaps(self, gaps: Iterable[Gap]) -> None:
         """What could not be read; counted in `gap_count`."""
         for gap in gaps:
-            self.gap_count += 1
-            self._insert("gap", asdict(gap))
+            self._gaps += 1
+            self._row("gap", asdict(gap))
 
     # -- stores
 
     def store(self, store: Store) -> int:
         """A store; answers its number in the case."""
-        return self._insert("store", asdict(store))
+        return self.insert("store", asdict(store))
 
     def layer(self, store_id: int, numbered: NumberedLayer, first_entry: int | None, entries: int) -> None:
         """A layer and its chain; first_entry: None where its directory could not be read."""
@@ -121,16 +177,16 @@ class CaseWriter:
         row = {k: getattr(layer, k) for k in (
             "key", "name", "kind", "path", "partition", "directory", "diff_id", "chain_id", "parent", "size_bytes", "stacked",
             "marks", "origin")}  # fmt: skip
-        self._insert("layer", {
+        self._row("layer", {
             "id": numbered.number, "store_id": store_id, **row, "lower_id": numbered.lower, "first_entry": first_entry,
             "entries": entries, **_source(layer.source),
         })  # fmt: skip
         chain = [(numbered.number, depth, number) for depth, number in enumerate(numbered.chain)]
-        self._db.executemany("INSERT INTO chain VALUES (?, ?, ?)", chain)
+        self.insert_rows("chain", ("top", "depth", "layer_id"), chain)
 
     def container_image(self, store_id: int, image: ContainerImage, top: int | None) -> None:
         """A container image; top: the number of its top layer."""
-        self._insert("container_image", {
+        self.insert("container_image", {
             **{k: getattr(image, k) for k in (
                 "engine", "namespace", "image_id", "created_ns", "updated_ns", "size_bytes", "architecture", "os",
                 "parent_image", "config", "origin")},
@@ -145,18 +201,18 @@ class CaseWriter:
             "engine", "namespace", "container_id", "name", "image", "image_id", "state", "created_ns", "started_ns",
             "finished_ns", "exit_code", "pid", "pod", "privileged", "restart_count", "restart_policy", "error", "oom_killed",
             "hostname", "user", "working_dir", "log_path", "log_driver", "config", "hostconfig", "origin")}  # fmt: skip
-        number = self._insert("container", {
+        number = self.insert("container", {
             **row, "store_id": store_id, "command": _json_list(container.command), "env": _json_list(container.env),
             "labels": None if container.labels is None else _json(dict(container.labels)), "layer_id": layer, "rootfs": rootfs,
             **_source(container.source),
         })  # fmt: skip
         for mount in container.mounts:
-            self._insert("container_mount", {"container": number, **asdict(mount)})
+            self.insert("container_mount", {"container": number, **asdict(mount)})
         return number
 
     def volume(self, store_id: int, volume: Volume) -> None:
         """A volume."""
-        self._insert("volume", {
+        self.insert("volume", {
             **{k: getattr(volume, k) for k in ("engine", "name", "driver", "path", "created_ns", "origin")},
             "store_id": store_id, "used_by": _json(list(volume.used_by)),
             "labels": None if volume.labels is None else _json(dict(volume.labels)),
@@ -165,7 +221,7 @@ class CaseWriter:
 
     def network(self, store_id: int, network: Network) -> None:
         """A container network."""
-        self._insert("network", {
+        self.insert("network", {
             **{k: getattr(network, k) for k in ("engine", "name", "network_id", "driver", "created_ns", "origin")},
             "store_id": store_id, "subnets": _json(list(network.subnets)),
             "endpoints": _json([asdict(endpoint) for endpoint in network.endpoints]),
@@ -174,14 +230,14 @@ class CaseWriter:
 
     def artefact(self, store_id: int, artefact: Artefact) -> None:
         """Something of a store that has no table of its own."""
-        self._insert("artefact", {
+        self.insert("artefact", {
             **{k: getattr(artefact, k) for k in ("engine", "kind", "name", "namespace", "path", "time_ns", "origin")},
             "store_id": store_id, "details": _json(dict(artefact.details)), **_source(artefact.source),
         })  # fmt: skip
 
     def build_record(self, store_id: int, build: BuildRecord, layer: int | None) -> None:
         """A build or a record of the build cache; layer: the number of the one with its files."""
-        self._insert("build_record", {
+        self.insert("build_record", {
             **{k: getattr(build, k) for k in (
                 "engine", "record_id", "kind", "description", "created_ns", "last_used_ns", "completed_ns", "parent", "snapshot",
                 "size_bytes", "usage_count", "origin")},
@@ -192,7 +248,7 @@ class CaseWriter:
         """Keys of a store's bbolt files."""
         for key in keys:
             text = readable(key.key)
-            self._insert("bolt_key", {
+            self.insert("bolt_key", {
                 "file": key.file, "bucket": _json([readable(b) for b in key.bucket]), "key": text,
                 "key_raw": raw_if_unequal(key.key, text), "value": key.value, "page": key.page, "offset": key.offset,
                 "state": key.state, "txid": key.txid,
@@ -202,53 +258,49 @@ class CaseWriter:
 
     def entries(self, entries: LayerEntries) -> None:
         """All rows of a layer's tree."""
-        for rows in entry_rows(entries):
-            marks = ", ".join("nullif(?, '')" if name in rows.sparse else "?" for name in rows.columns)
-            self._db.executemany(f"INSERT INTO entry ({', '.join(rows.columns)}) VALUES ({marks})", rows.values)
-        self._db.executemany("INSERT INTO far_time VALUES (?, ?, ?)", far_time_rows(entries))
+        for part in entry_slices(entries):
+            self._parcel.append(part)
+            self._hand_over()
+        self.insert_rows("far_time", ("entry_id", "field", "ns"), far_time_rows(entries))
 
     def delta(self, layer_id: int, delta: Delta) -> None:
         """What a layer changes in the view below it."""
-        self._db.executemany("INSERT INTO hidden VALUES (?, ?, ?, ?)", [(layer_id, *row) for row in delta.hidden])
-        self._db.executemany(
-            "INSERT INTO placement VALUES (?, ?, ?, ?, ?)",
-            [(number, layer_id, entry, *_path(path)) for number, entry, path in delta.placed],
-        )
-        self._db.executemany("INSERT INTO unplaced VALUES (?, ?, ?, ?)", [(layer_id, *row) for row in delta.unplaced])
-        self._db.executemany("INSERT INTO metacopy_data VALUES (?, ?, ?)", [(layer_id, *row) for row in delta.data])
+        hide = "INSERT INTO hidden SELECT ?, id, ?, ? FROM entry WHERE id BETWEEN ? AND ?"
+        self._execute(hide, ((layer_id, by, reason, first, last) for first, last, by, reason in _runs(delta.hidden)))
+        placed = ((number, layer_id, entry, *_path(path)) for number, entry, path in delta.placed)
+        self.insert_rows("placement", ("id", "layer_id", "entry_id", "path", "path_raw"), placed)
+        unplaced = ((layer_id, *row) for row in delta.unplaced)
+        self.insert_rows("unplaced", ("layer_id", "placement_id", "by_entry", "reason"), unplaced)
+        data = ((layer_id, *row) for row in delta.data)
+        self.insert_rows("metacopy_data", ("layer_id", "entry_id", "data_entry"), data)
 
     def anomaly(self, entry: int, kind: str, text: str) -> None:
         """Something odd about an entry that the merge met."""
-        self._insert("anomaly", {"entry_id": entry, "kind": kind, "text": text})
+        self._row("anomaly", {"entry_id": entry, "kind": kind, "text": text})
 
     def contents(self, partition: int, hashed: Iterable[Hashed]) -> None:
         """SHA-256 and place of files' contents, by inode."""
-        rows = [(partition, h.inode, h.sha256, h.content_offset) for h in hashed if h.sha256 is not None]
-        self._db.executemany("INSERT INTO content VALUES (?, ?, ?, ?)", sorted(rows))
+        rows = sorted((partition, h.inode, h.sha256, h.content_offset) for h in hashed if h.sha256 is not None)
+        self.insert_rows("content", ("partition", "inode", "sha256", "offset"), rows)
 
     def changes(self, container: int, changes: Iterable[tuple[str, bytes]]) -> None:
         """What `docker diff` would say, as (kind, path)."""
-        rows = [(container, kind, *_path(path)) for kind, path in changes]
-        self._db.executemany("INSERT INTO container_change VALUES (?, ?, ?, ?)", rows)
-
-    def _insert(self, table: str, row: Mapping[str, Any]) -> int:
-        """Insert one row, whatever evidence put into it; a number that no column can hold is a gap."""
-        values = [self._storable(f"{table}.{name}", value) for name, value in row.items()]
-        columns, marks = ", ".join(f'"{name}"' for name in row), ", ".join("?" * len(row))
-        return self._db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", values).lastrowid or 0
-
-    def _storable(self, where: str, value: Any) -> Any:
-        if isinstance(value, str):
-            return _text(value)
-        if isinstance(value, int) and value not in _INT64:
-            self.gaps([Gap(where, f"the number {value} is too large to be kept")])
-            return None
-        return value
+        rows = ((container, kind, *_path(path)) for kind, path in changes)
+        self.insert_rows("container_change", ("container", "kind", "path", "path_raw"), rows)
 
 
-def _text(value: str | None) -> str | None:
-    """Text that SQLite takes: a lone surrogate (JSON allows them) is spelled out."""
-    return None if value is None else value.encode("utf-8", "backslashreplace").decode("utf-8")
+def _runs(hidden: Iterable[tuple[int, int | None, str]]) -> Iterator[tuple[int, int, int | None, str]]:
+    """Hidden entries, which come in order, as (first, last, by entry, reason): a directory that goes takes all in it with it."""
+    run: tuple[int, int, int | None, str] | None = None
+    for entry, by, reason in hidden:
+        if run is not None and run[1:] == (entry - 1, by, reason):
+            run = (run[0], entry, by, reason)
+        else:
+            if run is not None:
+                yield run
+            run = (entry, entry, by, reason)
+    if run is not None:
+        yield run
 
 
 def _json(value: object) -> str:
