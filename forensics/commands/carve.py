@@ -68,7 +68,7 @@ def carve(
 
 
 def _check_output(case_path: Path, image: Path, force: bool) -> None:
-    from forensics.evidence import find_segments
+    from forensics.images.segments import find_segments
 
     if str(case_path) == "-":
         raise UsageError("a case file is a database and cannot go to stdout; name a file with -o")
