@@ -1,4 +1,4 @@
-"""Opening the evidence: a disk image in any of the formats that are read, or a block device. It is only ever read.
+"""Opening the evidence: disk images in any of the formats that are read, or block devices. They are only ever read.
 
 A format is told by its signature, never by a file's name; names only lead from one file of a set to the others. Whatever The
 Sleuth Kit reads, it reads through `tsk_image`, from any source.
@@ -7,7 +7,9 @@ Sleuth Kit reads, it reads through `tsk_image`, from any source.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import itertools
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +23,7 @@ from forensics.images.qcow2 import open_qcow2
 from forensics.images.raw import RawMedia
 from forensics.images.segments import find_segments
 from forensics.images.vdi import open_vdi
-from forensics.source import Source
+from forensics.source import Slice, Source
 from parsers import image_formats
 from parsers.errors import EvidenceError, UsageError
 
@@ -58,6 +60,64 @@ class DiskImage:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+class Evidence:
+    """The disks of one host, one behind the other: an offset in the evidence counts from the start of the first one."""
+
+    def __init__(self, disks: Sequence[DiskImage]) -> None:
+        self.disks = tuple(disks)
+        self.starts = tuple(itertools.accumulate((disk.size for disk in disks[:-1]), initial=0))
+        self.paths = tuple(path for disk in disks for path in disk.paths)
+        self.size = sum(disk.size for disk in disks)
+        self.name = " and ".join(disk.name for disk in disks)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """The bytes at `offset`; fewer than `size` only at the end of all disks."""
+        if len(self.disks) == 1:
+            return self.disks[0].read(offset, size)
+        parts = []
+        while 0 <= offset < self.size and size > 0:
+            number = bisect_right(self.starts, offset) - 1
+            part = self.disks[number].read(offset - self.starts[number], size)
+            parts.append(part)
+            offset, size = offset + len(part), size - len(part)
+        return b"".join(parts)
+
+    def locate(self, offset: int) -> int | None:
+        """The offset itself."""
+        return offset if 0 <= offset < self.size else None
+
+    def each(self) -> tuple[Source, ...]:
+        """Every disk on its own, as a part of the evidence."""
+        if len(self.disks) == 1:
+            return (self,)
+        return tuple(Slice(self, start, disk.size, disk.name) for start, disk in zip(self.starts, self.disks, strict=True))
+
+    def close(self) -> None:
+        """Close all files."""
+        for disk in self.disks:
+            disk.close()
+
+    def __enter__(self) -> Evidence:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def open_evidence(paths: Sequence[Path], snapshot: str | None = None) -> Evidence:
+    """Open the disks of one host; see `open_disk_image`. Files of one set name one disk, however many of them are given."""
+    disks: list[DiskImage] = []
+    try:
+        for path in paths:
+            if not any(path.absolute() == known.absolute() for disk in disks for known in disk.paths):
+                disks.append(open_disk_image(path, snapshot))
+    except BaseException:
+        for disk in disks:
+            disk.close()
+        raise
+    return Evidence(disks)
 
 
 def open_disk_image(path: Path, snapshot: str | None = None) -> DiskImage:
@@ -117,17 +177,22 @@ def _open_raw(file: EvidenceFile) -> RawMedia:
         raise
 
 
-def hash_disk_image(image: DiskImage, advance: Callable[[int], object]) -> str:
-    """SHA-256 over the whole disk image, all segments as one. advance hears of each number of bytes that was done."""
-    digest = hashlib.sha256()
+def hash_disk_image(image: DiskImage, advance: Callable[[int], object]) -> dict[str, str]:
+    """SHA-256 over a whole disk, and whatever else its image stores a hash of (`details`), in hex by name.
+
+    advance hears of each number of bytes that was done. What cannot be read makes hashing impossible: EvidenceError.
+    """
+    names = ("sha256", *(name for name in ("md5", "sha1") if f"stored {name}" in image.details))
+    digests = {name: hashlib.new(name, usedforsecurity=False) for name in names}
     with ThreadPoolExecutor(max_workers=1) as reader:  # the next chunk is read while this one is hashed
         pending = reader.submit(image.read, 0, HASH_CHUNK)
         for offset in range(0, image.size, HASH_CHUNK):
             chunk = pending.result()
             pending = reader.submit(image.read, offset + HASH_CHUNK, HASH_CHUNK)
-            digest.update(chunk)
+            for digest in digests.values():
+                digest.update(chunk)
             advance(len(chunk))
-    return digest.hexdigest()
+    return {name: digest.hexdigest() for name, digest in digests.items()}
 
 
 class _TskImage(pytsk3.Img_Info):  # type: ignore[misc] # pytsk3 has no type information

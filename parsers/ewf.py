@@ -24,9 +24,7 @@ COMPRESSED = 0x80000000
 MAX_CHUNK = 64 << 20
 MAX_TEXT = 1 << 20
 
-file_header = Layout(
-    Struct("signature" / Bytes(8), "fields_start" / Int8ul, "segment_number" / Int16ul, "fields_end" / Int16ul)
-)
+file_header = Layout(Struct("signature" / Bytes(8), "fields_start" / Int8ul, "segment_number" / Int16ul, "fields_end" / Int16ul))
 section_descriptor = Layout(
     Struct("type" / Bytes(16), "next_offset" / Int64ul, "size" / Int64ul, Padding(40), "checksum" / Int32ul)
 )

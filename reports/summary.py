@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 from dataclasses import dataclass
@@ -37,10 +38,14 @@ def _hosts(db: sqlite3.Connection) -> list[tuple[str, str]]:
 
 
 def _evidence(db: sqlite3.Connection) -> list[tuple[str, str]]:
-    rows = db.execute("SELECT path, size, sha256 FROM evidence ORDER BY position").fetchall()
-    more = f" and {len(rows) - 1} more files" if len(rows) > 1 else ""
-    found = [("disk image", f"{rows[0][0]}{more}, {sum(row[1] for row in rows):,} bytes")] if rows else []
-    return found + [("sha256", row[2]) for row in rows[:1] if row[2]]
+    found = []
+    for files, size, kind, sha256, details in db.execute("SELECT files, size, format, sha256, details FROM disk_images"):
+        first, *others = json.loads(files)
+        more = f" and {len(others)} more files" if others else ""
+        found.append(("disk image", f"{first}{more}, {'' if kind == 'raw' else f'{kind}, '}{size:,} bytes"))
+        found += [("sha256", sha256)] if sha256 else []
+        found += [(name, value) for name, value in json.loads(details).items() if name.startswith("stored ")]
+    return found
 
 
 def _partitions(db: sqlite3.Connection) -> list[tuple[str, str]]:

@@ -21,7 +21,11 @@ PARTS = (deleted, logs, timeline, findings)
 
 _TABLES = """
 CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT) STRICT;
-CREATE TABLE evidence (position INTEGER PRIMARY KEY, path TEXT NOT NULL, size INTEGER NOT NULL, sha256 TEXT) STRICT;
+CREATE TABLE disk_image (
+    number INTEGER PRIMARY KEY, name TEXT NOT NULL, format TEXT NOT NULL, offset INTEGER NOT NULL, size INTEGER NOT NULL,
+    sha256 TEXT, details TEXT NOT NULL, files TEXT NOT NULL) STRICT;
+CREATE TABLE evidence (
+    position INTEGER PRIMARY KEY, disk INTEGER NOT NULL REFERENCES disk_image, path TEXT NOT NULL, size INTEGER NOT NULL) STRICT;
 CREATE TABLE partition (
     number INTEGER PRIMARY KEY, scheme TEXT NOT NULL, name TEXT, type TEXT, offset INTEGER, length INTEGER NOT NULL,
     filesystem TEXT, label TEXT, uuid TEXT, state TEXT NOT NULL, mount_point TEXT) STRICT;
@@ -193,6 +197,9 @@ FROM container_mount m JOIN container c ON c.id = m.container WHERE m.type <> 'e
 CREATE VIEW engine_mounts AS SELECT
     c.container_id, c.name AS container, m.source, m.destination, m.rw
 FROM container_mount m JOIN container c ON c.id = m.container WHERE m.type = 'engine';
+CREATE VIEW disk_images AS SELECT
+    number, name, format, offset, size, sha256, details, files
+FROM disk_image;
 CREATE VIEW partitions AS SELECT
     number, scheme, offset, length, filesystem, label, uuid, state, name, type, mount_point FROM partition;
 CREATE VIEW host AS SELECT hostname, os, kernel, timezone, machine_id, partition FROM host_facts;

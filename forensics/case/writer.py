@@ -21,6 +21,7 @@ from typing import Any
 from forensics.case.database import CaseDatabase, Item, Statement, create_database
 from forensics.case.entries import LayerEntries, entry_slices, far_time_rows
 from forensics.case.process import DatabaseProcess
+from forensics.evidence import DiskImage
 from forensics.hashing import Hashed
 from forensics.host import Host
 from forensics.layers import NumberedLayer
@@ -135,13 +136,19 @@ class CaseWriter:
         """What is true of this run only: versions, times, options."""
         self._execute("INSERT OR REPLACE INTO run VALUES (?, ?)", facts.items())
 
-    def evidence(self, path: Path, position: int, size: int) -> None:
-        """One file of the disk image."""
-        self._row("evidence", {"position": position, "path": str(path), "size": size})
+    def disk_image(self, number: int, start: int, disk: DiskImage, first: int) -> None:
+        """One disk image and its files. start: where its first byte stands in the evidence; first: how many files came before."""
+        self._row("disk_image", {
+            "number": number, "name": disk.name, "format": disk.format, "offset": start, "size": disk.size,
+            "details": _json(disk.details), "files": _json([str(path.absolute()) for path in disk.paths]),
+        })  # fmt: skip
+        for position, (path, size) in enumerate(zip(disk.paths, disk.sizes, strict=True), first):
+            self._row("evidence", {"position": position, "disk": number, "path": str(path.absolute()), "size": size})
+        self.gaps(Gap("disk image", problem, path=disk.name) for problem in disk.problems)
 
-    def evidence_hash(self, sha256: str) -> None:
-        """The SHA-256 of the disk image, over all its files in their order."""
-        self._execute("UPDATE evidence SET sha256 = ?", [(sha256,)])
+    def disk_hash(self, number: int, sha256: str) -> None:
+        """The SHA-256 of a disk image's content, whatever its format."""
+        self._execute("UPDATE disk_image SET sha256 = ? WHERE number = ?", [(sha256, number)])
 
     def partition(self, partition: Partition, mount_point: str | None) -> None:
         """One volume and what stands on it."""

@@ -21,7 +21,17 @@ class CaseBuilder:
         self.db.executescript(TABLES)
         self.inodes = iter(range(11, 1 << 30))
         self.insert("partition", number=1, scheme="none", name="disk", offset=0, length=1 << 20, filesystem="ext4", state="clean")
-        self.insert("evidence", position=0, path="/nowhere/disk.img", size=1 << 20)
+        self.insert(
+            "disk_image",
+            number=1,
+            name="disk.img",
+            format="raw",
+            offset=0,
+            size=1 << 20,
+            details="{}",
+            files='["/nowhere/disk.img"]',
+        )
+        self.insert("evidence", position=0, disk=1, path="/nowhere/disk.img", size=1 << 20)
         self.insert("run", key="journal", value="replayed")
         self.store = self.insert(
             "store", key="docker:p1:/var/lib/docker", engine="docker", root="/var/lib/docker", driver="overlay2", partition=1
