@@ -22,6 +22,7 @@ from forensics.commands.carve import carve
 from forensics.commands.diff import diff
 from forensics.commands.export import export
 from forensics.commands.extract import extract
+from forensics.commands.findings import findings, rules
 from forensics.commands.info import info
 from forensics.commands.output import say
 from forensics.commands.query import query
@@ -37,6 +38,8 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     carve,
     info,
     *(listing_command(listing) for listing in LISTINGS),
+    findings,
+    rules,
     show,
     ls,
     cat,

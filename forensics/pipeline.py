@@ -17,6 +17,9 @@ from pathlib import Path
 from forensics.case.writer import CaseWriter
 from forensics.content_plan import ContentPlan
 from forensics.evidence import DiskImage, Evidence, hash_disk_image, open_evidence
+from forensics.filesystem import Filesystem
+from forensics.findings.all import find
+from forensics.findings.scene import Scene
 from forensics.layer_content import LayerContent
 from forensics.layers import NumberedLayer, number_layers, rootfs_state
 from forensics.progress import Progress
@@ -34,7 +37,7 @@ class CarveOptions:
     """How a disk image is carved.
 
     hash: which layers' files get a SHA-256: all, changed (the containers' own), none. snapshot: an internal one of the disk
-    image, by name or id.
+    image, by name or id. findings: whether rules look for what is suspicious.
     """
 
     hash: str = "all"
@@ -42,6 +45,7 @@ class CarveOptions:
     replay_journal: bool = True
     snapshot: str | None = None
     command: str = ""
+    findings: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,10 @@ def carve(paths: Sequence[Path], case_path: Path, options: CarveOptions, progres
                 _hash_disk(case, number, disk, progress)
         _write_problems(case, found)
         progress.stage("completing the case file")
-        with case.analysis():
+        with case.analysis() as db:
+            if options.findings:
+                progress.stage("looking for what is suspicious")
+                _write_findings(case, Scene(db, _filesystems(found)))
             case.run_facts(_run_facts(started, evidence, options))
             gaps = case.gap_count
     return Summary(case_path, containers, gaps)
@@ -102,7 +109,7 @@ def _write_survey(case: CaseWriter, found: Survey) -> None:
 
 
 def _write_stores(case: CaseWriter, found: Survey, options: CarveOptions, progress: Progress) -> int:
-    filesystems = {p.volume.number: p.filesystem for p in found.partitions if p.filesystem is not None}
+    filesystems = _filesystems(found)
     plan = ContentPlan(options.hash)
     content = LayerContent(case, filesystems, plan, progress)
     next_number = 1
@@ -149,6 +156,15 @@ def _write_records(
         case.build_record(store_id, build, own.number if own else None)
     case.bolt_keys(contents.bolt_keys)
     return len(contents.containers)
+
+
+def _filesystems(found: Survey) -> dict[int, Filesystem]:
+    return {p.volume.number: p.filesystem for p in found.partitions if p.filesystem is not None}
+
+
+def _write_findings(case: CaseWriter, scene: Scene) -> None:
+    for rule, findings in find(scene):
+        case.rule(rule, findings)
 
 
 def _write_problems(case: CaseWriter, found: Survey) -> None:

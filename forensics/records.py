@@ -283,14 +283,26 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleText:
+    """What a rule of findings says of itself. severity: the highest that it gives. attack: MITRE ATT&CK technique ids."""
+
+    name: str
+    severity: str
+    title: str
+    why: str
+    check: str
+    benign: str
+    attack: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
-    """Something suspicious. severity: high, medium, low or info. rule: its name in the table `rule`. container: its number.
+    """Something suspicious. severity: high, medium, low or info. container: its number in the case.
 
     detail: what was found, with secrets redacted. offset: of what it points to, in the disk image.
     """
 
     severity: str
-    rule: str
     title: str
     detail: str
     container: int | None = None

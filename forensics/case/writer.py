@@ -20,13 +20,27 @@ from typing import Any
 
 from forensics.case.database import CaseDatabase, Item, Statement, create_database
 from forensics.case.entries import LayerEntries, entry_slices, far_time_rows
+from forensics.case.findings import finding_row, rule_row
 from forensics.case.process import DatabaseProcess
 from forensics.evidence import DiskImage
 from forensics.hashing import Hashed
 from forensics.host import Host
 from forensics.layers import NumberedLayer
 from forensics.overlay import Delta
-from forensics.records import Artefact, BoltKey, BuildRecord, Container, ContainerImage, Gap, Network, Provenance, Store, Volume
+from forensics.records import (
+    Artefact,
+    BoltKey,
+    BuildRecord,
+    Container,
+    ContainerImage,
+    Finding,
+    Gap,
+    Network,
+    Provenance,
+    RuleText,
+    Store,
+    Volume,
+)
 from forensics.survey import Partition
 from forensics.text import raw_if_unequal, readable
 from parsers.errors import CaseError
@@ -171,6 +185,12 @@ class CaseWriter:
         for gap in gaps:
             self._gaps += 1
             self._row("gap", asdict(gap))
+
+    def rule(self, rule: RuleText, findings: Iterable[Finding]) -> None:
+        """A rule that was looked for, and what it found."""
+        self._row("rule", rule_row(rule))
+        for finding in findings:
+            self.insert("finding", finding_row(rule, finding))
 
     # -- stores
 

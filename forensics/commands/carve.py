@@ -53,6 +53,7 @@ def carve(
     no_journal: JournalOption = False,
     snapshot: SnapshotOption = None,
     unpack: _UnpackOption = None,
+    no_findings: Annotated[bool, typer.Option("--no-findings", help="Look for nothing suspicious.")] = False,
 ) -> None:
     """Read a disk image, leave a case file with all its containers.
 
@@ -69,7 +70,7 @@ def carve(
     command = shlex.join(["ctrforensics", *sys.argv[1:]])
     with shown_progress() as progress:
         disks = [_unpacked(path, unpack, force, progress) if unpack else path for path in image]
-        options = CarveOptions(hash.value, hash_image, not no_journal, snapshot, command)
+        options = CarveOptions(hash.value, hash_image, not no_journal, snapshot, command, not no_findings)
         done = carve(disks, case_path, options, progress)
     with open_case(case_path) as case:
         _print_summary(summarise(case.db, case_path))
