@@ -28,6 +28,7 @@ from forensics.commands.output import say
 from forensics.commands.query import query
 from forensics.commands.show import show
 from forensics.commands.tables import LISTINGS, listing_command
+from forensics.commands.timeline import timeline
 from parsers.errors import CtrForensicsError
 
 TRACEBACK = "CTRFORENSICS_TRACEBACK"
@@ -46,6 +47,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     extract,
     export,
     diff,
+    timeline,
     query,
     bolt,
 )

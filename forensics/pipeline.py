@@ -27,6 +27,8 @@ from forensics.records import Gap, StoreContents
 from forensics.stores.all import read_stores
 from forensics.stores.reading import StoreReader
 from forensics.survey import Survey, survey
+from forensics.timeline.all import read_events
+from forensics.timeline.copy_up import lower_entries
 from parsers.errors import EvidenceError
 
 LARGE = 1 << 30  # bytes of a disk image from which on a second process costs less than it saves
@@ -76,6 +78,9 @@ def carve(paths: Sequence[Path], case_path: Path, options: CarveOptions, progres
                 _hash_disk(case, number, disk, progress)
         _write_problems(case, found)
         progress.stage("completing the case file")
+        with case.analysis() as db:
+            progress.stage("putting the timeline together")
+            _write_timeline(case, db, found)
         with case.analysis() as db:
             if options.findings:
                 progress.stage("looking for what is suspicious")
@@ -156,6 +161,12 @@ def _write_records(
         case.build_record(store_id, build, own.number if own else None)
     case.bolt_keys(contents.bolt_keys)
     return len(contents.containers)
+
+
+def _write_timeline(case: CaseWriter, db: sqlite3.Connection, found: Survey) -> None:
+    filesystems = _filesystems(found)
+    case.lower_entries((each.entry, each.lower, each.copied) for each in lower_entries(db, filesystems))
+    case.events(read_events(db, filesystems))
 
 
 def _filesystems(found: Survey) -> dict[int, Filesystem]:

@@ -28,6 +28,7 @@ STAGES = (
     ("layers", "overlay", "overlay_delta", "overlay_layer", "overlay_lookup", "overlay_marks", "wh_marks", "changes"),
     ("hashing",),
     ("case",),
+    ("timeline",),
     ("findings",),
     ("content_plan", "layer_content", "content", "extraction", "archive", "pax"),
     ("pipeline",),

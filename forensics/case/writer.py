@@ -22,6 +22,7 @@ from forensics.case.database import CaseDatabase, Item, Statement, create_databa
 from forensics.case.entries import LayerEntries, entry_slices, far_time_rows
 from forensics.case.findings import finding_row, rule_row
 from forensics.case.process import DatabaseProcess
+from forensics.case.timeline import EVENT_COLUMNS, event_row
 from forensics.evidence import DiskImage
 from forensics.hashing import Hashed
 from forensics.host import Host
@@ -33,6 +34,7 @@ from forensics.records import (
     BuildRecord,
     Container,
     ContainerImage,
+    Event,
     Finding,
     Gap,
     Network,
@@ -314,6 +316,16 @@ class CaseWriter:
         """What `docker diff` would say, as (kind, path)."""
         rows = ((container, kind, *_path(path)) for kind, path in changes)
         self.insert_rows("container_change", ("container", "kind", "path", "path_raw"), rows)
+
+    # -- what is read from the case itself
+
+    def events(self, events: Iterable[Event]) -> None:
+        """What happened, when."""
+        self.insert_rows("event", EVENT_COLUMNS, map(event_row, events))
+
+    def lower_entries(self, entries: Iterable[tuple[int, int | None, str | None]]) -> None:
+        """What entries of containers' layers stand for, as (entry, lower entry, how sure a copy-up is)."""
+        self.insert_rows("lower_entry", ("entry_id", "lower", "copied"), entries)
 
 
 def _runs(hidden: Iterable[tuple[int, int | None, str]]) -> Iterator[tuple[int, int, int | None, str]]:

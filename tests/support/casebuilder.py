@@ -50,7 +50,8 @@ class CaseBuilder:
         below = self.db.execute("SELECT layer_id FROM chain WHERE top = ? ORDER BY depth", (lower,)).fetchall() if lower else []
         for depth, (layer,) in enumerate([(number,), *below]):
             self.insert("chain", top=number, depth=depth, layer_id=layer)
-        self.entry(number, b"/", type="d", mode=0o755)
+        root = self.entry(number, b"/", type="d", mode=0o755)
+        self.db.execute("UPDATE layer SET first_entry = ? WHERE id = ?", (root, number))
         return number
 
     def entry(self, layer, path, target=None, xattrs=None, private=None, far=None, **row):
