@@ -24,7 +24,8 @@ from forensics.layer_content import LayerContent
 from forensics.layers import NumberedLayer, number_layers, rootfs_state
 from forensics.progress import Progress
 from forensics.records import Gap, StoreContents
-from forensics.stores.all import read_stores
+from forensics.recovery.recover import recover
+from forensics.stores.all import find_stores
 from forensics.stores.reading import StoreReader
 from forensics.survey import Survey, survey
 from forensics.timeline.all import read_events
@@ -120,7 +121,7 @@ def _write_stores(case: CaseWriter, found: Survey, options: CarveOptions, progre
     next_number = 1
     containers = 0
     reader = StoreReader()
-    for contents in read_stores(found, reader):
+    for contents in recover(list(find_stores(found, reader))):
         store_id = case.store(contents.store)
         case.gaps(contents.gaps)
         layers, gaps = number_layers(contents.layers, next_number)

@@ -49,16 +49,16 @@ CREATE TABLE container_image (
     id INTEGER PRIMARY KEY, store_id INTEGER NOT NULL REFERENCES store, engine TEXT NOT NULL, namespace TEXT,
     image_id TEXT NOT NULL, refs TEXT NOT NULL, created_ns INTEGER, updated_ns INTEGER, size_bytes INTEGER, layers TEXT NOT NULL,
     top INTEGER REFERENCES layer, architecture TEXT, os TEXT, labels TEXT, history TEXT, parent_image TEXT, config TEXT,
-    origin TEXT NOT NULL, source_partition INTEGER, source_path TEXT, source_inode INTEGER, source_offset INTEGER,
-    source_how TEXT) STRICT;
+    origin TEXT NOT NULL, confidence TEXT, sources TEXT, source_partition INTEGER, source_path TEXT, source_inode INTEGER,
+    source_offset INTEGER, source_how TEXT) STRICT;
 CREATE TABLE container (
     id INTEGER PRIMARY KEY, store_id INTEGER NOT NULL REFERENCES store, engine TEXT NOT NULL, namespace TEXT,
     container_id TEXT NOT NULL, name TEXT, image TEXT, image_id TEXT, state TEXT, created_ns INTEGER, started_ns INTEGER,
     finished_ns INTEGER, exit_code INTEGER, pid INTEGER, command TEXT, env TEXT, labels TEXT, pod TEXT, privileged INTEGER,
     restart_count INTEGER, restart_policy TEXT, error TEXT, oom_killed INTEGER, hostname TEXT, user TEXT, working_dir TEXT,
     log_path TEXT, log_driver TEXT, layer_id INTEGER REFERENCES layer, rootfs TEXT NOT NULL, config TEXT, hostconfig TEXT,
-    origin TEXT NOT NULL, source_partition INTEGER, source_path TEXT, source_inode INTEGER, source_offset INTEGER,
-    source_how TEXT) STRICT;
+    origin TEXT NOT NULL, confidence TEXT, sources TEXT, source_partition INTEGER, source_path TEXT, source_inode INTEGER,
+    source_offset INTEGER, source_how TEXT) STRICT;
 CREATE TABLE container_mount (
     id INTEGER PRIMARY KEY, container INTEGER NOT NULL REFERENCES container, type TEXT NOT NULL, source TEXT,
     destination TEXT NOT NULL, rw INTEGER, name TEXT, driver TEXT, options TEXT) STRICT;
@@ -153,12 +153,12 @@ CREATE VIEW containers AS SELECT
     error, oom_killed, hostname, user, working_dir, log_path, log_driver,
     (SELECT name FROM layer WHERE layer.id = container.layer_id) AS layer,
     (SELECT count(*) FROM container_change WHERE container_change.container = container.id) AS changes, config, hostconfig,
-    id AS container_number
+    id AS container_number, confidence, sources
 FROM container;
 CREATE VIEW images AS SELECT
     engine, namespace, image_id, refs, created_ns, size_bytes, layers, origin, updated_ns, architecture, os, labels, history,
     parent_image, config, {_SOURCE.format(t="container_image")} AS source,
-    (SELECT name FROM layer WHERE layer.id = container_image.top) AS top_layer
+    (SELECT name FROM layer WHERE layer.id = container_image.top) AS top_layer, confidence, sources
 FROM container_image;
 CREATE VIEW layers AS SELECT
     layer.name AS layer, store.engine, layer.kind, layer.diff_id, layer.chain_id, layer.parent, layer.entries, layer.integrity,

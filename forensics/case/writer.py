@@ -39,6 +39,7 @@ from forensics.records import (
     Gap,
     Network,
     Provenance,
+    RecordSource,
     RuleText,
     Store,
     Volume,
@@ -218,8 +219,9 @@ class CaseWriter:
         self.insert("container_image", {
             **{k: getattr(image, k) for k in (
                 "engine", "namespace", "image_id", "created_ns", "updated_ns", "size_bytes", "architecture", "os",
-                "parent_image", "config", "origin")},
-            "store_id": store_id, "refs": _json(list(image.refs)), "layers": _json(list(image.layers)), "top": top,
+                "parent_image", "config", "origin", "confidence")},
+            "store_id": store_id, "sources": _sources(image.sources), "refs": _json(list(image.refs)),
+            "layers": _json(list(image.layers)), "top": top,
             "labels": _json(dict(image.labels)), "history": _json([asdict(step) for step in image.history]),
             **_source(image.source),
         })  # fmt: skip
@@ -229,11 +231,12 @@ class CaseWriter:
         row = {k: getattr(container, k) for k in (
             "engine", "namespace", "container_id", "name", "image", "image_id", "state", "created_ns", "started_ns",
             "finished_ns", "exit_code", "pid", "pod", "privileged", "restart_count", "restart_policy", "error", "oom_killed",
-            "hostname", "user", "working_dir", "log_path", "log_driver", "config", "hostconfig", "origin")}  # fmt: skip
+            "hostname", "user", "working_dir", "log_path", "log_driver", "config", "hostconfig", "origin",
+            "confidence")}  # fmt: skip
         number = self.insert("container", {
             **row, "store_id": store_id, "command": _json_list(container.command), "env": _json_list(container.env),
             "labels": None if container.labels is None else _json(dict(container.labels)), "layer_id": layer, "rootfs": rootfs,
-            **_source(container.source),
+            "sources": _sources(container.sources), **_source(container.source),
         })  # fmt: skip
         for mount in container.mounts:
             self.insert("container_mount", {"container": number, **asdict(mount)})
@@ -353,6 +356,15 @@ def _json_list(values: Sequence[str] | None) -> str | None:
 def _path(raw: bytes) -> tuple[str, bytes | None]:
     text = readable(raw)
     return text, raw_if_unequal(raw, text)
+
+
+def _sources(sources: Sequence[RecordSource]) -> str | None:
+    """Every source of a recovered record, the one that counts most first; None for an allocated one."""
+    told = [
+        {**asdict(each.where), "confidence": each.confidence, "gives": list(each.gives), "differs": dict(each.differs)}
+        for each in sources
+    ]
+    return _json(told) if told else None
 
 
 def _source(source: Provenance | None) -> dict[str, Any]:
