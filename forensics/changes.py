@@ -7,7 +7,10 @@ daemon walks both views; where one lies on the other, only what the layer's delt
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+
+import numpy as np
+from numpy.typing import NDArray
 
 from forensics.filesystem import Tree
 from forensics.overlay import Delta, LayerTree, Merger
@@ -23,12 +26,10 @@ _DIR_BIT = frozenset(b"dbs")
 
 def docker_changes(chain: Sequence[LayerTree], delta: Delta) -> list[Change]:
     """The changes of the topmost layer of `chain` (topmost first) against the view below it, sorted by path."""
-    entries = _Entries(chain)
-    old = {entries.path(entry): entry for entry, _, _ in delta.hidden} | dict(delta.lost)
-    new = dict(_own_paths(chain[0], delta)) | {path: entry for _, entry, path in delta.placed}
-    return _changes(
-        {path: entries.find(entry) for path, entry in new.items()}, {path: entries.find(entry) for path, entry in old.items()}
-    )
+    layers = _Layers(chain)
+    new = dict(_own_rows(chain[0], delta)) | {path: layers.find(entry) for _, entry, path in delta.placed}
+    old, gone = _hidden_rows(layers, delta, new)
+    return _changes(new, old | {path: layers.find(entry) for path, entry in delta.lost}, gone)
 
 
 def view_changes(new: Sequence[LayerTree], old: Sequence[LayerTree]) -> list[Change]:
@@ -36,8 +37,11 @@ def view_changes(new: Sequence[LayerTree], old: Sequence[LayerTree]) -> list[Cha
     return _changes(_view(new), _view(old))
 
 
-def _changes(new: Mapping[bytes, _Row], old: Mapping[bytes, _Row]) -> list[Change]:
-    """Of two views, or of just those parts of them where they can differ, by path; a root's is empty."""
+def _changes(new: Mapping[bytes, _Row], old: Mapping[bytes, _Row], gone: Set[bytes] = frozenset()) -> list[Change]:
+    """Of two views, or of just those parts of them where they can differ, by path; a root's is empty.
+
+    gone: directories of the old view; those of them that `old` does not have went with what is above them.
+    """
     changes: dict[bytes, str] = {}
     for path, row in new.items():
         before = old.get(path)
@@ -46,70 +50,94 @@ def _changes(new: Mapping[bytes, _Row], old: Mapping[bytes, _Row]) -> list[Chang
         elif _differ(*before, *row):
             changes[path] = "C"
     for path in old.keys() - new.keys():
-        parent = path.rpartition(b"/")[0]
+        parent = _parent(path)
         if parent in new:
             tree, at = new[parent]
             listed = tree.type[at] in _DIR_BIT
         else:
-            listed = parent not in old  # else what was above went with it
+            listed = parent not in old and parent not in gone  # else what was above went with it
         if listed:
             changes[path] = "D"
     for path in list(changes):
-        parent = path.rpartition(b"/")[0]
+        parent = _parent(path)
         while parent and parent not in changes:
             changes[parent] = "C"
-            parent = parent.rpartition(b"/")[0]
+            parent = _parent(parent)
     changes.pop(b"", None)
     return sorted(((kind, path) for path, kind in changes.items()), key=lambda change: change[1])
 
 
+def _parent(path: bytes) -> bytes:
+    return path.rpartition(b"/")[0]
+
+
+def _hidden_rows(layers: _Layers, delta: Delta, new: Mapping[bytes, _Row]) -> tuple[dict[bytes, _Row], Set[bytes]]:
+    """What the old view shows where the new one does not, by path, and the directories of that.
+
+    Of whole trees that went only the topmost is listed, so that what is in a directory that went too is left out, unless the
+    new view has something in its place.
+    """
+    near = new.keys() | {_parent(path) for path in new}
+    hidden = list(layers.rows((each.first, each.last) for each in delta.hidden))
+    gone = {layer.paths[row] for layer, rows in hidden for row in rows[layer.tree.type[rows] == ord("d")].tolist()}
+    old: dict[bytes, _Row] = {}
+    for layer, rows in hidden:
+        parents, of_row = np.unique(layer.tree.parent[rows], return_inverse=True)
+        above = [layer.paths[parent] for parent in parents.tolist()]
+        listed = np.array([path in near or path not in gone for path in above], np.bool_)[of_row]
+        old.update((layer.paths[row], (layer.tree, row)) for row in rows[listed].tolist())
+    return old, gone
+
+
 def _view(chain: Sequence[LayerTree]) -> dict[bytes, _Row]:
     """All that a chain's view shows."""
-    entries, merger = _Entries(chain), Merger()
-    shown: dict[bytes, int] = {}
+    layers, merger = _Layers(chain), Merger()
+    shown: dict[bytes, _Row] = {}
     for layer in reversed(chain):
         delta = merger.add(layer)
-        for entry, _, _ in delta.hidden:
-            shown.pop(entries.path(entry), None)
+        for below, rows in layers.rows((each.first, each.last) for each in delta.hidden):
+            for row in rows.tolist():
+                shown.pop(below.paths[row], None)
         for path, _ in delta.lost:
             shown.pop(path, None)
-        shown.update(_own_paths(layer, delta))
-        shown.update((path, entry) for _, entry, path in delta.placed)
-    return {path: entries.find(entry) for path, entry in shown.items()}
+        shown.update(_own_rows(layer, delta))
+        shown.update((path, layers.find(entry)) for _, entry, path in delta.placed)
+    return shown
 
 
-class _Entries:
-    """The entries of a chain of layers; a root's path is empty here, so that every other one begins with its parent's."""
+class _Layers:
+    """The entries of a chain of layers."""
 
     def __init__(self, chain: Sequence[LayerTree]) -> None:
         self._layers = sorted(chain, key=lambda layer: layer.first_entry)
         self._firsts = [layer.first_entry for layer in self._layers]
-        self._paths: dict[int, bytes] = {}
 
-    def find(self, entry: int) -> tuple[Tree, int]:
+    def find(self, entry: int) -> _Row:
         layer = self._layers[bisect_right(self._firsts, entry) - 1]
         return layer.tree, entry - layer.first_entry
 
-    def path(self, entry: int) -> bytes:
-        tree, row = self.find(entry)
-        first, way = entry - row, []
-        while row and first + row not in self._paths:
-            way.append(row)
-            row = int(tree.parent[row])
-        path = self._paths[first + row] if row else b""
-        for step in reversed(way):
-            path = self._paths[first + step] = path + b"/" + tree.names[step]
-        return path
+    def rows(self, ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[LayerTree, NDArray[np.int64]]]:
+        """The entries in ranges, which come in order, as rows of each layer; less the layers' own roots."""
+        pending = list(ranges)
+        firsts = np.array([first for first, _ in pending], np.int64)
+        lasts = np.array([last for _, last in pending], np.int64)
+        for layer in self._layers:
+            begin, end = layer.first_entry + 1, layer.first_entry + len(layer.tree)
+            inside = slice(np.searchsorted(lasts, begin), np.searchsorted(firsts, end))
+            change = np.zeros(end - begin + 1, np.int64)
+            np.add.at(change, np.maximum(firsts[inside] - begin, 0), 1)
+            np.add.at(change, np.minimum(lasts[inside] + 1, end) - begin, -1)
+            rows = np.flatnonzero(np.cumsum(change[:-1])) + 1
+            if len(rows):
+                yield layer, rows
 
 
-def _own_paths(layer: LayerTree, delta: Delta) -> Iterator[tuple[bytes, int]]:
+def _own_rows(layer: LayerTree, delta: Delta) -> Iterator[tuple[bytes, _Row]]:
     """The layer's own entries that its view shows, by path."""
-    invisible = {entry for entry, _ in delta.invisible}
-    paths: list[bytes] = []
-    for row, (parent, name) in enumerate(zip(layer.tree.parent.tolist(), layer.tree.names, strict=True)):
-        paths.append(paths[parent] + b"/" + name if row else b"")
-        if layer.first_entry + row not in invisible:
-            yield paths[row], layer.first_entry + row
+    invisible = {entry - layer.first_entry for entry, _ in delta.invisible}
+    for row, path in enumerate(layer.paths):
+        if row not in invisible:
+            yield path, (layer.tree, row)
 
 
 def _differ(old: Tree, old_row: int, new: Tree, new_row: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from forensics.case.entries import LayerEntries, tree_path
+from forensics.case.entries import LayerEntries
 from forensics.case.writer import CaseWriter
 from forensics.changes import docker_changes, view_changes
 from forensics.content_plan import ContentPlan
@@ -66,8 +66,9 @@ class LayerContent:
         metacopy = frozenset(entry - first for entry, _ in delta.data if 0 <= entry - first < len(tree))
         self._case.layer(store_id, numbered, first, len(tree))
         self._case.entries(LayerEntries(
-            numbered.number, first, tree, layer_tree.marks, {entry - first: reason for entry, reason in delta.invisible},
-            metacopy, frozenset(entry - first for entry in delta.merged),
+            numbered.number, first, tree, layer_tree.paths, layer_tree.marks,
+            {entry - first: reason for entry, reason in delta.invisible}, metacopy,
+            frozenset(entry - first for entry in delta.merged),
         ))  # fmt: skip
         self._case.delta(numbered.number, delta)
         self._plan.add(numbered.layer.kind, numbered.layer.partition, first, tree, metacopy)
@@ -108,7 +109,7 @@ class LayerContent:
             own = 0 <= row < len(layer_tree.tree)
             self._case.anomaly(problem.entry, problem.kind, problem.text)
             if problem.kind in ("refused", "limit"):
-                path = layer.path + (readable(tree_path(layer_tree.tree, row)) if own else "")
+                path = layer.path + (readable(layer_tree.paths[row]) if own else "")
                 self._case.gaps([Gap("merged view", problem.text, layer.partition, path)])
 
 

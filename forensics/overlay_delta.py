@@ -7,10 +7,12 @@ layer's own names needs a look; where both are made of the same directories, not
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import NamedTuple
 
-from forensics.overlay_layer import DIRECTORY, LayerIndex
+from forensics.overlay_layer import DIRECTORY, LayerIndex, as_ranges
 from forensics.overlay_lookup import Element, Found, Stack, View
 from parsers.overlay_marks import PREFIXES
 
@@ -33,14 +35,23 @@ class OverlayProblem:
     text: str
 
 
+class Hidden(NamedTuple):
+    """Entries that are hidden for one reason, from the first to the last; by: the entry that hides them."""
+
+    first: int
+    last: int
+    by: int | None
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class Delta:
     """What a layer changes in the view below it; entries are entry ids, paths absolute.
 
     invisible: own entries that its own view does not show, and why: whiteout, mark (another name that only the overlay reads) or
-    unreachable (below a refused name). hidden: (entry, by entry, reason) of entries of lower layers that the view below shows at
-    their own path and this one does not; reason: whiteout, opaque, replaced, merged (a directory that shows this layer's
-    metadata instead), redirect, unreachable. placed: (number, entry, path) of entries of lower layers that this view shows where
+    unreachable (below a refused name). hidden: entries of lower layers that the view below shows at their own path and this one
+    does not; reason: whiteout, opaque, replaced, merged (a directory that shows this layer's metadata instead), redirect,
+    unreachable. placed: (number, entry, path) of entries of lower layers that this view shows where
     the view below does not. unplaced: (number, by entry, reason) of lower layers' placements that this view does not show; lost:
     their (path, entry), in the same order. data: (entry, entry that has its bytes) of metacopy files, None where nothing has.
     merged: own directories that have a lower one below; their link count reads 1.
@@ -48,7 +59,7 @@ class Delta:
 
     layer: str
     invisible: tuple[tuple[int, str], ...] = ()
-    hidden: tuple[tuple[int, int | None, str], ...] = ()
+    hidden: tuple[Hidden, ...] = ()
     placed: tuple[tuple[int, int, bytes], ...] = ()
     unplaced: tuple[tuple[int, int | None, str], ...] = ()
     lost: tuple[tuple[bytes, int], ...] = ()
@@ -98,7 +109,7 @@ class _Comparison:
         rows = 1000 + sum(len(level.index.layer.tree) for level in levels)
         self.placements_left, self.names_left = 2 * rows, 4 * rows + 2 * sum(len(level.placed) for level in levels)
         self.invisible: dict[int, str] = {}
-        self.hidden: list[tuple[int, int | None, str]] = []
+        self.hidden: list[Hidden] = []
         self.unplaced: dict[tuple[bytes, int], tuple[int, int | None, str]] = {}
         self.merged: set[int] = set()
         self.problems: list[OverlayProblem] = []
@@ -127,7 +138,7 @@ class _Comparison:
         return Delta(
             self.index.layer.key,
             tuple((first + row, reason) for row, reason in sorted(self.invisible.items())),
-            tuple(sorted(self.hidden, key=lambda each: each[0])),
+            _joined(self.hidden),
             tuple((number, entry, path or b"/") for (path, entry), number in self.own.placed.items()),
             tuple(row for _, row in unplaced),
             tuple(lost for lost, _ in unplaced),
@@ -182,18 +193,20 @@ class _Comparison:
     # -- the walk
 
     def _compare_directory(self, frame: _Frame) -> None:
-        if not frame.new and not self.placed_below and not self.cut_below:
-            self._vanish_directory(frame)
-            return
         own_row = frame.new[0][1] if frame.new and frame.new[0][0] == self.level else None
         own = self.index.children(own_row) if own_row is not None else {}
-        if frame.cause is not None:
+        covers = len(frame.new) == (own_row is not None) and not self.placed_below and not self.cut_below
+        if frame.cause is not None and not covers:
             for name in sorted(self._names(frame.new) | self._names(frame.old)):
                 self._compare_name(frame, name, own.get(name))
-        elif frame.old:
-            lower = [self.lower[level].index.children(row) for level, row in frame.old]
-            for name, row in own.items():
-                if row in self.marks.redirects or row in self.marks.metacopies or any(name in names for names in lower):
+            return
+        if covers:
+            self._vanish_directory(frame, own)  # of the old view, the new one shows nothing here but under own names
+        if frame.old:
+            shared = set().union(*(own.keys() & self.lower[level].index.children(row).keys() for level, row in frame.old))
+            for name in sorted(own if self.winding else shared):
+                row = own[name]
+                if name in shared or row in self.marks.redirects or row in self.marks.metacopies:
                     self._compare_name(frame, name, row)
                 elif row in self.winding:
                     self.frames.append(_Frame(frame.path + b"/" + name, ((self.level, row),), (), None))
@@ -285,29 +298,44 @@ class _Comparison:
             if (path, entry) in placed:
                 self.unplaced[path, entry] = (placed[path, entry], by, reason)
                 return
-        if not self.cut_below or self._index(element[0]).path(element[1]) == path:
-            self.hidden.append((entry, by, reason))
+        if not self.cut_below or self._index(element[0]).layer.paths[element[1]] == path:
+            self.hidden.append(Hidden(entry, entry, by, reason))
 
-    def _vanish_directory(self, frame: _Frame) -> None:
-        """Hide all in a directory of the old view that the new one does not have; all in it stands at its own path."""
-        by, reason = frame.cause if frame.cause is not None else (None, "replaced")
-        holders: dict[bytes, list[Element]] = {}
+    def _vanish_directory(self, frame: _Frame, own: Mapping[bytes, int]) -> None:
+        """Hide all in a directory of the old view but what has one of the `own` names; all in it stands at its own path."""
+        seen: set[bytes] = set()
+        special: set[bytes] = set()  # names that one look at one layer does not settle
         for level, row in frame.old:
-            for name, child in self._index(level).children(row).items():
-                holders.setdefault(name, []).append((level, child))
-        for name, holding in holders.items():
-            level, row = holding[0]
+            names = self._index(level).children(row).keys()
+            special |= names & seen
+            seen |= names
+        for level, row in frame.old:
             index = self._index(level)
-            if len(holding) == 1 and index.is_plain(row):
-                first = index.layer.first_entry
-                self.hidden.append((first + row, by, reason))
-                if index.types[row] == DIRECTORY:
-                    self.hidden.extend([(first + below, by, reason) for below in index.below(row)])
-            elif old := self.view.lookup(self.old_root, frame.old, name):
+            children, is_plain = index.children(row), index.is_plain(row)
+            single = children.keys() - special - own.keys()
+            if is_plain and len(single) == len(children):
+                self._hide(index, index.ranges_below(row), frame.cause)
+                continue
+            if not is_plain:
+                odd = {name for name in single if not index.is_plain(children[name])}
+                single -= odd
+                special |= odd
+            rows = sorted(children[name] for name in single)
+            self._hide(index, as_ranges(rows), frame.cause)
+            for child in rows:
+                if index.types[child] == DIRECTORY:
+                    self._hide(index, index.ranges_below(child), frame.cause)
+        for name in sorted(special - own.keys()):
+            if old := self.view.lookup(self.old_root, frame.old, name):
                 path = frame.path + b"/" + name
                 self._vanish(path, old.top, frame.cause)
                 if old.stack:
                     self.frames.append(_Frame(path, (), old.stack, frame.cause))
+
+    def _hide(self, index: LayerIndex, ranges: Iterable[tuple[int, int]], cause: _Cause | None) -> None:
+        by, reason = cause if cause is not None else (None, "replaced")
+        entry = index.layer.first_entry
+        self.hidden.extend([Hidden(entry + first, entry + last, by, reason) for first, last in ranges])
 
     def _place(self, path: bytes, element: Element) -> bool:
         entry = self._index(element[0]).entry(element[1])
@@ -326,3 +354,19 @@ class _Comparison:
             if entry in level.data:
                 return level.data[entry]
         return "unknown"
+
+
+def _joined(hidden: Iterable[Hidden]) -> tuple[Hidden, ...]:
+    """In order, and what stands together and is hidden by one entry as one."""
+    joined: list[Hidden] = []
+    first, last, by, reason = 0, -1, None, ""
+    for each in sorted(hidden, key=itemgetter(0)):
+        if each.first == last + 1 and each.by == by and each.reason == reason:
+            last = each.last
+        else:
+            if reason:
+                joined.append(Hidden(first, last, by, reason))
+            first, last, by, reason = each
+    if reason:
+        joined.append(Hidden(first, last, by, reason))
+    return tuple(joined)

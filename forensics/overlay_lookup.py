@@ -18,6 +18,9 @@ Element = tuple[int, int]  # level, row
 Stack = tuple[Element, ...]  # the directories that one merged directory is made of, topmost first
 
 
+_REFUSED = (b"", b".", b"..")
+
+
 class Found(NamedTuple):
     """What a name stands for.
 
@@ -67,17 +70,25 @@ class View:
 
     def lookup(self, root: Stack, parent: Stack, name: bytes) -> Found | None:
         """What `name` stands for in the directory `parent` of the view that `root` is the root of; None: nothing."""
+        stack: list[Element] = []
         for level, base in parent:
             layer = self.layers[level]
             row = layer.children(base).get(name)
             if row is None:
                 continue
-            if row in layer.marks.whiteouts:
-                return None
-            if layer.types[row] == DIRECTORY or row in layer.marks.metacopies:
-                return self._search_all(root, parent, name)
-            return Found((level, row))  # most names: a plain file ends the search where it is found
-        return None
+            marks = layer.marks
+            if row in marks.whiteouts:
+                break
+            if row in marks.redirects or row in marks.metacopies or name in _REFUSED:
+                return self._search_all(root, parent, name)  # most names need no more than these few steps
+            if layer.types[row] != DIRECTORY:
+                if stack:
+                    break
+                return Found((level, row))
+            stack.append((level, row))
+            if row in marks.opaque:
+                break
+        return Found(stack[0], tuple(stack)) if stack else None
 
     def _search_all(self, root: Stack, parent: Stack, name: bytes) -> Found | None:
         search = _Search(name)
@@ -137,7 +148,7 @@ class View:
     ) -> int | None:
         """Look one part of the name up in one directory of one layer, and heed the marks on what is found."""
         name, final = search.name[start:end], end == len(search.name)
-        if name in (b"", b".", b".."):
+        if name in _REFUSED:
             raise _Refused("EACCES")
         layer = self.layers[level]
         marks = layer.marks

@@ -30,13 +30,15 @@ _T = TypeVar("_T")
 class LayerEntries:
     """A layer's tree with what is known of its rows besides.
 
-    namespace: whose overlay xattrs are private here, as Layer.marks. marks: why a row is never visible itself, by row.
-    metacopy: rows whose bytes another entry has. merged: directories that show lower layers' names too, and the link count 1.
+    paths: of the rows, empty for the layer's root. namespace: whose overlay xattrs are private here, as Layer.marks. marks: why
+    a row is never visible itself, by row. metacopy: rows whose bytes another entry has. merged: directories that show lower
+    layers' names too, and the link count 1.
     """
 
     layer_id: int
     first_entry: int
     tree: Tree
+    paths: Sequence[bytes]
     namespace: str
     marks: Mapping[int, str] = field(default_factory=dict)
     metacopy: frozenset[int] = frozenset()
@@ -65,27 +67,9 @@ class EntrySlice:
     merged: Sequence[int]
 
 
-def tree_paths(tree: Tree) -> list[bytes]:
-    """Each row's path below the tree's own directory, `/etc/passwd`; `/` for the directory itself."""
-    paths: list[bytes] = [b""]
-    for parent, name in zip(tree.parent[1:].tolist(), tree.names[1:], strict=True):
-        paths.append(paths[parent] + b"/" + name)
-    paths[0] = b"/"
-    return paths
-
-
-def tree_path(tree: Tree, row: int) -> bytes:
-    """One row's path, as in `tree_paths`; empty for the directory itself."""
-    parts = []
-    while row:
-        parts.append(tree.names[row])
-        row = int(tree.parent[row])
-    return b"".join(b"/" + part for part in reversed(parts))
-
-
 def entry_slices(entries: LayerEntries) -> Iterator[EntrySlice]:
     """The layer's rows, some at a time."""
-    tree, paths = entries.tree, tree_paths(entries.tree)
+    tree, paths = entries.tree, [b"/", *entries.paths[1:]]
     for start in range(0, len(paths), SLICE):
         rows = range(start, min(start + SLICE, len(paths)))
         part = slice(rows.start, rows.stop)

@@ -177,7 +177,7 @@ def entry_paths(layer: LayerTree) -> dict[int, bytes]:
 def view_from_deltas(chain: list[LayerTree], deltas: dict[str, Delta]) -> list[Visible]:
     """What the case file's SQL computes. chain: topmost layer first."""
     keys = [layer.key for layer in chain]
-    hidden = {entry for key in keys for entry, _, _ in deltas[key].hidden}
+    hidden = {entry for key in keys for each in deltas[key].hidden for entry in range(each.first, each.last + 1)}
     unplaced = {number for key in keys for number, _, _ in deltas[key].unplaced}
     data = {entry: at for key in reversed(keys) for entry, at in deltas[key].data}
     shown = []

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from forensics.filesystems.ext4.listing import Fault, Listing
+from forensics.filesystems.ext4.reading import Numbers
 
 DIRECTORY = ord("d")
 MOST = 100_000
@@ -22,7 +23,7 @@ def lost_names(
     damaged = {number for number, found in faults.items() if any(fault.lost for fault in found)}
     names: dict[int, dict[bytes, int | None]] = {}
     if damaged:
-        for number in np.setdiff1d(listing.directories, listing.inode)[:MOST].tolist():
+        for number in _unnamed(listing)[:MOST].tolist():
             parent = parent_of(number) if number != root else None
             if parent in damaged and parent is not None and listing.index(parent) is not None:
                 names.setdefault(parent, {})[b"#%d" % number] = number
@@ -31,8 +32,12 @@ def lost_names(
 
 def lost_directories(listing: Listing, root: int, parent_of: Callable[[int], int | None]) -> list[int]:
     """The directories whose own inodes are lost: others say that they stand in them, and an entry, or being the root, agrees."""
-    unnamed = np.setdiff1d(listing.directories, listing.inode)
+    unnamed = _unnamed(listing)
     parents = {parent_of(number) for number in unnamed[unnamed != root][:MOST].tolist()}
     missing = np.array([parent for parent in parents if parent is not None and listing.index(parent) is None], np.int64)
     named = listing.inode[listing.type == DIRECTORY]
     return [number for number in np.unique(missing).tolist() if number == root or number in named]
+
+
+def _unnamed(listing: Listing) -> Numbers:
+    return listing.directories[~np.isin(listing.directories, listing.inode)]

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import re
-from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
-from numpy.typing import NDArray
 
 from forensics.filesystem import Filesystem
 from forensics.stores.docker.daemon import configured_roots
@@ -25,7 +21,6 @@ MARKS = frozenset(
 )
 LAYERS_IN = ((b"overlay2", None), (b"fuse-overlayfs", None), (b"overlay", None), (b"aufs", b"diff"), (b"vfs", b"dir"))
 ENOUGH_MARKS = 4  # a data-root of any version has at least six of them
-MAX_DEPTH = 4096
 
 _LOST = re.compile(rb"/#\d+(/|$)")
 _LAYER = re.compile(rb"[0-9a-f]{64}(-init)?")
@@ -98,20 +93,16 @@ def _by_shape(partition: int, fs: Filesystem) -> tuple[Filesystem, list[Place]]:
 
 def _search(partition: int, fs: Filesystem) -> tuple[list[Place], list[LostDirectory]]:
     """Directories that hold `containers` and `image/<driver>/layerdb`, or enough of a data-root's names, or a driver's layers."""
-    children, parents = array("Q"), array("Q")
     candidates = []
     lost = []
-    for number, subdirectories in branches(fs):
-        names = dict(subdirectories)
-        children.extend(names.values())
-        parents.extend([number] * len(names))
-        lost += [LostDirectory(inode, number) for name, inode in subdirectories if name[:1] == b"#" and name == lost_name(inode)]
+    found = branches(fs)
+    for number, names in found.directories:
+        lost += [LostDirectory(inode, number) for name, inode in names.items() if name[:1] == b"#" and name == lost_name(inode)]
         if (
             b"containers" in names and (len(MARKS & names.keys()) >= ENOUGH_MARKS or _has_layerdb(fs, names.get(b"image")))
         ) or _has_layers(fs, names):
             candidates.append(number)
-    child, parent = np.array(children, np.uint64), np.array(parents, np.uint64)
-    return [Place(partition, fs, number, _path(fs, number, child, parent)) for number in sorted(candidates)], lost
+    return [Place(partition, fs, number, found.path(fs, number)) for number in sorted(candidates)], lost
 
 
 def _has_layers(fs: Filesystem, names: Mapping[bytes, int]) -> bool:
@@ -139,19 +130,6 @@ def _has_layerdb(fs: Filesystem, image: int | None) -> bool:
         return any(fs.find(entry.inode, b"layerdb") is not None for entry in fs.entries(image))
     except FormatError:
         return False  # told by the filesystem's problems
-
-
-def _path(fs: Filesystem, number: int, child: NDArray[np.uint64], parent: NDArray[np.uint64]) -> bytes:
-    """The path of a directory; `child` is a subdirectory of `parent`, row by row."""
-    names: list[bytes] = []
-    while number != fs.root and len(names) < MAX_DEPTH:
-        rows = np.flatnonzero(child == number)
-        if not len(rows):
-            break
-        above = int(parent[rows[0]])
-        names.append(next(entry.name for entry in fs.entries(above) if entry.inode == number))
-        number = above
-    return b"/" + b"/".join(reversed(names))
 
 
 def _normal(path: bytes) -> bytes:
