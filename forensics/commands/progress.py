@@ -53,6 +53,8 @@ class _Bars:
     def stage(self, name: str, total: int | None = None, unit: str = "") -> None:
         """Begin a new bar; the one before is full."""
         if self._task is not None:
+            self._draw(self._task)
+            self._bars.refresh()
             self._bars.remove_task(self._task)
         self._unit, self._waiting, self._drawn = unit, 0, time.monotonic()
         self._task = self._bars.add_task(harmless(name), total=total, done="")
@@ -60,13 +62,16 @@ class _Bars:
     def advance(self, units: int) -> None:
         """Move the bar, not more often than it can be seen."""
         self._waiting += units
-        now = time.monotonic()
-        if self._task is None or now - self._drawn < REDRAW:
-            return
-        self._bars.update(self._task, advance=self._waiting)
-        self._waiting, self._drawn = 0, now
-        task = next(t for t in self._bars.tasks if t.id == self._task)
-        self._bars.update(self._task, done=_done(task, self._unit))
+        if self._task is not None and time.monotonic() - self._drawn >= REDRAW:
+            self._draw(self._task)
+
+    def _draw(self, number: TaskID) -> None:
+        """Let a bar tell all that is known."""
+        self._bars.update(number, advance=self._waiting)
+        self._waiting, self._drawn = 0, time.monotonic()
+        task = next(t for t in self._bars.tasks if t.id == number)
+        if task.completed:
+            self._bars.update(number, done=_done(task, self._unit))
 
 
 def _done(task: Task, unit: str) -> str:
