@@ -22,11 +22,13 @@ from forensics.commands.carve import carve
 from forensics.commands.diff import diff
 from forensics.commands.export import export
 from forensics.commands.extract import extract
+from forensics.commands.findings import findings, rules
 from forensics.commands.info import info
 from forensics.commands.output import say
 from forensics.commands.query import query
 from forensics.commands.show import show
 from forensics.commands.tables import LISTINGS, listing_command
+from forensics.commands.timeline import timeline
 from parsers.errors import CtrForensicsError
 
 TRACEBACK = "CTRFORENSICS_TRACEBACK"
@@ -37,12 +39,15 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     carve,
     info,
     *(listing_command(listing) for listing in LISTINGS),
+    findings,
+    rules,
     show,
     ls,
     cat,
     extract,
     export,
     diff,
+    timeline,
     query,
     bolt,
 )

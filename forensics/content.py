@@ -10,7 +10,7 @@ from pathlib import Path
 
 from forensics.case.lookup import Case, evidence_places
 from forensics.case.view import Entry, View
-from forensics.evidence import DiskImage, open_disk_image
+from forensics.evidence import Evidence, open_evidence
 from forensics.filesystem import Extent, Filesystem
 from forensics.filesystems.open import open_filesystem
 from forensics.text import readable
@@ -33,9 +33,9 @@ class Note:
 
 @dataclass(slots=True)
 class Contents:
-    """The disk image of a case, with the filesystems that were asked for so far."""
+    """The disk images of a case, with the filesystems that were asked for so far."""
 
-    disk: DiskImage
+    disk: Evidence
     volumes: dict[int, Volume]
     replay_journal: bool
     _opened: dict[int, Filesystem] = field(default_factory=dict)
@@ -66,40 +66,49 @@ class Contents:
 
 
 @contextmanager
-def open_contents(case: Case, image: Path | None = None) -> Iterator[Contents]:
-    """The case's evidence, open until the block ends. image: where the disk image is now, if not where it was."""
-    path = image or _find_evidence(case)
-    (expected,) = case.db.execute("SELECT coalesce(sum(size), 0) FROM evidence").fetchone()
-    with open_disk_image(path) as disk:
-        if disk.size != expected:
+def open_contents(case: Case, images: Sequence[Path] = ()) -> Iterator[Contents]:
+    """The case's evidence, open until the block ends. images: where the disk images are now, if not where they were."""
+    paths = images or _find_evidence(case)
+    facts = dict(case.db.execute("SELECT key, value FROM run WHERE key IN ('journal', 'snapshot')"))
+    with open_evidence(paths, facts.get("snapshot")) as evidence:
+        _check_sizes(case, evidence)
+        volumes, _gaps = find_volumes(evidence)
+        _check_volumes(case, evidence.name, volumes)
+        yield Contents(evidence, {v.number: v for v in volumes}, facts.get("journal") != "not replayed")
+
+
+def _find_evidence(case: Case) -> tuple[Path, ...]:
+    """The first file of each disk image: where it was, or now beside the case file."""
+    found = []
+    for places in evidence_places(case):
+        place = next((each for each in places if os.path.lexists(each)), None)
+        if place is None:
+            raise UsageError(f"the disk image {places[0]} is not there any more; say with --image where it is")
+        found.append(place)
+    if not found:
+        raise UsageError(f"{case.path} names no disk image; name it with --image")
+    return tuple(found)
+
+
+def _check_sizes(case: Case, evidence: Evidence) -> None:
+    expected = [size for (size,) in case.db.execute("SELECT size FROM disk_image ORDER BY number")]
+    if len(evidence.disks) != len(expected):
+        raise UsageError(f"{len(expected)} disk images were carved; name each of them, in the same order, with --image")
+    for disk, size in zip(evidence.disks, expected, strict=True):
+        if disk.size != size:
             raise UsageError(
-                f"{path} has {disk.size} bytes, but the carved disk image had {expected}; "
+                f"{disk.paths[0]} has {disk.size} bytes, but the carved disk image had {size}; "
                 "name the right one with --image, or carve this one"
             )
-        volumes, _gaps = find_volumes(disk)
-        _check_volumes(case, path, volumes)
-        replayed = case.db.execute("SELECT value FROM run WHERE key = 'journal'").fetchone()
-        yield Contents(disk, {v.number: v for v in volumes}, replayed != ("not replayed",))
 
 
-def _find_evidence(case: Case) -> Path:
-    """The first file of the disk image: where it was, or now beside the case file."""
-    places = evidence_places(case)[:2]
-    if not places:
-        raise UsageError(f"{case.path} names no disk image; name it with --image")
-    for place in places:
-        if os.path.lexists(place):
-            return place
-    raise UsageError(f"the disk image {places[0]} is not there any more; say with --image where it is")
-
-
-def _check_volumes(case: Case, path: Path, volumes: Sequence[Volume]) -> None:
+def _check_volumes(case: Case, name: str, volumes: Sequence[Volume]) -> None:
     found = {(v.number, v.offset, v.length) for v in volumes}
     missing = [row for row in case.db.execute("SELECT number, offset, length FROM partitions") if row not in found]
     if missing:
         number, offset, _length = missing[0]
         raise UsageError(
-            f"{path} has no volume {number} at byte {offset} as the carved disk image had; "
+            f"{name} has no volume {number} at byte {offset} as the carved disk image had; "
             "name the right one with --image, or carve this one"
         )
 

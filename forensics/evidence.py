@@ -1,72 +1,51 @@
-"""Opening the evidence: a raw disk image in one file or in split segments, or a block device. It is only ever read.
+"""Opening the evidence: disk images in any of the formats that are read, or block devices. They are only ever read.
 
-The bytes come from pread, which threads may call at once, tells where a device fails, and leaves the file's times alone where
-the system lets us. Whatever The Sleuth Kit reads, it reads through `tsk_image`, from any source.
+A format is told by its signature, never by a file's name; names only lead from one file of a set to the others. Whatever The
+Sleuth Kit reads, it reads through `tsk_image`, from any source.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import itertools
-import os
-import re
-import stat
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 import pytsk3
 
-from forensics.source import Source
+from forensics.images.ewf import open_ewf
+from forensics.images.files import EvidenceFile, Media
+from forensics.images.libyal import open_ex01, open_vhd, open_vmdk
+from forensics.images.qcow2 import open_qcow2
+from forensics.images.raw import RawMedia
+from forensics.images.segments import find_segments
+from forensics.images.vdi import open_vdi
+from forensics.source import Slice, Source
 from parsers import image_formats
 from parsers.errors import EvidenceError, UsageError
 
-SECTOR = 512
 HASH_CHUNK = 8 << 20
-_LETTERS = re.compile(r"[a-z]{2,3}")
-_FAR = 26
-_IMAGE_SUFFIXES = frozenset({"dd", "img", "raw", "bin", "iso", "dsk"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Segment:
-    path: Path
-    descriptor: int
-    start: int
-    size: int
+MAX_CHAIN = 64
 
 
 class DiskImage:
     """A disk image, open for reading. Any number of threads may read it at once."""
 
-    def __init__(self, segments: tuple[_Segment, ...]) -> None:
-        self._segments = segments
-        self._starts = [segment.start for segment in segments]
-        self.paths = tuple(segment.path for segment in segments)
-        self.sizes = tuple(segment.size for segment in segments)
-        self.name = self.paths[0].name
-        self.size = segments[-1].start + segments[-1].size
+    def __init__(self, media: Media) -> None:
+        self._media = media
+        self.paths = tuple(file.path for file in media.files)
+        self.sizes = tuple(file.size for file in media.files)
+        self.name, self.format, self.size = self.paths[0].name, media.format, media.size
+        self.details, self.problems = media.details, media.problems
 
     def read(self, offset: int, size: int) -> bytes:
-        """The bytes at `offset`; fewer than `size` only at the image's end. EvidenceError names a sector that cannot be read."""
+        """The bytes at `offset`; fewer than `size` only at the image's end. EvidenceError names what cannot be read."""
         if offset < 0 or size <= 0 or offset >= self.size:
             return b""
-        size = min(size, self.size - offset)
-        first = self._segments[bisect_right(self._starts, offset) - 1]
-        inside = offset - first.start
-        if inside + size <= first.size:
-            return self._read_segment(first, inside, size)
-        parts = []
-        while size:
-            segment = self._segments[bisect_right(self._starts, offset) - 1]
-            length = min(size, segment.start + segment.size - offset)
-            parts.append(self._read_segment(segment, offset - segment.start, length))
-            offset, size = offset + length, size - length
-        return b"".join(parts)
+        return self._media.read(offset, min(size, self.size - offset))
 
     def locate(self, offset: int) -> int | None:
         """The offset itself."""
@@ -74,9 +53,7 @@ class DiskImage:
 
     def close(self) -> None:
         """Close the files; nothing can be read any more."""
-        for segment in self._segments:
-            os.close(segment.descriptor)
-        self._segments = ()
+        self._media.close()
 
     def __enter__(self) -> DiskImage:
         return self
@@ -84,175 +61,138 @@ class DiskImage:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _read_segment(self, segment: _Segment, offset: int, size: int) -> bytes:
-        try:
-            data = os.pread(segment.descriptor, size, offset)
-            while len(data) < size:
-                more = os.pread(segment.descriptor, size - len(data), offset + len(data))
-                if not more:
-                    raise EvidenceError(f"{segment.path}: became shorter while it was read, at byte {offset + len(data)}")
-                data += more
-        except OSError as error:
-            bad = _first_bad_sector(segment.descriptor, offset, size)
-            raise EvidenceError(
-                f"{segment.path}: cannot be read at byte {bad} (byte {segment.start + bad} of the disk image): {error.strerror}"
-            ) from error
-        return data
+
+class Evidence:
+    """The disks of one host, one behind the other: an offset in the evidence counts from the start of the first one."""
+
+    def __init__(self, disks: Sequence[DiskImage]) -> None:
+        self.disks = tuple(disks)
+        self.starts = tuple(itertools.accumulate((disk.size for disk in disks[:-1]), initial=0))
+        self.paths = tuple(path for disk in disks for path in disk.paths)
+        self.size = sum(disk.size for disk in disks)
+        self.name = " and ".join(disk.name for disk in disks)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """The bytes at `offset`; fewer than `size` only at the end of all disks."""
+        if len(self.disks) == 1:
+            return self.disks[0].read(offset, size)
+        parts = []
+        while 0 <= offset < self.size and size > 0:
+            number = bisect_right(self.starts, offset) - 1
+            part = self.disks[number].read(offset - self.starts[number], size)
+            parts.append(part)
+            offset, size = offset + len(part), size - len(part)
+        return b"".join(parts)
+
+    def locate(self, offset: int) -> int | None:
+        """The offset itself."""
+        return offset if 0 <= offset < self.size else None
+
+    def each(self) -> tuple[Source, ...]:
+        """Every disk on its own, as a part of the evidence."""
+        if len(self.disks) == 1:
+            return (self,)
+        return tuple(Slice(self, start, disk.size, disk.name) for start, disk in zip(self.starts, self.disks, strict=True))
+
+    def close(self) -> None:
+        """Close all files."""
+        for disk in self.disks:
+            disk.close()
+
+    def __enter__(self) -> Evidence:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
 
 
-def _first_bad_sector(descriptor: int, offset: int, size: int) -> int:
-    """Where in a failing read the first sector stands that cannot be read alone, found by halving."""
-    start, end = offset // SECTOR * SECTOR, offset + size
-    while end - start > SECTOR:
-        middle = start + (end - start) // 2 // SECTOR * SECTOR or start + SECTOR
-        try:
-            short = len(os.pread(descriptor, middle - start, start)) < middle - start
-        except OSError:
-            short = True
-        start, end = (start, middle) if short else (middle, end)
-    return start
-
-
-def open_disk_image(path: Path) -> DiskImage:
-    """Open a raw disk image or block device; of a split one, any of its segments may be given."""
-    _check_kind(path)
-    segments: list[_Segment] = []
+def open_evidence(paths: Sequence[Path], snapshot: str | None = None) -> Evidence:
+    """Open the disks of one host; see `open_disk_image`. Files of one set name one disk, however many of them are given."""
+    disks: list[DiskImage] = []
     try:
-        start = 0
-        for part in find_segments(path):
-            _check_kind(part)
-            descriptor = _open(part)
-            segments.append(_Segment(part, descriptor, start, os.lseek(descriptor, 0, os.SEEK_END)))
-            start += segments[-1].size
-        _check_sizes(segments)
-        image = DiskImage(tuple(segments))
-        _check_format(image)
+        for path in paths:
+            if not any(path.absolute() == known.absolute() for disk in disks for known in disk.paths):
+                disks.append(open_disk_image(path, snapshot))
     except BaseException:
-        for segment in segments:
-            os.close(segment.descriptor)
+        for disk in disks:
+            disk.close()
         raise
-    return image
+    return Evidence(disks)
 
 
-def _check_kind(path: Path) -> None:
-    try:
-        mode = path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        raise UsageError(f"{path}: no such disk image; check the path") from error
-    except PermissionError as error:
-        raise EvidenceError(f"{path}: permission denied; its directory must be readable for this user") from error
-    except OSError as error:
-        raise EvidenceError(f"{path}: {error.strerror}") from error
-    if stat.S_ISDIR(mode):
-        raise UsageError(f"{path}: is a directory; give the disk image in it")
-    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
-        raise UsageError(f"{path}: is neither a file nor a block device; give a raw disk image")
+def open_disk_image(path: Path, snapshot: str | None = None) -> DiskImage:
+    """Open a disk image or block device; of one in several files, any of them may be given.
 
-
-def _open(path: Path) -> int:
-    # Without O_NOATIME a first look would change the evidence's access time. Only the file's owner may ask for it.
-    for flags in (os.O_RDONLY | getattr(os, "O_NOATIME", 0), os.O_RDONLY):
-        try:
-            return os.open(path, flags | os.O_CLOEXEC)
-        except PermissionError:
-            continue
-        except OSError as error:
-            hint = "; allow more with `ulimit -n`" if error.errno == errno.EMFILE else ""
-            raise EvidenceError(f"{path}: {error.strerror}{hint}") from error
-    hint = "reading a device takes root or the group `disk`" if path.is_block_device() else "this user needs the right to read it"
-    raise EvidenceError(f"{path}: permission denied; {hint}")
-
-
-def _check_sizes(segments: list[_Segment]) -> None:
-    for segment in segments:
-        if segment.size == 0:
-            raise EvidenceError(f"{segment.path}: is empty; it holds no disk image")
-    for segment in segments[1:-1]:
-        if segment.size != segments[0].size:
-            raise EvidenceError(
-                f"{segment.path}: is {segment.size} bytes long, but {segments[0].path.name} {segments[0].size}; "
-                "a segment in the middle must not be shorter or longer, copy it again"
-            )
-    if segments[-1].start + segments[-1].size < SECTOR:
-        raise EvidenceError(f"{segments[0].path}: is {segments[-1].size} bytes long, too short for a disk image")
-
-
-def _check_format(image: DiskImage) -> None:
-    tail = image.read(max(0, image.size - image_formats.TAIL_SIZE), image_formats.TAIL_SIZE)
-    named = image_formats.name_format(image.read(0, image_formats.HEAD_SIZE), tail)
-    if named is not None:
-        raise EvidenceError(f"{image.paths[0]}: is in the format {named[0]}, which is not read yet; {named[1]}")
-
-
-def find_segments(path: Path) -> tuple[Path, ...]:
-    """All segments of a split disk image, in order, given any of them: `.000` or `.001` on, `.aa` or `.aaa` on.
-
-    The path alone where it is no segment. EvidenceError names a segment that is missing.
+    snapshot: the name or id of an internal snapshot (QCOW2) to read instead of the disk's last state.
     """
-    suffix = path.suffix[1:]
-    if suffix.isascii() and suffix.isdigit() and len(suffix) >= 2:
-        return _numbered_segments(path)
-    if _LETTERS.fullmatch(suffix) and suffix not in _IMAGE_SUFFIXES:
-        return _lettered_segments(path)
-    return (path,)
-
-
-def _numbered_segments(path: Path) -> tuple[Path, ...]:
-    stem = path.name[: path.name.rindex(".") + 1]
-    names = {name[len(stem) :] for name in _siblings(path) if name.startswith(stem)}
-    width = min(len(name) for name in names | {path.suffix[1:]} if name.isascii() and name.isdigit() and len(name) >= 2)
-    # FTK Imager goes on from .999 with .1000, so a longer number belongs to the set only where it needs its length.
-    present = {int(name) for name in names if name.isascii() and name.isdigit() and name == f"{int(name):0{width}d}"}
-    own = int(path.suffix[1:])
-    if own not in present or (len(present) == 1 and width != 3):
-        return (path,)
-    start = 0 if 0 in present else 1
-    for number in range(start, max(present)):
-        if number not in present:
-            raise EvidenceError(f"{path.with_name(f'{stem}{number:0{width}d}')}: this segment of the split disk image is missing")
-    return tuple(path.with_name(f"{stem}{number:0{width}d}") for number in range(start, max(present) + 1))
-
-
-def _lettered_segments(path: Path) -> tuple[Path, ...]:
-    stem, width = path.name[: path.name.rindex(".") + 1], len(path.suffix) - 1
-
-    def number(letters: str) -> int:
-        return sum((ord(letter) - ord("a")) * 26**place for place, letter in enumerate(reversed(letters)))
-
-    def letters(number: int) -> str:
-        return "".join(chr(ord("a") + number // 26**place % 26) for place in reversed(range(width)))
-
-    suffixes = {name[len(stem) :] for name in _siblings(path) if name.startswith(stem)} | {path.suffix[1:]}
-    present = {number(s) for s in suffixes if len(s) == width and _LETTERS.fullmatch(s) and s not in _IMAGE_SUFFIXES}
-    own, count = number(path.suffix[1:]), next(n for n in itertools.count() if n not in present)
-    members = {n for n in present if n < count + _FAR}  # what is farther off, as `.log` is, is a file of another kind
-    if own not in members or members == {own} != {0}:
-        return (path,)
-    if len(members) > count:
-        raise EvidenceError(f"{path.with_name(stem + letters(count))}: this segment of the split disk image is missing")
-    return tuple(path.with_name(stem + letters(found)) for found in range(count))
-
-
-def _siblings(path: Path) -> list[str]:
+    file = EvidenceFile(path)
     try:
-        return [entry.name for entry in path.parent.iterdir()]
-    except OSError as error:
-        if error.errno == errno.EACCES:
-            return [path.name]  # a directory may let through without listing
-        raise EvidenceError(f"{path.parent}: {error.strerror}") from error
+        media = _open_media(file, snapshot, ())
+        if snapshot is not None and media.format != "QCOW2":
+            media.close()
+            raise UsageError(f"{path} is in the format {media.format}, which has no internal snapshots; leave --snapshot away")
+    except BaseException:
+        file.close()
+        raise
+    return DiskImage(media)
 
 
-def hash_disk_image(image: DiskImage, advance: Callable[[int], object]) -> str:
-    """SHA-256 over the whole disk image, all segments as one. advance hears of each number of bytes that was done."""
-    digest = hashlib.sha256()
+def _open_media(file: EvidenceFile, snapshot: str | None, above: tuple[Path, ...]) -> Media:
+    """The disk that a file stands for. above: the files of a chain whose backing file this is."""
+    if file.path in above or len(above) >= MAX_CHAIN:
+        raise EvidenceError(f"{file.path}: backing files lead in a circle")
+    tail = file.read(max(0, file.size - image_formats.TAIL_SIZE), image_formats.TAIL_SIZE)
+    kind, remedy = image_formats.name_format(file.read(0, image_formats.HEAD_SIZE), tail) or ("raw", None)
+    if remedy is not None:
+        raise EvidenceError(f"{file.path}: is in the format {kind}, which is not read as it is; {remedy}")
+
+    def open_backing(backing: EvidenceFile, raw: bool) -> Media:
+        return RawMedia((backing,)) if raw else _open_media(backing, None, (*above, file.path))
+
+    if kind == "E01":
+        return open_ewf(file)
+    if kind == "Ex01":
+        return open_ex01(file)
+    if kind == "QCOW2":
+        return open_qcow2(file, open_backing, snapshot)
+    if kind == "VMDK":
+        return open_vmdk(file)
+    if kind == "VHD":
+        return open_vhd(file)
+    if kind == "VDI":
+        return open_vdi(file)
+    return _open_raw(file)
+
+
+def _open_raw(file: EvidenceFile) -> RawMedia:
+    files: list[EvidenceFile] = []
+    try:
+        for path in find_segments(file.path):
+            files.append(file if path == file.path else EvidenceFile(path))
+        return RawMedia(files)
+    except BaseException:
+        for each in files:
+            if each is not file:
+                each.close()
+        raise
+
+
+def hash_disk_image(image: DiskImage, advance: Callable[[int], object]) -> dict[str, str]:
+    """SHA-256 over a whole disk, and whatever else its image stores a hash of (`details`), in hex by name.
+
+    advance hears of each number of bytes that was done. What cannot be read makes hashing impossible: EvidenceError.
+    """
+    names = ("sha256", *(name for name in ("md5", "sha1") if f"stored {name}" in image.details))
+    digests = {name: hashlib.new(name, usedforsecurity=False) for name in names}
     with ThreadPoolExecutor(max_workers=1) as reader:  # the next chunk is read while this one is hashed
         pending = reader.submit(image.read, 0, HASH_CHUNK)
         for offset in range(0, image.size, HASH_CHUNK):
             chunk = pending.result()
             pending = reader.submit(image.read, offset + HASH_CHUNK, HASH_CHUNK)
-            digest.update(chunk)
+            for digest in digests.values():
+                digest.update(chunk)
             advance(len(chunk))
-    return digest.hexdigest()
+    return {name: digest.hexdigest() for name, digest in digests.items()}
 
 
 class _TskImage(pytsk3.Img_Info):  # type: ignore[misc] # pytsk3 has no type information

@@ -16,26 +16,39 @@ from pathlib import Path
 
 from forensics.case.writer import CaseWriter
 from forensics.content_plan import ContentPlan
-from forensics.evidence import DiskImage, hash_disk_image, open_disk_image
+from forensics.evidence import DiskImage, Evidence, hash_disk_image, open_evidence
+from forensics.filesystem import Filesystem
+from forensics.findings.all import find
+from forensics.findings.scene import Scene
 from forensics.layer_content import LayerContent
 from forensics.layers import NumberedLayer, number_layers, rootfs_state
 from forensics.progress import Progress
 from forensics.records import Gap, StoreContents
-from forensics.stores.all import read_stores
+from forensics.recovery.recover import recover
+from forensics.stores.all import find_stores
 from forensics.stores.reading import StoreReader
 from forensics.survey import Survey, survey
+from forensics.timeline.all import read_events
+from forensics.timeline.copy_up import lower_entries
+from parsers.errors import EvidenceError
 
 LARGE = 1 << 30  # bytes of a disk image from which on a second process costs less than it saves
 
 
 @dataclass(frozen=True, slots=True)
 class CarveOptions:
-    """How a disk image is carved. hash: which layers' files get a SHA-256: all, changed (the containers' own), none."""
+    """How a disk image is carved.
+
+    hash: which layers' files get a SHA-256: all, changed (the containers' own), none. snapshot: an internal one of the disk
+    image, by name or id. findings: whether rules look for what is suspicious.
+    """
 
     hash: str = "all"
     hash_image: bool = False
     replay_journal: bool = True
+    snapshot: str | None = None
     command: str = ""
+    findings: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,26 +60,50 @@ class Summary:
     gaps: int
 
 
-def carve(path: Path, case_path: Path, options: CarveOptions, progress: Progress) -> Summary:
-    """Read the disk image at `path` and leave a case file at `case_path`, replacing what is there."""
+def carve(paths: Sequence[Path], case_path: Path, options: CarveOptions, progress: Progress) -> Summary:
+    """Read the disk images at `paths`, all of one host, and leave a case file at `case_path`, replacing what is there."""
     started = datetime.now(UTC)
-    with open_disk_image(path) as disk, CaseWriter(case_path, own_process=disk.size >= LARGE) as case:
-        for position, (file, size) in enumerate(zip(disk.paths, disk.sizes, strict=True)):
-            case.evidence(file.absolute(), position, size)
+    with open_evidence(paths, options.snapshot) as evidence, CaseWriter(case_path, own_process=evidence.size >= LARGE) as case:
+        files = 0
+        for number, (start, disk) in enumerate(zip(evidence.starts, evidence.disks, strict=True), 1):
+            case.disk_image(number, start, disk, files)
+            files += len(disk.paths)
         progress.stage("looking for volumes and filesystems")
-        found = survey(disk, options.replay_journal)
+        found = survey(evidence, options.replay_journal)
         _write_survey(case, found)
         progress.stage("looking for container stores")
         containers = _write_stores(case, found, options, progress)
         if options.hash_image:
-            progress.stage("hashing the disk image", disk.size, "B")
-            case.evidence_hash(hash_disk_image(disk, progress.advance))
+            progress.stage("hashing the disk image", evidence.size, "B")
+            for number, disk in enumerate(evidence.disks, 1):
+                _hash_disk(case, number, disk, progress)
         _write_problems(case, found)
         progress.stage("completing the case file")
-        with case.analysis():
-            case.run_facts(_run_facts(started, disk, options))
+        with case.analysis() as db:
+            progress.stage("putting the timeline together")
+            _write_timeline(case, db, found)
+        with case.analysis() as db:
+            if options.findings:
+                progress.stage("looking for what is suspicious")
+                _write_findings(case, Scene(db, _filesystems(found)))
+            case.run_facts(_run_facts(started, evidence, options))
             gaps = case.gap_count
     return Summary(case_path, containers, gaps)
+
+
+def _hash_disk(case: CaseWriter, number: int, disk: DiskImage, progress: Progress) -> None:
+    """Hash a disk, and hold it against the hashes that were stored when it was acquired."""
+    try:
+        digests = hash_disk_image(disk, progress.advance)
+    except EvidenceError as error:
+        case.gaps([Gap("disk image", f"not hashed: {error}", path=disk.name)])
+        return
+    case.disk_hash(number, digests["sha256"])
+    for name, digest in digests.items():
+        stored = disk.details.get(f"stored {name}", digest)
+        if stored != digest:
+            differs = f"its content has the {name.upper()} {digest}, but {stored} was stored when it was acquired"
+            case.gaps([Gap("disk image", differs, path=disk.name)])
 
 
 def _write_survey(case: CaseWriter, found: Survey) -> None:
@@ -78,13 +115,13 @@ def _write_survey(case: CaseWriter, found: Survey) -> None:
 
 
 def _write_stores(case: CaseWriter, found: Survey, options: CarveOptions, progress: Progress) -> int:
-    filesystems = {p.volume.number: p.filesystem for p in found.partitions if p.filesystem is not None}
+    filesystems = _filesystems(found)
     plan = ContentPlan(options.hash)
     content = LayerContent(case, filesystems, plan, progress)
     next_number = 1
     containers = 0
     reader = StoreReader()
-    for contents in read_stores(found, reader):
+    for contents in recover(list(find_stores(found, reader))):
         store_id = case.store(contents.store)
         case.gaps(contents.gaps)
         layers, gaps = number_layers(contents.layers, next_number)
@@ -127,6 +164,21 @@ def _write_records(
     return len(contents.containers)
 
 
+def _write_timeline(case: CaseWriter, db: sqlite3.Connection, found: Survey) -> None:
+    filesystems = _filesystems(found)
+    case.lower_entries((each.entry, each.lower, each.copied) for each in lower_entries(db, filesystems))
+    case.events(read_events(db, filesystems))
+
+
+def _filesystems(found: Survey) -> dict[int, Filesystem]:
+    return {p.volume.number: p.filesystem for p in found.partitions if p.filesystem is not None}
+
+
+def _write_findings(case: CaseWriter, scene: Scene) -> None:
+    for rule, findings in find(scene):
+        case.rule(rule, findings)
+
+
 def _write_problems(case: CaseWriter, found: Survey) -> None:
     """What the filesystems met while they were read."""
     for partition in found.partitions:
@@ -135,7 +187,7 @@ def _write_problems(case: CaseWriter, found: Survey) -> None:
             case.gaps(Gap(p.what, p.error, number, p.where, p.offset) for p in partition.filesystem.problems)
 
 
-def _run_facts(started: datetime, disk: DiskImage, options: CarveOptions) -> dict[str, str]:
+def _run_facts(started: datetime, evidence: Evidence, options: CarveOptions) -> dict[str, str | None]:
     return {
         "tool": f"ctrforensics {version('ctrforensics')}",
         "python": platform.python_version(),
@@ -146,5 +198,6 @@ def _run_facts(started: datetime, disk: DiskImage, options: CarveOptions) -> dic
         "command": options.command,
         "journal": "replayed" if options.replay_journal else "not replayed",
         "hash": options.hash,
-        "disk_image": disk.name,
+        "disk_image": evidence.name,
+        "snapshot": options.snapshot,
     }

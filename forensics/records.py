@@ -1,7 +1,8 @@
 """What a store says: the records that every engine's module returns, whatever the engine.
 
 Text that came from evidence stands here as it was; times are nanoseconds since 1970 UTC, None where unknown (a Go zero time
-is unknown). `origin` is how a record came to us: 'allocated' or 'recovered'.
+is unknown). `origin` is how a record came to us: 'allocated' or 'recovered'. A recovered one has a `confidence`
+(certain, probable, possible) and all of its `sources`; an allocated one has neither.
 """
 
 from __future__ import annotations
@@ -19,6 +20,19 @@ class Provenance:
     inode: int | None = None
     offset: int | None = None
     how: str = "allocated"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSource:
+    """One source of a recovered record. confidence: how sure the record is by this one alone: certain, probable or possible.
+
+    gives: the columns that were taken from it. differs: what it says otherwise than the record does, by column.
+    """
+
+    where: Provenance
+    confidence: str
+    gives: tuple[str, ...]
+    differs: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +120,8 @@ class ContainerImage:
     config: str | None = None
     origin: str = "allocated"
     source: Provenance | None = None
+    confidence: str | None = None
+    sources: tuple[RecordSource, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +179,8 @@ class Container:
     hostconfig: str | None = None
     origin: str = "allocated"
     source: Provenance | None = None
+    confidence: str | None = None
+    sources: tuple[RecordSource, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,14 +301,26 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleText:
+    """What a rule of findings says of itself. severity: the highest that it gives. attack: MITRE ATT&CK technique ids."""
+
+    name: str
+    severity: str
+    title: str
+    why: str
+    check: str
+    benign: str
+    attack: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
-    """Something suspicious. severity: high, medium, low or info. rule: its name in the table `rule`. container: its number.
+    """Something suspicious. severity: high, medium, low or info. container: its number in the case.
 
     detail: what was found, with secrets redacted. offset: of what it points to, in the disk image.
     """
 
     severity: str
-    rule: str
     title: str
     detail: str
     container: int | None = None

@@ -7,8 +7,9 @@ what it can: The Sleuth Kit opens no table with a partition behind the image's e
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from forensics.evidence import Evidence
 from forensics.lvm import PhysicalVolume, find_logical_volumes, read_physical_volume
 from forensics.partition_tables import Table, read_dos, read_gpt, search_filesystems
 from forensics.records import Gap
@@ -44,10 +45,25 @@ class Volume:
     error: str | None = None
 
 
-def find_volumes(disk: Source) -> tuple[tuple[Volume, ...], tuple[Gap, ...]]:
-    """Every volume, in order of number, and what could not be read."""
+def find_volumes(evidence: Source) -> tuple[tuple[Volume, ...], tuple[Gap, ...]]:
+    """Every volume of one disk or, in an Evidence, of several, in order of number, and what could not be read."""
+    disks = evidence.each() if isinstance(evidence, Evidence) else (evidence,)
+    volumes: list[Volume] = []
     gaps: list[Gap] = []
-    table = _read_table(Tolerant(disk, gaps))
+    for position, disk in enumerate(disks):
+        found, found_gaps = _on_disk(disk, f"d{position + 1}" if position else "", max((v.number for v in volumes), default=0))
+        volumes += found
+        gaps += found_gaps
+    logical, lvm_gaps = _logical_volumes(volumes)
+    return (*volumes, *logical), (*gaps, *lvm_gaps)
+
+
+def _on_disk(disk: Source, prefix: str, before: int) -> tuple[list[Volume], list[Gap]]:
+    """The partitions of one disk. before: the highest number that other disks' volumes have."""
+    gaps: list[Gap] = []
+    start = disk.locate(0) or 0
+    failed: list[Gap] = []
+    table = _read_table(Tolerant(disk, failed))
     gaps.extend(table.gaps)
     if len(table.partitions) > MAX_PARTITIONS:
         error = f"{len(table.partitions)} partitions; only the first {MAX_PARTITIONS}, as many as Linux knows, are looked at"
@@ -56,21 +72,32 @@ def find_volumes(disk: Source) -> tuple[tuple[Volume, ...], tuple[Gap, ...]]:
         Volume(
             part.number,
             table.scheme,
-            f"p{part.number}",
+            f"{prefix}p{part.number}",
             part.offset,
             part.length,
             part.type,
             part.label,
             part.uuid,
-            _clip(disk, part.offset, part.length, f"p{part.number}"),
+            _clip(disk, part.offset, part.length, f"{prefix}p{part.number}"),
         )
         for part in table.partitions[:MAX_PARTITIONS]
     ]
     gaps.extend(_misfits(disk, volumes))
     if not volumes:
-        volumes = [Volume(1, "none", "disk", 0, disk.size, None, None, None, disk)]
-    logical, lvm_gaps = _logical_volumes(volumes)
-    return (*volumes, *logical), (*gaps, *lvm_gaps)
+        name = f"disk{prefix[1:]}"
+        volumes = [Volume(1, "none", name, 0, disk.size, None, None, None, disk)]
+    return [_shifted(volume, start, before) for volume in volumes], [*failed, *(_shifted_gap(gap, start, before) for gap in gaps)]
+
+
+def _shifted(volume: Volume, start: int, before: int) -> Volume:
+    """A disk's volume as one of all disks: its offset counts from the first disk's start, its number is free."""
+    offset = None if volume.offset is None else volume.offset + start
+    return replace(volume, number=volume.number + before, offset=offset)
+
+
+def _shifted_gap(gap: Gap, start: int, before: int) -> Gap:
+    number = None if gap.partition is None else gap.partition + before
+    return replace(gap, partition=number, offset=None if gap.offset is None else gap.offset + start)
 
 
 def _read_table(disk: Source) -> Table:

@@ -210,6 +210,7 @@ class Superblock:
     journal_backup: tuple[int, ...]
     journal_backup_type: int
     last_orphan: int
+    orphan_file: int
     checksum_seed: int | None
     checksum: int
 
@@ -288,6 +289,7 @@ def parse_superblock(data: Buffer) -> Superblock:
         journal_backup=s["s_jnl_blocks"],
         journal_backup_type=s["s_jnl_backup_type"],
         last_orphan=s["s_last_orphan"],
+        orphan_file=s["s_orphan_file_inum"] if s["s_feature_compat"] & Compat.ORPHAN_FILE else 0,
         checksum_seed=s["s_checksum_seed"] if incompat & Incompat.CSUM_SEED else None,
         checksum=s["s_checksum"],
     )

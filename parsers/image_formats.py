@@ -1,5 +1,7 @@
 """Disk image formats and compressed files, told by their signature, so that none of them is taken for a raw disk image.
 
+What is not read has a remedy; what is read has none.
+
 Source: libewf's, libvmdk's and libvhdi's format documents, docs/interop/qcow2.txt of QEMU 8, the VirtualBox, Parallels and AFF4
 headers as QEMU's block drivers and libaff4 read them, RFC 1952 and 8878, xz-file-format.txt.
 """
@@ -10,41 +12,41 @@ HEAD_SIZE = 512
 TAIL_SIZE = 512
 
 _QEMU_IMG = "convert it first: qemu-img convert -O raw IMAGE disk.raw"
-_EWF = "convert it first: ewfexport -t disk -f raw IMAGE"
+_UNPACK = "have it unpacked with --unpack DIR"
 
 # name, offset, magic, what to do
-_HEAD: tuple[tuple[str, int, bytes, str], ...] = (
-    ("EnCase E01 (EWF)", 0, b"EVF\x09\x0d\x0a\xff\x00", _EWF),
-    ("EnCase Ex01 (EWF2)", 0, b"EVF2\x0d\x0a\x81\x00", _EWF),
+_HEAD: tuple[tuple[str, int, bytes, str | None], ...] = (
+    ("E01", 0, b"EVF\x09\x0d\x0a\xff\x00", None),
+    ("Ex01", 0, b"EVF2\x0d\x0a\x81\x00", None),
     ("EnCase logical evidence (L01)", 0, b"LVF\x09\x0d\x0a\xff\x00", "it holds files, no disk; acquire the disk itself"),
     ("AFF", 0, b"AFF10\r\n\x00", "convert it first: affconvert -r IMAGE"),
-    ("QCOW2", 0, b"QFI\xfb", _QEMU_IMG),
-    ("VMDK", 0, b"KDMV", _QEMU_IMG),
-    ("VMDK", 0, b"COWD", _QEMU_IMG),
-    ("VMDK descriptor", 0, b"# Disk DescriptorFile", _QEMU_IMG),
-    ("VHDX", 0, b"vhdxfile", _QEMU_IMG),
-    ("VHD", 0, b"conectix", _QEMU_IMG),
-    ("VirtualBox VDI", 64, b"\x7f\x10\xda\xbe", _QEMU_IMG),
+    ("QCOW2", 0, b"QFI\xfb", None),
+    ("VMDK", 0, b"KDMV", None),
+    ("VMDK", 0, b"COWD", None),
+    ("VMDK", 0, b"# Disk DescriptorFile", None),
+    ("VHD", 0, b"vhdxfile", None),
+    ("VHD", 0, b"conectix", None),
+    ("VDI", 64, b"\x7f\x10\xda\xbe", None),
     ("Parallels", 0, b"WithoutFreeSpace", _QEMU_IMG),
     ("Parallels", 0, b"WithouFreSpacExt", _QEMU_IMG),
     ("Android sparse", 0, b"\x3a\xff\x26\xed", "convert it first: simg2img IMAGE disk.raw"),
-    ("gzip", 0, b"\x1f\x8b\x08", "unpack it first: gunzip IMAGE"),
-    ("zstd", 0, b"\x28\xb5\x2f\xfd", "unpack it first: zstd -d IMAGE"),
-    ("xz", 0, b"\xfd7zXZ\x00", "unpack it first: xz -d IMAGE"),
-    ("bzip2", 0, b"BZh", "unpack it first: bunzip2 IMAGE"),
+    ("gzip", 0, b"\x1f\x8b\x08", _UNPACK),
+    ("zstd", 0, b"\x28\xb5\x2f\xfd", _UNPACK),
+    ("xz", 0, b"\xfd7zXZ\x00", _UNPACK),
+    ("bzip2", 0, b"BZh", _UNPACK),
     ("lz4", 0, b"\x04\x22\x4d\x18", "unpack it first: lz4 -d IMAGE"),
     ("ZIP or AFF4", 0, b"PK\x03\x04", "unpack it first, or convert it to a raw disk image"),
     ("7-Zip", 0, b"7z\xbc\xaf\x27\x1c", "unpack it first: 7z x IMAGE"),
     ("tar", 257, b"ustar", "unpack it first: tar -xf IMAGE"),
 )
-_TAIL: tuple[tuple[str, int, bytes, str], ...] = (
-    ("VHD", 0, b"conectix", _QEMU_IMG),
+_TAIL: tuple[tuple[str, int, bytes, str | None], ...] = (
+    ("VHD", 0, b"conectix", None),
     ("Apple DMG", 0, b"koly", "convert it first: hdiutil convert -format UDTO IMAGE"),
 )
 
 
-def name_format(head: bytes, tail: bytes) -> tuple[str, str] | None:
-    """The format of a file and what to do with it, by its first HEAD_SIZE and last TAIL_SIZE bytes; None if it may be raw."""
+def name_format(head: bytes, tail: bytes) -> tuple[str, str | None] | None:
+    """A file's format and its remedy, by its first HEAD_SIZE and last TAIL_SIZE bytes; None if it may be raw."""
     for signatures, data in ((_HEAD, head), (_TAIL, tail)):
         for name, offset, magic, remedy in signatures:
             if data[offset : offset + len(magic)] == magic:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from shlex import quote
 
 LISTED_GAPS = 5
 LISTED_CONTAINERS = 30
+LISTED_FINDINGS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Summary:
 def summarise(db: sqlite3.Connection, case: Path) -> Summary:
     """The summary of the case file `case`, open as `db`."""
     facts = [*_hosts(db), *_evidence(db), *_partitions(db), *_stores(db), *_layers(db), *_counts(db)]
-    return Summary(tuple(facts), _containers(db), (*_unlisted(db), *_gaps(db), *_next(db, case)))
+    return Summary(tuple(facts), _containers(db), (*_unlisted(db), *_findings(db), *_gaps(db), *_next(db, case)))
 
 
 def _hosts(db: sqlite3.Connection) -> list[tuple[str, str]]:
@@ -37,10 +39,14 @@ def _hosts(db: sqlite3.Connection) -> list[tuple[str, str]]:
 
 
 def _evidence(db: sqlite3.Connection) -> list[tuple[str, str]]:
-    rows = db.execute("SELECT path, size, sha256 FROM evidence ORDER BY position").fetchall()
-    more = f" and {len(rows) - 1} more files" if len(rows) > 1 else ""
-    found = [("disk image", f"{rows[0][0]}{more}, {sum(row[1] for row in rows):,} bytes")] if rows else []
-    return found + [("sha256", row[2]) for row in rows[:1] if row[2]]
+    found = []
+    for files, size, kind, sha256, details in db.execute("SELECT files, size, format, sha256, details FROM disk_images"):
+        first, *others = json.loads(files)
+        more = f" and {len(others)} more files" if others else ""
+        found.append(("disk image", f"{first}{more}, {'' if kind == 'raw' else f'{kind}, '}{size:,} bytes"))
+        found += [("sha256", sha256)] if sha256 else []
+        found += [(name, value) for name, value in json.loads(details).items() if name.startswith("stored ")]
+    return found
 
 
 def _partitions(db: sqlite3.Connection) -> list[tuple[str, str]]:
@@ -97,6 +103,20 @@ def _unlisted(db: sqlite3.Connection) -> list[tuple[str, str]]:
     return [("containers", f"{count} in all, {more} more than are listed here")] if more > 0 else []
 
 
+def _findings(db: sqlite3.Connection) -> list[tuple[str, str]]:
+    if not db.execute("SELECT EXISTS (SELECT 1 FROM rules)").fetchone()[0]:
+        return [("findings", "not looked for")]
+    counted = dict(db.execute("SELECT severity, count(*) FROM findings GROUP BY severity").fetchall())
+    told = ", ".join(f"{counted[severity]} {severity}" for severity in ("high", "medium", "low", "info") if severity in counted)
+    rows = db.execute(
+        "SELECT severity, coalesce(container, substr(container_id, 1, 12)), title, path FROM findings"
+        " WHERE severity IN ('high', 'medium') ORDER BY severity, container_number, finding_number LIMIT ?",
+        (LISTED_FINDINGS,),
+    ).fetchall()
+    lines = [(row[0], ": ".join(part for part in (row[1], row[2]) if part) + (f" ({row[3]})" if row[3] else "")) for row in rows]
+    return [("findings", told or "none"), *lines]
+
+
 def _gaps(db: sqlite3.Connection) -> list[tuple[str, str]]:
     (count,) = db.execute("SELECT count(*) FROM gaps").fetchone()
     if not count:
@@ -120,6 +140,8 @@ def _next(db: sqlite3.Connection, case: Path) -> list[tuple[str, str]]:
         container = name if plain else container_id[:12]
         commands += [f"show {file} {container}", f"diff {file} {container}", f"ls {file} {container} / -l"]
         commands += [f"export {file} {container} -o {container}.tar"]
+    if db.execute("SELECT EXISTS (SELECT 1 FROM findings)").fetchone()[0]:
+        commands.append(f"findings {file}")
     if gaps > LISTED_GAPS:
         commands.append(f"gaps {file}")
     lines = [("" if number else "next", f"ctrforensics {command}") for number, command in enumerate(commands)]

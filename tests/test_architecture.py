@@ -17,6 +17,7 @@ MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 STAGES = (
     ("text", "progress"),
     ("source", "records", "tolerant"),
+    ("images",),
     ("evidence", "partition_tables", "volumes", "lvm"),
     ("filesystem", "file_source"),
     ("filesystems",),
@@ -27,6 +28,8 @@ STAGES = (
     ("layers", "overlay", "overlay_delta", "overlay_layer", "overlay_lookup", "overlay_marks", "wh_marks", "changes"),
     ("hashing",),
     ("case",),
+    ("timeline",),
+    ("findings",),
     ("content_plan", "layer_content", "content", "extraction", "archive", "pax"),
     ("pipeline",),
     ("commands",),
@@ -37,6 +40,7 @@ STAGE = {name: number for number, stage in enumerate(STAGES) for name in stage}
 OPENS_IMAGES = {"forensics/evidence.py", "forensics/filesystems/tsk.py"}
 NOT_FOR_PARSERS = {"pytsk3", "sqlite3", "sqlite_utils", "typer", "rich", "time", "os", "subprocess", "socket"}
 NOT_FOR_ANYONE = {"subprocess", "socket", "urllib", "http", "pickle", "ctypes"}
+MODULES_OF = {"libewf_python": "pyewf", "libvhdi_python": "pyvhdi", "libvmdk_python": "pyvmdk"}
 MAX_LINES = 400
 
 
@@ -131,5 +135,6 @@ def test_neighbours_do_not_import_each_other_in_a_ring():
 def test_dependencies_are_the_declared_ones():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = {re.split(r"[^\w-]", wanted)[0].replace("-", "_") for wanted in project["dependencies"]}
+    declared = {MODULES_OF.get(name, name) for name in declared}
     used = {name.split(".")[0] for name in itertools.chain.from_iterable(imports(path) for path in MODULES) if outside(name)}
     assert used - set(sys.stdlib_module_names) <= declared

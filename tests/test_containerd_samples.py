@@ -48,7 +48,8 @@ def test_export_is_what_the_kernel_shows(view, case, tmp_path):
 
 
 def test_docker_containers_are_as_docker_inspect_has_them(case):
-    found = {row["container_id"]: row for row in ask(case, "SELECT * FROM containers WHERE engine = 'docker'")}
+    rows = ask(case, "SELECT * FROM containers WHERE engine = 'docker' AND origin = 'allocated'")
+    found = {row["container_id"]: row for row in rows}
     told = {each["Id"]: each for each in truth("docker-containers")}
     assert found.keys() == told.keys()
     for key, row in found.items():
@@ -62,7 +63,7 @@ def test_docker_containers_are_as_docker_inspect_has_them(case):
 
 
 def test_docker_images_are_as_docker_inspect_has_them(case):
-    found = {row["image_id"]: row for row in ask(case, "SELECT * FROM images WHERE engine = 'docker'")}
+    found = {row["image_id"]: row for row in ask(case, "SELECT * FROM images WHERE engine = 'docker' AND origin = 'allocated'")}
     told = {each["Id"]: each for each in truth("docker-images")}
     assert found.keys() == told.keys()
     for key, row in found.items():
@@ -84,7 +85,9 @@ def test_changes_are_those_of_docker_diff(case):
 
 @pytest.mark.parametrize("namespace", NAMESPACES)
 def test_containers_are_as_ctr_has_them(namespace, case):
-    rows = ask(case, f"SELECT * FROM containers WHERE engine = 'containerd' AND namespace = '{namespace}'")
+    rows = ask(
+        case, f"SELECT * FROM containers WHERE engine = 'containerd' AND namespace = '{namespace}' AND origin = 'allocated'"
+    )
     found = {row["container_id"]: row for row in rows}
     told = {each["ID"]: each for each in truth(f"ctr-{namespace}")["containers"]}
     assert found.keys() == told.keys() == {"bound", "live", "redis", "spare"}
@@ -117,14 +120,14 @@ def test_mounts_are_those_that_were_asked_for(namespace, case):
 
 @pytest.mark.parametrize("namespace", NAMESPACES)
 def test_images_have_the_targets_that_ctr_lists(namespace, case):
-    rows = ask(case, f"SELECT * FROM images WHERE engine = 'containerd' AND namespace = '{namespace}'")
+    rows = ask(case, f"SELECT * FROM images WHERE engine = 'containerd' AND namespace = '{namespace}' AND origin = 'allocated'")
     told = {}
     for line in truth(f"ctr-{namespace}")["images"][1:]:
         name, _, digest = line.split()[:3]
         told.setdefault(digest, []).append(name)
     assert {row["image_id"]: json.loads(row["refs"]) for row in rows} == {digest: sorted(names) for digest, names in told.items()}
     by_name = {name: digest for digest, names in told.items() for name in names}
-    for row in ask(case, f"SELECT image, image_id FROM containers WHERE namespace = '{namespace}'"):
+    for row in ask(case, f"SELECT image, image_id FROM containers WHERE namespace = '{namespace}' AND origin = 'allocated'"):
         assert row["image_id"] == by_name[row["image"]]
 
 

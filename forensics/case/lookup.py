@@ -119,8 +119,14 @@ def _is_damaged(db: sqlite3.Connection) -> bool:
         return True
 
 
-def evidence_places(case: Case) -> tuple[Path, ...]:
-    """Where each file of the disk image may be, the first file's places first: where it was, and beside the case file."""
+def evidence_places(case: Case) -> tuple[tuple[Path, ...], ...]:
+    """Where the first file of each disk image may be: where it was, and beside the case file."""
+    rows = case.db.execute("SELECT path, min(position) FROM evidence GROUP BY disk ORDER BY disk")
+    return tuple((Path(path), case.path.parent / Path(path).name) for path, _ in rows)
+
+
+def evidence_files(case: Case) -> tuple[Path, ...]:
+    """Every place where a file of the evidence may be, so that none is written over."""
     paths = [Path(path) for (path,) in case.db.execute("SELECT path FROM evidence ORDER BY position")]
     return tuple(place for path in paths for place in (path, case.path.parent / path.name))
 

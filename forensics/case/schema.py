@@ -21,7 +21,11 @@ PARTS = (deleted, logs, timeline, findings)
 
 _TABLES = """
 CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT) STRICT;
-CREATE TABLE evidence (position INTEGER PRIMARY KEY, path TEXT NOT NULL, size INTEGER NOT NULL, sha256 TEXT) STRICT;
+CREATE TABLE disk_image (
+    number INTEGER PRIMARY KEY, name TEXT NOT NULL, format TEXT NOT NULL, offset INTEGER NOT NULL, size INTEGER NOT NULL,
+    sha256 TEXT, details TEXT NOT NULL, files TEXT NOT NULL) STRICT;
+CREATE TABLE evidence (
+    position INTEGER PRIMARY KEY, disk INTEGER NOT NULL REFERENCES disk_image, path TEXT NOT NULL, size INTEGER NOT NULL) STRICT;
 CREATE TABLE partition (
     number INTEGER PRIMARY KEY, scheme TEXT NOT NULL, name TEXT, type TEXT, offset INTEGER, length INTEGER NOT NULL,
     filesystem TEXT, label TEXT, uuid TEXT, state TEXT NOT NULL, mount_point TEXT) STRICT;
@@ -45,16 +49,16 @@ CREATE TABLE container_image (
     id INTEGER PRIMARY KEY, store_id INTEGER NOT NULL REFERENCES store, engine TEXT NOT NULL, namespace TEXT,
     image_id TEXT NOT NULL, refs TEXT NOT NULL, created_ns INTEGER, updated_ns INTEGER, size_bytes INTEGER, layers TEXT NOT NULL,
     top INTEGER REFERENCES layer, architecture TEXT, os TEXT, labels TEXT, history TEXT, parent_image TEXT, config TEXT,
-    origin TEXT NOT NULL, source_partition INTEGER, source_path TEXT, source_inode INTEGER, source_offset INTEGER,
-    source_how TEXT) STRICT;
+    origin TEXT NOT NULL, confidence TEXT, sources TEXT, source_partition INTEGER, source_path TEXT, source_inode INTEGER,
+    source_offset INTEGER, source_how TEXT) STRICT;
 CREATE TABLE container (
     id INTEGER PRIMARY KEY, store_id INTEGER NOT NULL REFERENCES store, engine TEXT NOT NULL, namespace TEXT,
     container_id TEXT NOT NULL, name TEXT, image TEXT, image_id TEXT, state TEXT, created_ns INTEGER, started_ns INTEGER,
     finished_ns INTEGER, exit_code INTEGER, pid INTEGER, command TEXT, env TEXT, labels TEXT, pod TEXT, privileged INTEGER,
     restart_count INTEGER, restart_policy TEXT, error TEXT, oom_killed INTEGER, hostname TEXT, user TEXT, working_dir TEXT,
     log_path TEXT, log_driver TEXT, layer_id INTEGER REFERENCES layer, rootfs TEXT NOT NULL, config TEXT, hostconfig TEXT,
-    origin TEXT NOT NULL, source_partition INTEGER, source_path TEXT, source_inode INTEGER, source_offset INTEGER,
-    source_how TEXT) STRICT;
+    origin TEXT NOT NULL, confidence TEXT, sources TEXT, source_partition INTEGER, source_path TEXT, source_inode INTEGER,
+    source_offset INTEGER, source_how TEXT) STRICT;
 CREATE TABLE container_mount (
     id INTEGER PRIMARY KEY, container INTEGER NOT NULL REFERENCES container, type TEXT NOT NULL, source TEXT,
     destination TEXT NOT NULL, rw INTEGER, name TEXT, driver TEXT, options TEXT) STRICT;
@@ -149,12 +153,12 @@ CREATE VIEW containers AS SELECT
     error, oom_killed, hostname, user, working_dir, log_path, log_driver,
     (SELECT name FROM layer WHERE layer.id = container.layer_id) AS layer,
     (SELECT count(*) FROM container_change WHERE container_change.container = container.id) AS changes, config, hostconfig,
-    id AS container_number
+    id AS container_number, confidence, sources
 FROM container;
 CREATE VIEW images AS SELECT
     engine, namespace, image_id, refs, created_ns, size_bytes, layers, origin, updated_ns, architecture, os, labels, history,
     parent_image, config, {_SOURCE.format(t="container_image")} AS source,
-    (SELECT name FROM layer WHERE layer.id = container_image.top) AS top_layer
+    (SELECT name FROM layer WHERE layer.id = container_image.top) AS top_layer, confidence, sources
 FROM container_image;
 CREATE VIEW layers AS SELECT
     layer.name AS layer, store.engine, layer.kind, layer.diff_id, layer.chain_id, layer.parent, layer.entries, layer.integrity,
@@ -193,6 +197,9 @@ FROM container_mount m JOIN container c ON c.id = m.container WHERE m.type <> 'e
 CREATE VIEW engine_mounts AS SELECT
     c.container_id, c.name AS container, m.source, m.destination, m.rw
 FROM container_mount m JOIN container c ON c.id = m.container WHERE m.type = 'engine';
+CREATE VIEW disk_images AS SELECT
+    number, name, format, offset, size, sha256, details, files
+FROM disk_image;
 CREATE VIEW partitions AS SELECT
     number, scheme, offset, length, filesystem, label, uuid, state, name, type, mount_point FROM partition;
 CREATE VIEW host AS SELECT hostname, os, kernel, timezone, machine_id, partition FROM host_facts;

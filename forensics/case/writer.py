@@ -20,12 +20,30 @@ from typing import Any
 
 from forensics.case.database import CaseDatabase, Item, Statement, create_database
 from forensics.case.entries import LayerEntries, entry_slices, far_time_rows
+from forensics.case.findings import finding_row, rule_row
 from forensics.case.process import DatabaseProcess
+from forensics.case.timeline import EVENT_COLUMNS, event_row
+from forensics.evidence import DiskImage
 from forensics.hashing import Hashed
 from forensics.host import Host
 from forensics.layers import NumberedLayer
 from forensics.overlay import Delta
-from forensics.records import Artefact, BoltKey, BuildRecord, Container, ContainerImage, Gap, Network, Provenance, Store, Volume
+from forensics.records import (
+    Artefact,
+    BoltKey,
+    BuildRecord,
+    Container,
+    ContainerImage,
+    Event,
+    Finding,
+    Gap,
+    Network,
+    Provenance,
+    RecordSource,
+    RuleText,
+    Store,
+    Volume,
+)
 from forensics.survey import Partition
 from forensics.text import raw_if_unequal, readable
 from parsers.errors import CaseError
@@ -135,13 +153,19 @@ class CaseWriter:
         """What is true of this run only: versions, times, options."""
         self._execute("INSERT OR REPLACE INTO run VALUES (?, ?)", facts.items())
 
-    def evidence(self, path: Path, position: int, size: int) -> None:
-        """One file of the disk image."""
-        self._row("evidence", {"position": position, "path": str(path), "size": size})
+    def disk_image(self, number: int, start: int, disk: DiskImage, first: int) -> None:
+        """One disk image and its files. start: where its first byte stands in the evidence; first: how many files came before."""
+        self._row("disk_image", {
+            "number": number, "name": disk.name, "format": disk.format, "offset": start, "size": disk.size,
+            "details": _json(disk.details), "files": _json([str(path.absolute()) for path in disk.paths]),
+        })  # fmt: skip
+        for position, (path, size) in enumerate(zip(disk.paths, disk.sizes, strict=True), first):
+            self._row("evidence", {"position": position, "disk": number, "path": str(path.absolute()), "size": size})
+        self.gaps(Gap("disk image", problem, path=disk.name) for problem in disk.problems)
 
-    def evidence_hash(self, sha256: str) -> None:
-        """The SHA-256 of the disk image, over all its files in their order."""
-        self._execute("UPDATE evidence SET sha256 = ?", [(sha256,)])
+    def disk_hash(self, number: int, sha256: str) -> None:
+        """The SHA-256 of a disk image's content, whatever its format."""
+        self._execute("UPDATE disk_image SET sha256 = ? WHERE number = ?", [(sha256, number)])
 
     def partition(self, partition: Partition, mount_point: str | None) -> None:
         """One volume and what stands on it."""
@@ -164,6 +188,12 @@ class CaseWriter:
         for gap in gaps:
             self._gaps += 1
             self._row("gap", asdict(gap))
+
+    def rule(self, rule: RuleText, findings: Iterable[Finding]) -> None:
+        """A rule that was looked for, and what it found."""
+        self._row("rule", rule_row(rule))
+        for finding in findings:
+            self.insert("finding", finding_row(rule, finding))
 
     # -- stores
 
@@ -189,8 +219,9 @@ class CaseWriter:
         self.insert("container_image", {
             **{k: getattr(image, k) for k in (
                 "engine", "namespace", "image_id", "created_ns", "updated_ns", "size_bytes", "architecture", "os",
-                "parent_image", "config", "origin")},
-            "store_id": store_id, "refs": _json(list(image.refs)), "layers": _json(list(image.layers)), "top": top,
+                "parent_image", "config", "origin", "confidence")},
+            "store_id": store_id, "sources": _sources(image.sources), "refs": _json(list(image.refs)),
+            "layers": _json(list(image.layers)), "top": top,
             "labels": _json(dict(image.labels)), "history": _json([asdict(step) for step in image.history]),
             **_source(image.source),
         })  # fmt: skip
@@ -200,11 +231,12 @@ class CaseWriter:
         row = {k: getattr(container, k) for k in (
             "engine", "namespace", "container_id", "name", "image", "image_id", "state", "created_ns", "started_ns",
             "finished_ns", "exit_code", "pid", "pod", "privileged", "restart_count", "restart_policy", "error", "oom_killed",
-            "hostname", "user", "working_dir", "log_path", "log_driver", "config", "hostconfig", "origin")}  # fmt: skip
+            "hostname", "user", "working_dir", "log_path", "log_driver", "config", "hostconfig", "origin",
+            "confidence")}  # fmt: skip
         number = self.insert("container", {
             **row, "store_id": store_id, "command": _json_list(container.command), "env": _json_list(container.env),
             "labels": None if container.labels is None else _json(dict(container.labels)), "layer_id": layer, "rootfs": rootfs,
-            **_source(container.source),
+            "sources": _sources(container.sources), **_source(container.source),
         })  # fmt: skip
         for mount in container.mounts:
             self.insert("container_mount", {"container": number, **asdict(mount)})
@@ -288,6 +320,16 @@ class CaseWriter:
         rows = ((container, kind, *_path(path)) for kind, path in changes)
         self.insert_rows("container_change", ("container", "kind", "path", "path_raw"), rows)
 
+    # -- what is read from the case itself
+
+    def events(self, events: Iterable[Event]) -> None:
+        """What happened, when."""
+        self.insert_rows("event", EVENT_COLUMNS, map(event_row, events))
+
+    def lower_entries(self, entries: Iterable[tuple[int, int | None, str | None]]) -> None:
+        """What entries of containers' layers stand for, as (entry, lower entry, how sure a copy-up is)."""
+        self.insert_rows("lower_entry", ("entry_id", "lower", "copied"), entries)
+
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
@@ -300,6 +342,15 @@ def _json_list(values: Sequence[str] | None) -> str | None:
 def _path(raw: bytes) -> tuple[str, bytes | None]:
     text = readable(raw)
     return text, raw_if_unequal(raw, text)
+
+
+def _sources(sources: Sequence[RecordSource]) -> str | None:
+    """Every source of a recovered record, the one that counts most first; None for an allocated one."""
+    told = [
+        {**asdict(each.where), "confidence": each.confidence, "gives": list(each.gives), "differs": dict(each.differs)}
+        for each in sources
+    ]
+    return _json(told) if told else None
 
 
 def _source(source: Provenance | None) -> dict[str, Any]:

@@ -33,7 +33,8 @@ LayerOption = Annotated[
     str | None, typer.Option("--layer", help="Look into this layer's own directory instead of a container.", show_default=False)
 ]
 ImageOption = Annotated[
-    Path | None, typer.Option("--image", help="Where the disk image is now, if not where it was.", show_default=False)
+    list[Path] | None,
+    typer.Option("--image", help="Where the disk image is now, if not where it was; once for each disk.", show_default=False),
 ]
 
 LongOption = Annotated[bool, typer.Option("-l", help="Mode, links, owner, size and time too.")]
@@ -114,7 +115,7 @@ def cat(
         if entry.type != "f":
             raise UsageError(f"{view.title}: {readable(entry.path)} is {KINDS[entry.type]}; ctrforensics ls -l shows it")
         to = destination(opened, output, force, image)
-        with open_contents(opened, image) as contents, open_output(to) as stream:
+        with open_contents(opened, image or ()) as contents, open_output(to) as stream:
             for chunk in contents.chunks(view, entry):
                 stream.write(_for_terminal(chunk) if to.is_terminal else chunk)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +17,7 @@ from forensics.commands.progress import shown_progress
 from parsers.errors import UsageError
 
 if TYPE_CHECKING:
+    from forensics.progress import Progress
     from reports.summary import Summary
 
 
@@ -27,8 +29,12 @@ class Hash(StrEnum):
     NONE = "none"
 
 
-_IMAGE_HELP = "A raw disk image, any segment of a split one, or a block device."
-ImageArgument = Annotated[Path, typer.Argument(metavar="IMAGE", help=_IMAGE_HELP, show_default=False)]
+_IMAGE_HELP = "A disk image, any file of one in several files, or a block device; several disks of one host."
+ImageArgument = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help=_IMAGE_HELP, show_default=False)]
+_SNAPSHOT_HELP = "Read this internal snapshot of a QCOW2, by name or id."
+SnapshotOption = Annotated[str | None, typer.Option("--snapshot", metavar="NAME", help=_SNAPSHOT_HELP, show_default=False)]
+_UNPACK_HELP = "Unpack a compressed disk image (gzip, zstd, xz, bzip2) into this directory, and read that."
+_UnpackOption = Annotated[Path | None, typer.Option("--unpack", metavar="DIR", help=_UNPACK_HELP, show_default=False)]
 JournalOption = Annotated[
     bool, typer.Option("--no-journal", help="Read the disk as it lies; do not replay a filesystem's journal in memory.")
 ]
@@ -45,36 +51,51 @@ def carve(
     hash: _HashOption = Hash.ALL,
     hash_image: Annotated[bool, typer.Option("--hash-image", help="SHA-256 of the disk image too.")] = False,
     no_journal: JournalOption = False,
+    snapshot: SnapshotOption = None,
+    unpack: _UnpackOption = None,
+    no_findings: Annotated[bool, typer.Option("--no-findings", help="Look for nothing suspicious.")] = False,
 ) -> None:
     """Read a disk image, leave a case file with all its containers.
 
     The case file holds every container that was on the host, its exact filesystem and what it changed. The disk image is
     only read. Exit code 3 tells that something on it could not be; ctrforensics gaps lists what.
 
-    Example: ctrforensics carve disk.img -o disk.case.db
+    Examples: ctrforensics carve disk.img -o disk.case.db; ctrforensics carve system.E01 data.E01
     """
-    case_path = output if output is not None else Path(f"{image.name}.case.db")
+    case_path = output if output is not None else Path(f"{image[0].name}.case.db")
     _check_output(case_path, image, force)
     from forensics.pipeline import CarveOptions, carve
     from reports.summary import summarise
 
     command = shlex.join(["ctrforensics", *sys.argv[1:]])
     with shown_progress() as progress:
-        done = carve(image, case_path, CarveOptions(hash.value, hash_image, not no_journal, command), progress)
+        disks = [_unpacked(path, unpack, force, progress) if unpack else path for path in image]
+        options = CarveOptions(hash.value, hash_image, not no_journal, snapshot, command, not no_findings)
+        done = carve(disks, case_path, options, progress)
     with open_case(case_path) as case:
         _print_summary(summarise(case.db, case_path))
     if done.gaps:
         raise typer.Exit(GAPS)
 
 
-def _check_output(case_path: Path, image: Path, force: bool) -> None:
-    from forensics.evidence import find_segments
+def _unpacked(path: Path, directory: Path, force: bool, progress: Progress) -> Path:
+    """The disk image itself, or what a compressed one was unpacked to."""
+    from forensics.images.unpack import packed_format, unpack
+
+    if packed_format(path) is None:
+        return path
+    progress.stage(f"unpacking {path.name}", unit="B")
+    return unpack(path, directory, force, progress.advance)
+
+
+def _check_output(case_path: Path, images: Sequence[Path], force: bool) -> None:
+    from forensics.images.segments import find_segments
 
     if str(case_path) == "-":
         raise UsageError("a case file is a database and cannot go to stdout; name a file with -o")
     if case_path.exists() and not (case_path.is_file() or case_path.is_dir()):
         raise UsageError(f"{case_path} is no regular file; name another with -o")
-    refuse_to_overwrite(case_path, force, (image, *find_segments(image)))
+    refuse_to_overwrite(case_path, force, [path for image in images for path in (image, *find_segments(image))])
 
 
 def _print_summary(summary: Summary) -> None:

@@ -41,7 +41,7 @@ def export(
         if to.is_terminal:
             raise UsageError("an archive is not written to a terminal; name a file with -o, or pipe it into another program")
         unread = left_out = 0
-        with open_contents(opened, image) as contents, open_output(to) as stream:
+        with open_contents(opened, image or ()) as contents, open_output(to) as stream:
             for note in write_archive(view, contents, stream):
                 if note.unread:
                     unread += 1

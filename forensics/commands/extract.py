@@ -40,7 +40,7 @@ def extract(
         top = view.follow(view.typed(wanted or "/"))
         if top.type not in ("d", "f"):
             raise UsageError(f"{view.title}: {readable(top.path)} is {KINDS[top.type]}; only files and directories are extracted")
-        with open_contents(opened, image) as contents:
+        with open_contents(opened, image or ()) as contents:
             keep = (opened.path, *contents.disk.paths)
             if top.type == "d":
                 notes = extract_tree(view, contents, top, output, force, keep)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from forensics.commands.carve import ImageArgument, JournalOption
+from forensics.commands.carve import ImageArgument, JournalOption, SnapshotOption
 from forensics.commands.output import GAPS, Destination, ForceOption, Format, FormatOption, OutputOption, open_output, write_rows
 from forensics.records import Gap
 
 if TYPE_CHECKING:
+    from forensics.evidence import Evidence
     from forensics.records import StoreContents
     from forensics.stores.reading import StoreReader
     from forensics.survey import Survey
@@ -30,6 +31,7 @@ _SHOWN = ("number", "name", "scheme", "offset", "length", "filesystem", "label",
 def info(
     image: ImageArgument,
     no_journal: JournalOption = False,
+    snapshot: SnapshotOption = None,
     format: FormatOption = Format.TABLE,
     output: OutputOption = None,
     force: ForceOption = False,
@@ -38,23 +40,27 @@ def info(
 
     Example: ctrforensics info disk.img
     """
-    from forensics.evidence import open_disk_image
+    from forensics.evidence import open_evidence
     from forensics.stores.all import read_stores
     from forensics.stores.reading import StoreReader
     from forensics.survey import survey
 
-    with open_disk_image(image) as disk:
+    with open_evidence(image, snapshot) as disk:
         found = survey(disk, not no_journal)
         reader = StoreReader()
         stores = tuple(read_stores(found, reader))
-        gaps = _gaps(found, reader, stores)
+        gaps = [*_disk_gaps(disk), *_gaps(found, reader, stores)]
         to = Destination(output, force, disk.paths)
         if format is Format.TABLE:
-            _write_tables(found, stores, gaps, to)
+            _write_tables(disk, found, stores, gaps, to)
         else:
             write_rows(_rows(found, stores, gaps), _COLUMNS, format, to)
     if gaps:
         raise typer.Exit(GAPS)
+
+
+def _disk_gaps(evidence: Evidence) -> list[Gap]:
+    return [Gap("disk image", problem, path=disk.name) for disk in evidence.disks for problem in disk.problems]
 
 
 def _gaps(found: Survey, reader: StoreReader, stores: Sequence[StoreContents]) -> list[Gap]:
@@ -90,10 +96,15 @@ def _counted(contents: StoreContents) -> dict[str, str | int | None]:
     }  # fmt: skip
 
 
-def _write_tables(found: Survey, stores: Sequence[StoreContents], gaps: Sequence[Gap], to: Destination) -> None:
+def _write_tables(
+    evidence: Evidence, found: Survey, stores: Sequence[StoreContents], gaps: Sequence[Gap], to: Destination
+) -> None:
     from forensics.commands.table import write_table
 
-    facts = [("disk image", f"{found.disk.name}, {found.disk.size:,} bytes")]
+    facts = []
+    for disk in evidence.disks:
+        facts.append(("disk image", f"{disk.name}, {'' if disk.format == 'raw' else f'{disk.format}, '}{disk.size:,} bytes"))
+        facts += disk.details.items()
     for _number, host in sorted(found.hosts.items()):
         facts.append(("host", ", ".join(value for name in _HOST if (value := getattr(host, name)))))
     for contents in stores:

@@ -107,6 +107,7 @@ def _lines(case: Case, container: FoundContainer) -> Iterator[str]:
     yield from _section("layers, the container's own first", _layers(_all(case, _LAYERS, keys), row))
     yield from _section("changes", map(_change, _all(case, _CHANGES, keys)))
     yield from _section("logs", (("driver", row["log_driver"]), ("path", row["log_path"])))
+    yield from _section("sources, the surest first", map(_source, _sources(row)))
     yield from _section("could not be read", map(_gap, _all(case, _GAPS, keys)))
 
 
@@ -126,7 +127,7 @@ def _identity(row: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
     yield "namespace", row["namespace"]
     yield "hostname", row["hostname"]
     yield from (("label", f"{key}={value}") for key, value in sorted(_object(row["labels"]).items()))
-    yield "origin", row["origin"]
+    yield "origin", _joined(row["origin"], row["confidence"])
     yield "read from", row["source"]
 
 
@@ -174,6 +175,17 @@ def _network(network: Mapping[str, Any]) -> tuple[str, str | None]:
 
 def _change(change: Mapping[str, Any]) -> tuple[str, str | None]:
     return {"A": "added", "C": "changed", "D": "deleted"}.get(change["kind"], change["kind"]), str(change["count"])
+
+
+def _sources(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every source of a recovered container."""
+    return [each for each in _array(row["sources"]) if isinstance(each, dict)]
+
+
+def _source(source: Mapping[str, Any]) -> tuple[str, str | None]:
+    otherwise = "; ".join(f"{column} {value}" for column, value in source["differs"].items())
+    place = f"p{source['partition']}:{source['path']}, byte {source['offset']}"
+    return source["confidence"], _joined(f"{source['how']}, {place}", f"says otherwise: {otherwise}" if otherwise else None)
 
 
 def _gap(gap: Mapping[str, Any]) -> tuple[str, str | None]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from forensics.case.lookup import Case, evidence_places, open_case
+from forensics.case.lookup import Case, evidence_files, open_case
 from forensics.commands.output import Destination, ForceOption, Format, FormatOption, OutputOption, write_rows
 from forensics.text import utc
 
@@ -139,9 +139,9 @@ def select(case: Case, sql: str, form: Format, to: Destination, values: Sequence
     write_rows(([row[n] for n in filled] for row in rows), [columns[n] for n in filled], form, to)
 
 
-def destination(case: Case, output: Path | None, force: bool, image: Path | None = None) -> Destination:
+def destination(case: Case, output: Path | None, force: bool, images: Sequence[Path] | None = None) -> Destination:
     """Where a command's output goes: never onto the case file or the evidence, wherever that is now."""
-    return Destination(output, force, (case.path, *evidence_places(case), *([image] if image else [])))
+    return Destination(output, force, (case.path, *evidence_files(case), *(images or ())))
 
 
 def _seconds(ns: int | None) -> str | None:

@@ -33,11 +33,15 @@ class Unallocated:
 
     def free_bytes(self, offset: int, length: int) -> int:
         """How many of a range's bytes are unallocated."""
+        return sum(end - start for start, end in self.runs_in(offset, length))
+
+    def runs_in(self, offset: int, length: int) -> list[tuple[int, int]]:
+        """The unallocated parts of a range, as (offset, end)."""
         end = offset + length
         first = int(np.searchsorted(self.ends, offset, "right"))
         last = int(np.searchsorted(self.starts, end))
-        inside = np.minimum(self.ends[first:last], end) - np.maximum(self.starts[first:last], offset)
-        return int(inside.sum())
+        starts, ends = np.maximum(self.starts[first:last], offset), np.minimum(self.ends[first:last], end)
+        return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
     def is_free(self, offset: int, length: int) -> bool:
         """Whether all of a range's bytes are unallocated."""

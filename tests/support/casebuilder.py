@@ -21,7 +21,17 @@ class CaseBuilder:
         self.db.executescript(TABLES)
         self.inodes = iter(range(11, 1 << 30))
         self.insert("partition", number=1, scheme="none", name="disk", offset=0, length=1 << 20, filesystem="ext4", state="clean")
-        self.insert("evidence", position=0, path="/nowhere/disk.img", size=1 << 20)
+        self.insert(
+            "disk_image",
+            number=1,
+            name="disk.img",
+            format="raw",
+            offset=0,
+            size=1 << 20,
+            details="{}",
+            files='["/nowhere/disk.img"]',
+        )
+        self.insert("evidence", position=0, disk=1, path="/nowhere/disk.img", size=1 << 20)
         self.insert("run", key="journal", value="replayed")
         self.store = self.insert(
             "store", key="docker:p1:/var/lib/docker", engine="docker", root="/var/lib/docker", driver="overlay2", partition=1
@@ -40,7 +50,8 @@ class CaseBuilder:
         below = self.db.execute("SELECT layer_id FROM chain WHERE top = ? ORDER BY depth", (lower,)).fetchall() if lower else []
         for depth, (layer,) in enumerate([(number,), *below]):
             self.insert("chain", top=number, depth=depth, layer_id=layer)
-        self.entry(number, b"/", type="d", mode=0o755)
+        root = self.entry(number, b"/", type="d", mode=0o755)
+        self.db.execute("UPDATE layer SET first_entry = ? WHERE id = ?", (root, number))
         return number
 
     def entry(self, layer, path, target=None, xattrs=None, private=None, far=None, **row):

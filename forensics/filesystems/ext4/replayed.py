@@ -8,7 +8,7 @@ from collections.abc import Mapping, Set
 from forensics.source import Source
 from parsers import jbd2
 
-_MAGIC = jbd2.MAGIC.to_bytes(4, "big")
+MAGIC = jbd2.MAGIC.to_bytes(4, "big")
 
 
 class Replayed:
@@ -52,8 +52,8 @@ class Replayed:
 
     def _copied(self, block: int, at: int, size: int) -> bytes:
         data = self.source.read(self.copies[block] + at, size)
-        if at < len(_MAGIC) and block in self._escaped:
-            missing = _MAGIC[at : at + size]
+        if at < len(MAGIC) and block in self._escaped:
+            missing = MAGIC[at : at + size]
             data = missing + data[len(missing) :]
         return data.ljust(size, b"\0")
 

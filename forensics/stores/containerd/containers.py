@@ -52,7 +52,7 @@ class Context:
 def container_records(reader: StoreReader, context: Context, namespaces: Collection[str]) -> tuple[Container, ...]:
     """The containers of some namespaces, and the sandboxes that have no container."""
     mine = [each for each in context.meta.containers if each.namespace in namespaces]
-    records = [_record(reader, context, each) for each in mine]
+    records = [container_record(reader, context, each) for each in mine]
     used = Counter(each.snapshotter for each in mine if each.snapshotter is not None)
     for name in sorted(used.keys() - context.snapshotters.keys()):
         reader.gap(
@@ -60,7 +60,7 @@ def container_records(reader: StoreReader, context: Context, namespaces: Collect
         )
     known = {(each.namespace, each.container_id) for each in records}
     alone = {(each.namespace, each.id): each for each in context.meta.sandboxes if (each.namespace, each.id) not in known}
-    records += [_sandbox(reader, context, each) for each in alone.values() if each.namespace in namespaces]
+    records += [sandbox_record(reader, context, each) for each in alone.values() if each.namespace in namespaces]
     if not context.meta.whole:
         records += _without_record(reader, context, namespaces, {(each.namespace, each.container_id) for each in records})
     return tuple(sorted(records, key=lambda each: (each.namespace or "", each.container_id)))
@@ -80,7 +80,8 @@ def read_spec(reader: StoreReader, payload: ProtobufAny | None, container_id: st
     return spec
 
 
-def _record(reader: StoreReader, context: Context, record: ContainerRecord) -> Container:
+def container_record(reader: StoreReader, context: Context, record: ContainerRecord) -> Container:
+    """One container as its record tells of it, joined with all else."""
     place, labels = context.place, record.labels
     payload = record.spec or _bundled_spec(reader, context, record)
     spec = read_spec(reader, payload, record.id, place, record.offset)
@@ -138,7 +139,7 @@ def _bundled_spec(reader: StoreReader, context: Context, record: ContainerRecord
     return ProtobufAny(SPEC, data) if data is not None else None
 
 
-def _sandbox(reader: StoreReader, context: Context, record: Sandbox) -> Container:
+def sandbox_record(reader: StoreReader, context: Context, record: Sandbox) -> Container:
     """A sandbox whose controller is no container of containerd's."""
     spec = read_spec(reader, record.spec, record.id, context.place, record.offset)
     metadata = metadata_of(reader, record, context.place)

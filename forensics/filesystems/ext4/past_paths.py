@@ -1,0 +1,77 @@
+"""Paths at a moment: from the names that the journal tells, and from those that stand in directories now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from forensics.filesystems.ext4.past_names import Name
+from forensics.filesystems.ext4.reader import Ext4
+
+Life = tuple[int, int]
+"""The moments from and to which an inode was in use."""
+MOST_NAMES = 1 << 12  # of one inode that are told: a whiteout has one for every file that it hides
+
+
+@dataclass
+class PastPaths:
+    """names: by inode number. lives: by inode number and generation, of the inodes that the journal has states of."""
+
+    fs: Ext4
+    names: Mapping[int, Sequence[Name]]
+    lives: Mapping[tuple[int, int], Life]
+    _now: dict[int, tuple[int, bytes]] = field(default_factory=dict)
+    _known: dict[tuple[int, int, int], bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for directory, inside in self.fs.directories():
+            for name, number in inside:
+                self._now[number] = directory, name
+
+    def paths(self, number: int, moment: int) -> list[tuple[bytes, tuple[int, int]]]:
+        """An inode's paths at a moment, with their directories (number, generation)."""
+        names = self._valid(number, moment)[:MOST_NAMES]
+        found = {
+            (self.directory(name.parent, name.generation, moment) + b"/" + name.name, (name.parent, name.generation))
+            for name in names
+        }
+        return sorted(found)
+
+    def last_known(self, number: int, life: Life) -> list[tuple[bytes, tuple[int, int]]]:
+        """The paths that an inode had last in its life, as far as names of it are known."""
+        seen = [n.last for n in self.names.get(number, ()) if n.last >= life[0] and n.first <= life[1] and self._stood(n, n.last)]
+        return self.paths(number, max(seen)) if seen else []
+
+    def directory(self, number: int, generation: int, moment: int) -> bytes:
+        """A directory's path without the last slash; `#` and its number where it is not known."""
+        parts: list[bytes] = []
+        start = (number, generation, moment)
+        entered = set[int]()
+        while number != self.fs.root:
+            known = self._known.get((number, generation, moment))
+            if known is not None:
+                parts.append(known)
+                break
+            named = self._valid(number, moment)
+            if number in entered or not (named or number in self._now):
+                parts.append(b"#%d" % number)
+                break
+            entered.add(number)
+            if named:
+                parts.append(b"/" + named[0].name)
+                number, generation = named[0].parent, named[0].generation
+            else:
+                number, name = self._now[number]
+                generation = -1
+                parts.append(b"/" + name)
+        path = b"".join(reversed(parts))
+        self._known[start] = path
+        return path
+
+    def _valid(self, number: int, moment: int) -> list[Name]:
+        return [name for name in self.names.get(number, ()) if name.first <= moment <= name.last and self._stood(name, moment)]
+
+    def _stood(self, name: Name, moment: int) -> bool:
+        """Whether the directory that a name stands in was there then."""
+        life = self.lives.get((name.parent, name.generation))
+        return life is None or life[0] <= moment <= life[1]

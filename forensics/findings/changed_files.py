@@ -1,0 +1,224 @@
+"""The files that a container added or changed, with what lay below them in its image, and their contents within bounds."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from forensics.findings.packages import Owner, Packages, read_packages
+from forensics.findings.scene import Container, Scene
+from forensics.records import Finding
+
+HEAD = 128 << 10  # bytes read of a file's beginning: scripts and configuration are seldom longer
+WHOLE = 16 << 20  # bytes up to which two contents are compared
+TEMPORARY = (b"/tmp/", b"/var/tmp/", b"/dev/", b"/run/", b"/var/run/", b"/proc/", b"/sys/")
+# directories with a dot that programs make by themselves
+_USUAL_HIDDEN = re.compile(
+    rb"/\.(?:git|hg|svn|cache|config|local|npm|nvm|yarn|pnpm-store|cargo|rustup|pyenv|rbenv|venv|virtualenv|m2|gradle|sdkman|gem|bundle"
+    rb"|cpan|cpanm|vscode|vscode-server|vscode-remote|vscode-server-insiders|cursor-server|jenkins|bun|deno|nuget|dotnet|java|go|ivy2|sbt"
+    rb"|stack|ghcup|opam|tox|nox|eggs|bin|next|nuxt|output|svelte-kit|terraform|terraform\.d|pulumi|serverless|wine|steam|mozilla"
+    rb"|juliaup|conda|ipython|jupyter|pyp|claude|husky|github|gitlab|circleci|docker|kube|helm|azure|aws|gcloud|s2i|pki)(?=/|$)"
+)
+_TEXT = re.compile(rb"[\x00\x01-\x06\x0e-\x1a\x1c-\x1f]")
+ELF = b"\x7fELF"
+
+
+@dataclass(frozen=True, slots=True)
+class Lower:
+    """The file at the same path in the image."""
+
+    type: str
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    mtime_ns: int | None
+    xattrs: str | None
+    partition: int
+    inode: int
+    sha256: str | None
+    target: str | None
+
+
+class ChangedFile:
+    """One entry of a container's own layer that the container's processes saw; directories are none.
+
+    owner: the package that the container's own package database lists it under. layer_born_ns: when the layer's directory
+    was made.
+    """
+
+    def __init__(self, scene: Scene, container: Container, row: tuple[Any, ...], lower: Lower | None, owner: Owner | None,
+                 layer_born_ns: int | None) -> None:  # fmt: skip
+        (text, raw, self.type, self.mode, self.uid, self.gid, self.size, self.mtime_ns, self.ctime_ns, self.crtime_ns, self.nlink,
+         self.inode, self.offset, target, target_raw, self.rdev, self._xattrs, self.partition, self.sha256, self.content_offset,
+         self.metacopy, self.entry) = row  # fmt: skip
+        self.path: bytes = text.encode() if raw is None else raw
+        self.target: bytes | None = target_raw if target_raw is not None else None if target is None else target.encode()
+        self.scene, self.container = scene, container
+        self.lower, self.owner, self.layer_born_ns = lower, owner, layer_born_ns
+
+    @property
+    def name(self) -> bytes:
+        """The last part of its path."""
+        return self.path.rpartition(b"/")[2]
+
+    @property
+    def is_executable(self) -> bool:
+        """Whether somebody may run it."""
+        return self.type == "f" and bool(self.mode & 0o111)
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether it is where programs do not belong."""
+        return self.path.startswith(TEMPORARY)
+
+    @cached_property
+    def is_hidden(self) -> bool:
+        """Whether a dot hides it, apart from directories that ordinary programs hide."""
+        return b"/." in _USUAL_HIDDEN.sub(b"", self.path)
+
+    @cached_property
+    def xattrs(self) -> Mapping[str, bytes]:
+        """Its extended attributes."""
+        return _decoded(self._xattrs)
+
+    @cached_property
+    def lower_xattrs(self) -> Mapping[str, bytes]:
+        """Those of the file below."""
+        return _decoded(self.lower.xattrs) if self.lower is not None else {}
+
+    @cached_property
+    def head(self) -> bytes:
+        """The beginning of its content, HEAD bytes at most."""
+        if self.type != "f" or self.metacopy:
+            return b""
+        return self.scene.read(self.partition, self.inode, 0, min(self.size, HEAD))
+
+    @cached_property
+    def tail(self) -> bytes:
+        """The end of its content, as many bytes; empty where `head` is all of it."""
+        if self.type != "f" or self.metacopy or self.size <= HEAD:
+            return b""
+        length = min(self.size - HEAD, HEAD)
+        return self.scene.read(self.partition, self.inode, self.size - length, length)
+
+    @cached_property
+    def is_text(self) -> bool:
+        """Whether its beginning is text of some kind."""
+        return bool(self.head) and _TEXT.search(self.head[:4096]) is None
+
+    @property
+    def is_elf(self) -> bool:
+        """Whether it is a program or library of Linux."""
+        return self.head.startswith(ELF)
+
+    @property
+    def is_script(self) -> bool:
+        """Whether it names its interpreter."""
+        return self.head.startswith(b"#!")
+
+    @cached_property
+    def lower_head(self) -> bytes:
+        """The beginning of the content below, HEAD bytes at most."""
+        if self.lower is None or self.lower.type != "f":
+            return b""
+        return self.scene.read(self.lower.partition, self.lower.inode, 0, min(self.lower.size, HEAD))
+
+    @cached_property
+    def is_new_content(self) -> bool:
+        """Whether its content is not the one at the same path in the image."""
+        lower = self.lower
+        if self.type != "f" or self.metacopy:
+            return False
+        if lower is None or lower.type != "f" or lower.size != self.size:
+            return True
+        if lower.sha256 is not None and self.sha256 is not None:
+            return bool(lower.sha256 != self.sha256)
+        if self.head != self.lower_head or self.size > WHOLE:
+            return self.head != self.lower_head or self.mtime_ns != lower.mtime_ns
+        return self.scene.read(self.partition, self.inode, 0, self.size) != self.scene.read(
+            lower.partition, lower.inode, 0, lower.size
+        )
+
+    def finding(self, severity: str, title: str, detail: str, in_inode: bool = False) -> Finding:
+        """A finding that points to its content, or to its inode where that is what tells."""
+        content = None if in_inode else self.content_offset
+        offset = self.offset if content is None else content
+        return Finding(severity, title, detail, self.container.number, self.path, self.sha256, self.partition, offset)
+
+
+def changed_files(scene: Scene, container: Container) -> Iterator[ChangedFile]:
+    """What a container's own layer shows: nothing of its image, and nothing where the layer is gone."""
+    if container.layer is None:
+        return
+    lower = _lower_files(scene, container)
+    rows = _rows(scene, container)
+    born = next((row[9] for row in rows if row[0] == "/"), None)
+    packages = read_packages(scene, rows)
+    for row in rows:
+        if row[2] != "d":
+            path = row[0].encode() if row[1] is None else row[1]
+            yield ChangedFile(scene, container, row, lower.get(row[0]), _owner(packages, path), born)
+
+
+def removed_paths(scene: Scene, container: Container) -> Iterator[tuple[str, int | None, int | None, int | None]]:
+    """Files of the image that the container deleted: path, size, partition, offset of the mark that hides it or its inode."""
+    if container.layer is None:
+        return
+    yield from scene.db.execute(
+        "SELECT e.path, e.size, hl.partition, coalesce(b.offset, e.offset) FROM hidden h JOIN entry e ON e.id = h.entry_id"
+        " LEFT JOIN entry b ON b.id = h.by_entry JOIN layer hl ON hl.id = h.layer_id"
+        " WHERE h.layer_id = ? AND h.reason IN ('whiteout', 'opaque') AND e.type = 'f'"
+        " AND NOT EXISTS (SELECT 1 FROM entry n WHERE n.layer_id = h.layer_id AND n.path = e.path AND n.mark IS NULL)"
+        " ORDER BY e.path",
+        (container.layer,),
+    )
+
+
+def _rows(scene: Scene, container: Container) -> list[tuple[Any, ...]]:
+    """The layer's entries by path; of a layer that is a whole root filesystem, those that the engine calls changed."""
+    only = (
+        ""
+        if container.stacked
+        else " AND e.path IN (SELECT path FROM container_change WHERE container = :container AND kind <> 'D')"
+    )
+    return scene.db.execute(
+        "SELECT e.path, e.path_raw, e.type, e.mode, e.uid, e.gid, e.size, e.mtime_ns, e.ctime_ns, e.crtime_ns, e.nlink, e.inode,"
+        " e.offset, e.target, e.target_raw, e.rdev, e.xattrs, l.partition, k.sha256, k.offset, e.metacopy, e.id"
+        " FROM entry e JOIN layer l ON l.id = e.layer_id LEFT JOIN content k ON k.partition = l.partition AND k.inode = e.inode"
+        f" WHERE e.layer_id = :layer AND e.mark IS NULL{only} ORDER BY e.path, e.path_raw",
+        {"layer": container.layer, "container": container.number},
+    ).fetchall()
+
+
+def _lower_files(scene: Scene, container: Container) -> dict[str, Lower]:
+    """By path, what the layer hides of the view below it; of a whole root filesystem, what the layer that it began as has."""
+    columns = "e.path, e.type, e.mode, e.uid, e.gid, e.size, e.mtime_ns, e.xattrs, l.partition, e.inode, k.sha256, e.target"
+    content = "LEFT JOIN content k ON k.partition = l.partition AND k.inode = e.inode"
+    if container.stacked:
+        found = scene.db.execute(
+            f"SELECT {columns} FROM hidden h JOIN entry e ON e.id = h.entry_id JOIN layer l ON l.id = e.layer_id {content}"
+            " WHERE h.layer_id = ? AND e.type <> 'd'",
+            (container.layer,),
+        )
+    else:
+        found = scene.db.execute(
+            f"SELECT {columns} FROM layer own JOIN layer l ON l.id = own.lower_id JOIN entry e ON e.layer_id = l.id {content}"
+            " WHERE own.id = ? AND e.mark IS NULL AND e.type <> 'd' AND e.path IN"
+            " (SELECT path FROM container_change WHERE container = ? AND kind <> 'D')",
+            (container.layer, container.number),
+        )
+    return {path: Lower(*rest) for path, *rest in found}
+
+
+def _owner(packages: Packages, path: bytes) -> Owner | None:
+    return packages.owner(path)
+
+
+def _decoded(text: str | None) -> dict[str, bytes]:
+    return {name: base64.b64decode(value) for name, value in json.loads(text).items()} if text else {}

@@ -1,0 +1,111 @@
+"""What rules look at: the case under construction, and the contents of files in the disk image, within bounds."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+from forensics.findings.host_settings import HostSettings, host_settings
+from forensics.records import Finding, Mount
+from parsers.errors import EvidenceError, FormatError
+
+TOTAL = 2 << 30  # bytes of contents that all rules together may read
+
+
+class Readable(Protocol):
+    """What rules need of a filesystem."""
+
+    def read(self, number: int, offset: int = 0, size: int | None = None) -> bytes:
+        """A file's content, as forensics.filesystem.Filesystem gives it."""
+        ...
+
+
+@dataclass
+class Scene:
+    """A case with all its layers and records written and indexed, and the filesystems of the disk image by partition."""
+
+    db: sqlite3.Connection
+    filesystems: Mapping[int, Readable]
+    budget: int = TOTAL
+    unread: set[tuple[int, int]] = field(default_factory=set)
+
+    def read(self, partition: int, inode: int, offset: int, size: int) -> bytes:
+        """Bytes of a file; fewer or none where they cannot be read, which hashing has told already, or are too many."""
+        filesystem = self.filesystems.get(partition)
+        if filesystem is None or size <= 0:
+            return b""
+        if size > self.budget:
+            self.unread.add((partition, inode))
+            return b""
+        try:
+            data = filesystem.read(inode, offset, size)
+        except (FormatError, EvidenceError):
+            self.unread.add((partition, inode))
+            return b""
+        self.budget -= len(data)
+        return data
+
+    @cached_property
+    def containers(self) -> tuple[Container, ...]:
+        """Every container of the case."""
+        mounts: dict[int, list[Mount]] = {}
+        for number, kind, source, where, rw, name, driver, options in self.db.execute(
+            "SELECT container, type, source, destination, rw, name, driver, options FROM container_mount ORDER BY id"
+        ):
+            mounts.setdefault(number, []).append(
+                Mount(kind, source, where, None if rw is None else bool(rw), name, driver, options)
+            )
+        rows = self.db.execute(
+            "SELECT c.id, c.container_id, c.name, c.engine, c.image, c.image_id, c.state, c.privileged, c.restart_policy,"
+            " c.command, c.env, c.labels, c.config, c.hostconfig, c.origin, c.layer_id, l.stacked, c.finished_ns, c.started_ns,"
+            " c.source_partition, c.source_offset, c.log_path FROM container c LEFT JOIN layer l ON l.id = c.layer_id"
+            " ORDER BY c.id"
+        )
+        return tuple(_container(row, tuple(mounts.get(row[0], ()))) for row in rows)
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container as rules see it. number: in the case; layer: the number of its own layer, None where that is lost.
+
+    stacked: the layer holds its changes alone, not the whole root filesystem.
+    """
+
+    number: int
+    container_id: str
+    name: str | None
+    engine: str
+    image: str | None
+    image_id: str | None
+    state: str | None
+    command: tuple[str, ...]
+    env: tuple[str, ...]
+    labels: Mapping[str, str]
+    settings: HostSettings
+    mounts: tuple[Mount, ...]
+    origin: str
+    layer: int | None
+    stacked: bool
+    finished_ns: int | None
+    started_ns: int | None
+    partition: int | None
+    offset: int | None
+    log_path: str | None
+
+    def finding(self, severity: str, title: str, detail: str) -> Finding:
+        """A finding that points to the container's record."""
+        return Finding(severity, title, detail, self.number, partition=self.partition, offset=self.offset)
+
+
+def _container(row: tuple[Any, ...], mounts: tuple[Mount, ...]) -> Container:
+    (number, cid, name, engine, image, image_id, state, privileged, policy, command, env, labels, config, hostconfig, origin,
+     layer, stacked, finished, started, partition, offset, log_path) = row  # fmt: skip
+    return Container(
+        number, cid, name, engine, image, image_id, state, tuple(json.loads(command or "[]")), tuple(json.loads(env or "[]")),
+        json.loads(labels or "{}"), host_settings(engine, privileged, policy, config, hostconfig), mounts, origin, layer,
+        bool(stacked), finished, started, partition, offset, log_path,
+    )  # fmt: skip

@@ -1,0 +1,32 @@
+"""What one source still knows of something that was removed, and how sure it is.
+
+The rules of `confidence` (README, `Recovered records`): certain, an engine's own file or file name tells it, and it names itself;
+probable, a whole record that names itself, but nothing tells whose file it stood in; possible, a part of a record, one put
+together from blocks that are not neighbours, or a mere reference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from forensics.records import Container, ContainerImage
+
+CERTAIN, PROBABLE, POSSIBLE = "certain", "probable", "possible"
+RANK = {CERTAIN: 0, PROBABLE: 1, POSSIBLE: 2}
+
+Recovered = TypeVar("Recovered", Container, ContainerImage)
+
+
+@dataclass(frozen=True, slots=True)
+class Clue(Generic[Recovered]):
+    """One source's record; what it does not tell is None there. Its `source` says where it was read, and how.
+
+    kind: database, file, text (carved), reference: two of different kinds do not come from one and the same write.
+    store: the key of the store that it belongs to, None where that is not known.
+    """
+
+    record: Recovered
+    confidence: str
+    kind: str
+    store: str | None = None

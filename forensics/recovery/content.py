@@ -1,0 +1,113 @@
+"""What is left of a deleted file's content: its bytes, how many of them, and their hash where all are there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from forensics.filesystem import Filesystem
+from forensics.recovery.deleted_file import DeletedFile
+from parsers.errors import EvidenceError
+
+CHUNK = 1 << 20
+MOST_ZEROS = 16 << 30  # bytes of holes in one file that are hashed: a size costs nothing to forge
+_ZEROS = bytes(CHUNK)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """recovered: how many bytes of the size are known, holes among them. sha256: of the whole content, None where a part is lost.
+
+    blank: a part of it reads as zeros where content was. It may have been zeros; a drive that was told to forget the blocks
+    (fstrim, discard) reads so too. Such a part counts as lost.
+    """
+
+    recovered: int
+    sha256: str | None
+    blank: bool
+
+
+def examine(fs: Filesystem, file: DeletedFile, hashed: bool = True) -> Content:
+    """Read what is left of a regular file; hashed: its SHA-256 too."""
+    if file.inline is not None:
+        whole = len(file.inline) == file.size
+        return Content(len(file.inline), hashlib.sha256(file.inline).hexdigest() if whole and hashed else None, False)
+    if file.extents is None:
+        return Content(0, None, False)
+    digest = hashlib.sha256() if hashed and not file.lost and _holes(file) <= MOST_ZEROS else None
+    missing, blank, position = sum(length for _, length in _inside(file)), False, 0
+    for extent in file.extents:
+        length = min(extent.length, file.size - extent.logical)
+        if length <= 0:
+            break
+        if digest is not None:
+            _zeros(digest, extent.logical - position)
+        anything = extent.offset is None
+        for piece in _pieces(fs, extent.offset, length):
+            if piece is None:
+                missing, digest = missing + length, None
+                break
+            anything = anything or piece.count(0) != len(piece)
+            if digest is not None:
+                digest.update(piece)
+            elif anything:
+                break  # no hash is wanted, and it is no blank
+        if not anything:
+            missing, blank, digest = missing + length, True, None
+        position = extent.logical + length
+    if digest is not None:
+        _zeros(digest, file.size - position)
+    return Content(max(0, file.size - missing), digest.hexdigest() if digest is not None else None, blank)
+
+
+def read_deleted(fs: Filesystem, file: DeletedFile) -> Iterator[bytes]:
+    """A file's bytes in pieces; holes, and what is lost, as zeros. Raises EvidenceError where the device fails."""
+    if file.inline is not None:
+        yield file.inline
+        return
+    position = 0
+    for extent in file.extents or ():
+        length = min(extent.length, file.size - extent.logical)
+        if length <= 0:
+            break
+        for done in range(position, extent.logical, CHUNK):
+            yield _ZEROS[: min(CHUNK, extent.logical - done)]
+        for done in range(0, length, CHUNK):
+            wanted = min(CHUNK, length - done)
+            data = b"" if extent.offset is None else fs.source.read(extent.offset + done, wanted)
+            yield data.ljust(wanted, b"\0")
+        position = extent.logical + length
+    for done in range(position, file.size, CHUNK):
+        yield _ZEROS[: min(CHUNK, file.size - done)]
+
+
+def _inside(file: DeletedFile) -> Iterator[tuple[int, int]]:
+    """The lost parts, cut at the file's size."""
+    for first, length in file.lost:
+        if first < file.size:
+            yield first, min(length, file.size - first)
+
+
+def _holes(file: DeletedFile) -> int:
+    return file.size - sum(extent.length for extent in file.extents or ())
+
+
+def _pieces(fs: Filesystem, offset: int | None, length: int) -> Iterator[bytes | None]:
+    """An extent's bytes; None where they cannot be read."""
+    for done in range(0, length, CHUNK):
+        wanted = min(CHUNK, length - done)
+        if offset is None:
+            yield _ZEROS[:wanted]
+            continue
+        try:
+            data = fs.source.read(offset + done, wanted)
+        except EvidenceError:
+            yield None
+            return
+        yield data if len(data) == wanted else None
+
+
+def _zeros(digest: hashlib._Hash, count: int) -> None:
+    for done in range(0, count, CHUNK):
+        digest.update(_ZEROS[: min(CHUNK, count - done)])

@@ -1,0 +1,63 @@
+"""Removed containers that Docker's local-kv.db still knows: sandboxes and endpoints, which it keeps while a container runs.
+
+A live sandbox of a container that is gone was left by a crash; old pages hold those of containers that stopped or were removed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import chain, islice
+
+from forensics.file_source import FileSource
+from forensics.records import Container
+from forensics.recovery.clues import CERTAIN, PROBABLE, Clue
+from forensics.stores.bolt import MAX_VALUE, key_provenance, open_database
+from forensics.stores.docker.networks import BUCKET
+from forensics.stores.reading import Place, StoreReader
+from forensics.text import readable
+from parsers.bbolt_tree import Key
+from parsers.docker_network import EndpointRecord, SandboxRecord, parse_endpoint, parse_sandbox, split_key
+from parsers.errors import FormatError
+
+MAX_KEYS = 1_000_000
+
+_WHOLE_ID = re.compile(r"[0-9a-f]{64}")
+
+
+def network_clues(database: Place, store: str) -> Iterator[Clue[Container]]:
+    """A clue for every container that a sandbox, live or old, belongs to. store: the key of Docker's store."""
+    bolt = open_database(StoreReader(), database, "local-kv.db")  # whoever read the store told what is wrong with it
+    if bolt is None:
+        return
+    source = FileSource(database.fs, database.inode, readable(database.path))
+    live = ((key, "allocated") for key in bolt.walk(start=BUCKET, deep=False))
+    old = (
+        (each.key, "previous tree" if each.state == "previous" else "stale page") for each in bolt.deleted() if not each.missing
+    )
+    sandboxes: list[tuple[SandboxRecord, Key, str]] = []
+    names: dict[str, str] = {}
+    for key, how in islice(chain(live, old), MAX_KEYS):
+        record = _parse(key)
+        if isinstance(record, SandboxRecord):
+            sandboxes.append((record, key, how))
+        elif record is not None and record.sandbox is not None and record.name is not None:
+            names.setdefault(record.sandbox, record.name)
+    for sandbox, key, how in sandboxes:
+        if sandbox.container_id is not None and _WHOLE_ID.fullmatch(sandbox.container_id):
+            where = key_provenance(source, database.partition, key.offset, f"{how}, sandbox of its network")
+            made = Container("docker", None, sandbox.container_id, names.get(sandbox.id or ""), source=where)
+            yield Clue(made, PROBABLE if how == "stale page" else CERTAIN, "network", store)
+
+
+def _parse(key: Key) -> SandboxRecord | EndpointRecord | None:
+    """A sandbox or an endpoint; None for what is neither, or is damaged."""
+    if key.value is None or len(key.value) > MAX_VALUE:
+        return None
+    try:
+        kind, *ids = split_key(key.key)
+        if kind == "sandbox" and len(ids) == 1:
+            return parse_sandbox(key.value)
+        return parse_endpoint(key.value, ids[0]) if kind == "endpoint" and len(ids) == 2 else None
+    except FormatError:  # an old page has no claim to be whole
+        return None

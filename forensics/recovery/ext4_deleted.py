@@ -1,0 +1,309 @@
+"""Deleted files of ext2, ext3 and ext4: from the journal's history, the list of orphans, and inodes that were deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forensics.filesystem import Extent
+from forensics.filesystems.ext4.attributes import Attributes
+from forensics.filesystems.ext4.blockmap import block_map
+from forensics.filesystems.ext4.content import is_fast_link, read_content
+from forensics.filesystems.ext4.history import BEFORE, History, read_history
+from forensics.filesystems.ext4.inodes import InodeTables, records
+from forensics.filesystems.ext4.orphans import orphans
+from forensics.filesystems.ext4.past_inodes import States, read_states
+from forensics.filesystems.ext4.past_names import directory_blocks, read_inline_names, read_names
+from forensics.filesystems.ext4.past_paths import Life, PastPaths
+from forensics.filesystems.ext4.problems import ProblemLog
+from forensics.filesystems.ext4.reader import Ext4
+from forensics.filesystems.ext4.reuse import TICK, Reuse, read_reuse
+from forensics.recovery.deleted_file import CERTAIN, POSSIBLE, PROBABLE, DeletedFile
+from forensics.recovery.unallocated import Unallocated, unallocated
+from forensics.source import Source
+from parsers.errors import FormatError
+from parsers.ext4_inode import MODE_TYPES, InodeFlag, InodeRecord, device, parse_inode
+from parsers.xfs_inode import SECOND
+
+FIRST_INODE = 11  # those before are the filesystem's own
+OVERLAY_WORK = b"/work/work"  # where overlayfs prepares what it moves to the upper directory: only its own files are made there
+MOST_TARGET = 4096
+"""Bytes of a symlink's target that are read."""
+
+
+def find_ext4_deleted(fs: Ext4) -> Iterator[DeletedFile]:
+    """Every deleted file that something tells of, by inode number."""
+    history = read_history(fs)
+    held = orphans(fs)
+    if history is None:
+        none = np.zeros(0, np.int64)
+        history = History(fs.source, fs.block_size, none, none, none, none, none.astype(np.bool_), none.reshape(0, 2))
+    found = _Finder(fs, history, frozenset(held))
+    yield from sorted(found.run(), key=lambda file: (file.inode, file.generation or 0, file.path or b""))
+
+
+class _Standing(NamedTuple):
+    """What still stands of a content, the parts that do not, the word for that, and whether nothing of it is in doubt."""
+
+    extents: tuple[Extent, ...]
+    lost: tuple[tuple[int, int], ...]
+    reuse: str | None
+    sure: bool
+
+
+@dataclass(frozen=True)
+class _Finder:
+    fs: Ext4
+    history: History
+    held: frozenset[int]
+
+    @cached_property
+    def states(self) -> States:
+        return read_states(self.history, self.fs.tables)
+
+    @cached_property
+    def _reuse(self) -> Reuse:
+        return read_reuse(self.history, self.states, self.fs.geometry)
+
+    @cached_property
+    def _free(self) -> Unallocated | None:
+        return unallocated(self.fs)
+
+    @cached_property
+    def _lives(self) -> dict[tuple[int, int], Life]:
+        """When each inode of the journal was in use."""
+        s = self.states
+        lives: dict[tuple[int, int], Life] = {}
+        used = np.flatnonzero(s.columns.type != 0)
+        rows = (s.number[used], s.generation[used], s.first[used], s.last[used])
+        for number, generation, first, last in zip(*(column.tolist() for column in rows), strict=True):
+            known = lives.get((number, generation))
+            lives[number, generation] = (first, last) if known is None else (known[0], last)
+        return lives
+
+    @cached_property
+    def _paths(self) -> PastPaths:
+        blocks = directory_blocks(self.history, self.states, self.fs.tables)
+        names = read_names(self.history, blocks, self.fs.tables)
+        read_inline_names(self.states, self.fs.tables, names)
+        return PastPaths(self.fs, names, self._lives)
+
+    def run(self) -> Iterator[DeletedFile]:
+        """All that is found; what the journal tells of goes before what an inode alone tells."""
+        told: set[tuple[int, int]] = set()
+        s = self.states
+        starts = np.searchsorted(s.number, np.unique(s.number)).tolist()
+        for first, end in zip(starts, [*starts[1:], len(s)], strict=True):
+            if s.number[first] < FIRST_INODE:
+                continue
+            for rows in _by_generation(s, first, end):
+                key = int(s.number[first]), int(s.generation[rows[0]])
+                if key in self._lives and self._lives[key][1] < self.history.end:
+                    told.add(key)
+                    yield from self._from_journal(rows)
+        yield from self._from_tables(told)
+
+    def _from_journal(self, rows: list[int]) -> Iterator[DeletedFile]:
+        """An inode that was in use and is no more; rows: its states, oldest first."""
+        s = self.states
+        used = [row for row in rows if s.columns.type[row] != 0]
+        last = used[-1]
+        number, life = int(s.number[last]), self._lives[int(s.number[last]), int(s.generation[last])]
+        after = [row for row in rows if row > last]
+        whole = [row for row in after if s.has_content[row]]
+        row = whole[-1] if whole else last
+        held = number in self.held and bool(after) and s.last[after[-1]] == self.history.end
+        moment = int(s.last[row])
+        try:
+            base = self._describe(s.raw[row].tobytes(), number, int(s.place[row]), moment, kind=_type(s.raw[last]))
+        except FormatError:
+            return
+        deleted, no_later = self._deleted(life, after)
+        base = replace(base, deleted_ns=deleted, no_later=no_later, method="orphan" if held else "journal")
+        if held:
+            base = replace(base, reuse="none", confidence=CERTAIN)
+        names = self._paths.paths(number, life[1])
+        if names:
+            yield from (replace(base, path=path, parent=parent) for path, parent in names)
+            return
+        earlier = self._paths.last_known(number, life)
+        sure = base.confidence if held or base.confidence == POSSIBLE else PROBABLE
+        yield from (replace(base, path=path, parent=parent, confidence=sure) for path, parent in earlier)
+        if not earlier:
+            yield replace(base, confidence=sure)
+
+    def _deleted(self, life: Life, after: list[int]) -> tuple[int | None, bool]:
+        """When an inode's last name went, and whether it may have been earlier."""
+        s = self.states
+        if after:
+            change = int(s.columns.times["ctime"][after[0]])
+            if change >= 0:
+                return change, False
+        moment = life[1] + 1
+        return (int(self.history.times[moment]), True) if BEFORE < moment < self.history.end else (None, False)
+
+    def _from_tables(self, told: set[tuple[int, int]]) -> Iterator[DeletedFile]:
+        """Deleted inodes that the journal tells nothing of."""
+        for numbers, raw in self.fs.tables.sweep():
+            inode = records(raw)
+            dead = (inode["i_links_count"] == 0) & (inode["i_mode"] != 0) & (numbers >= FIRST_INODE)
+            dead &= (inode["i_dtime"] != 0) | np.isin(numbers, np.fromiter(self.held, np.int64, len(self.held)))
+            for at in np.flatnonzero(dead).tolist():
+                number, generation = int(numbers[at]), int(inode["i_generation"][at])
+                if (number, generation) in told:
+                    continue
+                held = number in self.held
+                offset = self.fs.tables.offset(number)
+                try:
+                    file = self._describe(raw[at].tobytes(), number, offset, self.history.end, kind=_type(raw[at]))
+                except FormatError:
+                    continue
+                if held:
+                    yield self._placed(replace(file, method="orphan", reuse="none", confidence=CERTAIN, deleted_ns=file.ctime_ns))
+                else:
+                    deleted = int(inode["i_dtime"][at]) * SECOND
+                    yield replace(file, method="dtime", confidence=POSSIBLE, deleted_ns=deleted)
+
+    def _placed(self, file: DeletedFile) -> DeletedFile:
+        """A file of which no name was ever written, in the one directory that changed while it was made and unlinked.
+
+        The journal then has a state of that directory from the same transaction, with the time of the one or the other.
+        """
+        s = self.states
+        own = np.flatnonzero((s.number == file.inode) & (s.generation == (file.generation or 0)))
+        if not len(own) or file.crtime_ns is None or file.ctime_ns is None:
+            return file
+        moment = int(s.first[own[0]])
+        near = (s.first == moment) & (s.columns.type == ord("d"))
+        times = s.columns.times["mtime"]
+        near &= (times >= file.crtime_ns) & (times <= file.ctime_ns + TICK)
+        found = {
+            self._paths.directory(int(s.number[row]), int(s.generation[row]), moment): (
+                int(s.number[row]),
+                int(s.generation[row]),
+            )
+            for row in np.flatnonzero(near)
+        }
+        found = {path: parent for path, parent in found.items() if not path.endswith(OVERLAY_WORK)}
+        if len(found) != 1:
+            return file
+        ((path, parent),) = found.items()
+        return replace(file, path=path + b"/#%d" % file.inode, parent=parent, confidence=PROBABLE)
+
+    def _describe(self, raw: bytes, number: int, place: int, moment: int, kind: str) -> DeletedFile:
+        """A file by its raw inode as it was at a moment. Raises FormatError where the inode is not to be believed."""
+        record = parse_inode(raw, True)
+        source: Source = self.history.past(moment) if moment < self.history.end else self.fs.source
+        tables = InodeTables(source, self.fs.geometry, {number: raw})
+        silent = ProblemLog(source)
+        attributes = Attributes(tables, silent, _no_value)
+        extents, inline, whole = self._content(record, raw, source, attributes, number, place)
+        stands = _Standing(tuple(extents or ()), (), "none", True)
+        if number not in self.held or moment < self.history.end:
+            stands = self._standing(extents or [], moment)
+        return DeletedFile(
+            path=None, inode=number, type=kind, mode=record.mode & 0xFFF, uid=record.uid, gid=record.gid, size=record.size,
+            method="journal", confidence=CERTAIN if whole and stands.sure else PROBABLE, generation=record.generation,
+            mtime_ns=record.mtime, atime_ns=record.atime,
+            ctime_ns=record.ctime, crtime_ns=record.crtime,
+            target=self._target(record, source, attributes, raw, number) if kind == "l" else None,
+            rdev=device(record.block) if kind in "cb" else None,
+            xattrs=attributes.read(number, raw, record.extra_isize, record.file_acl),
+            extents=None if extents is None else stands.extents, inline=inline, lost=stands.lost, reuse=stands.reuse,
+            offset=self.fs.source.locate(place) if moment == self.history.end else self.history.source.locate(place),
+        )  # fmt: skip
+
+    def _content(
+        self, record: InodeRecord, raw: bytes, source: Source, attributes: Attributes, number: int, place: int
+    ) -> tuple[list[Extent] | None, bytes | None, bool]:
+        """Where a regular file's content was, or the content itself, and whether nothing of that is unknown."""
+        if record.type != "f":
+            return None, None, True
+        if record.flags & InodeFlag.INLINE_DATA:
+            inline = attributes.inline_data(raw, record)[: min(record.size, self.fs.block_size)]
+            return None, inline, len(inline) == record.size
+        if not record.size or record.flags & InodeFlag.ENCRYPT:
+            return ([], None, True) if not record.size else (None, None, False)
+        mapped = block_map(source, self.fs.geometry, record, place)
+        size = self.fs.block_size
+        end = -(-record.size // size)
+        return (
+            [
+                Extent(r.logical * size, None if r.unwritten else r.physical * size, min(r.count, end - r.logical) * size)
+                for r in mapped.runs
+                if r.logical < end
+            ],
+            None,
+            not any(fault.end > fault.first for fault in mapped.damage),
+        )
+
+    def _target(self, record: InodeRecord, source: Source, attributes: Attributes, raw: bytes, number: int) -> bytes | None:
+        if record.flags & InodeFlag.INLINE_DATA:
+            return attributes.inline_data(raw, record)[: record.size].split(b"\0", 1)[0]
+        if is_fast_link(record.size, record.sectors, record.file_acl, self.fs.superblock):
+            return record.block[: record.size].split(b"\0", 1)[0]
+        if not 0 < record.size <= MOST_TARGET:
+            return None
+        try:
+            mapped = block_map(source, self.fs.geometry, record, None)
+            return read_content(source, self.fs.block_size, mapped, 0, record.size, number).split(b"\0", 1)[0]
+        except FormatError:
+            return None
+
+    def _standing(self, extents: list[Extent], moment: int) -> _Standing:
+        """What of a content was not given to others after a moment."""
+        size = self.fs.block_size
+        kept: list[Extent] = []
+        lost: list[tuple[int, int]] = []
+        total = taken = 0
+        known, sure = self._free is not None, True
+        for extent in extents:
+            if extent.offset is None:
+                lost.append((extent.logical, extent.length))
+                continue
+            block, count = extent.offset // size, extent.length // size
+            given = self._reuse.given_out(block, count, moment)
+            known &= given is not None
+            sure &= not self._reuse.may_be_brief(block, count, moment)
+            good = np.zeros(count, np.bool_)
+            for start, end in self._free.runs_in(extent.offset, extent.length) if self._free is not None else ():
+                good[start // size - block : end // size - block] = True
+            if given is not None:
+                good &= ~given
+            total += count
+            taken += count - int(good.sum())
+            for first, end, stands in _runs(good):
+                if stands:
+                    kept.append(Extent(extent.logical + first * size, extent.offset + first * size, (end - first) * size))
+                else:
+                    lost.append((extent.logical + first * size, (end - first) * size))
+        reuse = ("all" if taken == total else "some") if taken else "none" if known or not total else None
+        return _Standing(tuple(kept), tuple(lost), reuse, sure and known and not lost)
+
+
+def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int, bool]]:
+    """The runs of equal values: first, end, value."""
+    cuts = [0, *(np.flatnonzero(np.diff(mask)) + 1).tolist(), len(mask)]
+    return [(first, end, bool(mask[first])) for first, end in pairwise(cuts) if end > first]
+
+
+def _by_generation(s: States, first: int, end: int) -> Iterator[list[int]]:
+    """The states of one inode number, generation by generation."""
+    rows: dict[int, list[int]] = {}
+    for row in range(first, end):
+        rows.setdefault(int(s.generation[row]), []).append(row)
+    yield from rows.values()
+
+
+def _type(raw: NDArray[np.uint8]) -> str:
+    return MODE_TYPES.get((int(raw[0]) | int(raw[1]) << 8) & 0xF000, "?")
+
+
+def _no_value(number: int, size: int) -> bytes:
+    raise FormatError(f"inode {number} holds the value, and may hold another one by now")

@@ -1,0 +1,25 @@
+"""All events of a case but for times of files, log lines and deleted files, which the view `timeline` reads where they stand."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+
+from forensics.filesystem import Filesystem
+from forensics.records import Event
+from forensics.timeline.containers import container_events
+from forensics.timeline.deletions import deletion_events
+from forensics.timeline.images import build_events, image_events
+from forensics.timeline.mounts import mount_events
+from forensics.timeline.storage import artefact_events, layer_events, network_events, volume_events
+
+OF_RECORDS = (
+    image_events, build_events, layer_events, volume_events, network_events, artefact_events, container_events, deletion_events,
+)  # fmt: skip
+
+
+def read_events(db: sqlite3.Connection, filesystems: Mapping[int, Filesystem]) -> Iterator[Event]:
+    """What the case's records and layers tell, in an order of their own. filesystems: by partition."""
+    for events in OF_RECORDS:
+        yield from events(db)
+    yield from mount_events(db, filesystems)

@@ -1,0 +1,90 @@
+"""When a container's layer was mounted: what overlayfs leaves in the layer's work directory.
+
+Linux 6.12, fs/overlayfs/super.c: `work/work` is removed and made anew at each read-write mount (ovl_workdir_create), `work/index`
+at the first one with `index=on`; a shared whiteout `work/work/#...` is linked to every name that is deleted (dir.c ovl_whiteout).
+Docker mounts a layer when it makes the container, at each start, and for `docker cp`, `diff` and the like.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from forensics.filesystem import Filesystem, Inode, lookup
+from forensics.records import Event
+from parsers.errors import FormatError
+
+MAX_NAMES = 1000  # names in a work directory: the kernel leaves a handful
+_LAYERS = """SELECT l.path, l.partition, l.directory,
+    (SELECT min(e.crtime_ns) FROM entry e WHERE e.id > l.first_entry AND e.id < l.first_entry + l.entries),
+    (SELECT c.id FROM container c WHERE c.layer_id = l.id ORDER BY c.id LIMIT 1)
+    FROM layer l WHERE l.kind IN ('container', 'orphan') AND l.stacked AND l.directory IS NOT NULL ORDER BY l.id"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A layer's work directory and the filesystem that it is on."""
+
+    fs: Filesystem
+    partition: int
+    path: bytes
+    directory: int
+    container: int | None
+
+    def inode(self, *names: bytes) -> Inode | None:
+        """What stands in it under these names."""
+        number = lookup(self.fs, b"/".join(names), self.directory)
+        return self.fs.inode(number) if number is not None else None
+
+    def event(self, time_ns: int, event: str, message: str, inode: Inode, *names: bytes, confidence: str = "certain") -> Event:
+        """An event that the inode under these names tells."""
+        path = b"/".join((self.path, *names))
+        return Event(
+            time_ns, event, "work directory", message, self.container, path, confidence, self.partition, inode.offset
+        )  # fmt: skip
+
+
+def mount_events(db: sqlite3.Connection, filesystems: Mapping[int, Filesystem]) -> Iterator[Event]:
+    """The first and last mounts of each container's layer, as far as its work directory tells."""
+    for path, partition, directory, first_birth, container in db.execute(_LAYERS).fetchall():
+        fs = filesystems.get(partition)
+        if fs is None:
+            continue
+        try:
+            base = path.encode().rpartition(b"/")[0]
+            work = lookup(fs, base + b"/work")
+            if work is not None and lookup(fs, path.encode()) == directory:
+                yield from _mounts(_Work(fs, partition, base + b"/work", work, container), first_birth)
+        except FormatError:
+            continue  # the work directory belongs to no layer's content; what is damaged there tells no time
+
+
+def _mounts(work: _Work, first_birth: int | None) -> Iterator[Event]:
+    made, index, last = work.inode(), work.inode(b"index"), work.inode(b"work")
+    if made is not None and last is not None:
+        if made.crtime_ns is not None:
+            message = "not before: the engine made the work directory"
+            yield work.event(made.crtime_ns, "layer first mounted (earliest)", message, made)
+        if first_birth is not None:
+            message = "not after: the first entry was made in the layer"
+            yield work.event(first_birth, "layer first mounted (latest)", message, made, confidence="probable")
+    if index is not None and index.crtime_ns is not None:
+        yield work.event(index.crtime_ns, "layer first mounted", "the first mount with index=on", index, b"index")
+    if last is not None and last.crtime_ns is not None:
+        message = "the last mount that could write: a start of the container, or docker cp, diff, commit and the like"
+        yield work.event(last.crtime_ns, "layer last mounted", message, last, b"work")
+        yield from _shared_whiteouts(work)
+
+
+def _shared_whiteouts(work: _Work) -> Iterator[Event]:
+    directory = lookup(work.fs, b"work", work.directory)
+    for entry in work.fs.entries(directory)[:MAX_NAMES] if directory is not None else ():
+        inode = work.inode(b"work", entry.name) if entry.name.startswith(b"#") else None
+        if inode is None or inode.type != "c" or inode.rdev != (0, 0):
+            continue
+        where = (b"work", entry.name)
+        if inode.crtime_ns is not None:
+            yield work.event(inode.crtime_ns, "first deletion", "the first deletion since the layer's last mount", inode, *where)
+        if inode.ctime_ns is not None:
+            yield work.event(inode.ctime_ns, "last deletion", "the last deletion since the layer's last mount", inode, *where)

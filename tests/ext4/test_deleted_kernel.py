@@ -1,0 +1,216 @@
+"""Files that the running kernel deleted: what comes back is held against what was written."""
+
+import contextlib
+import hashlib
+import os
+import random
+import subprocess
+
+import pytest
+
+from forensics.filesystems.ext4.mount import open_ext4
+from forensics.recovery.content import examine, read_deleted
+from forensics.recovery.deleted import find_deleted
+from support import ext4_images as lab
+
+MIB = 1 << 20
+LAYOUTS = {
+    "default": (),
+    "1k": ("-b", "1024"),
+    "ext3": ("-b", "1024", "-O", "^extents,^metadata_csum,^64bit,^flex_bg,^huge_file,^extra_isize"),
+    "no-checksums": ("-O", "^metadata_csum"),
+    "inline": ("-O", "inline_data", "-I", "256"),
+    "orphan-file": ("-O", "orphan_file"),
+    "bigalloc": ("-O", "bigalloc", "-C", "16384"),
+}
+
+
+@contextlib.contextmanager
+def mounted(path, where, options=""):
+    where.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-o", f"loop,noatime,{options}".rstrip(","), path, where], check=True, capture_output=True)
+    try:
+        yield where
+    finally:
+        subprocess.run(["umount", where], check=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _loop_mounts(tmp_path_factory):
+    where = tmp_path_factory.mktemp("loop")
+    if os.geteuid() != 0:
+        pytest.skip("mounting a disk image needs root")
+    path = lab.make(where / "fs.img")
+    try:
+        with mounted(path, where / "m"):
+            pass
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this kernel mounts no disk images here")
+
+
+def sync(top):
+    """Commit the filesystem's transaction; not sync(2), which waits for every filesystem of the machine."""
+    file = os.open(top, os.O_RDONLY)
+    subprocess.run(["sync", "-f", top], check=True)
+    os.close(file)
+
+
+def write(path, data):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return data
+
+
+def fill(top, count=60, seed=3):
+    """Files of many sizes in many directories: path to content."""
+    rng = random.Random(seed)
+    made = {}
+    for n in range(count):
+        path = top / "containers" / f"{n % 7:02}" / ("deep/" * (n % 4)) / f"file {n}\xff.txt"
+        made["/" + str(path.relative_to(top))] = write(path, rng.randbytes(rng.choice([0, 1, 60, 1023, 4096, 70_000])))
+    return made
+
+
+def found_in(path):
+    fs = open_ext4(lab.image(path))
+    return fs, {file.path: file for file in find_deleted(fs)}
+
+
+def content(fs, file):
+    return b"".join(read_deleted(fs, file))[: file.size]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_removed_tree_comes_back(layout, tmp_path):
+    path = lab.make(tmp_path / "fs.img", *LAYOUTS[layout], size=64 * MIB)
+    with mounted(path, tmp_path / "m") as top:
+        write(top / "other", b"x" * 9000)
+        made = fill(top)
+        (top / "containers/link").symlink_to("where/to")
+        os.mkfifo(top / "containers/pipe")
+        os.mknod(top / "containers/whiteout", 0o20000, os.makedev(0, 0))
+        os.setxattr(top / "containers/00", "trusted.overlay.opaque", b"y")
+        sync(top)
+        subprocess.run(["rm", "-rf", top / "containers"], check=True)
+    fs, found = found_in(path)
+    for name, data in made.items():
+        file = found[os.fsencode(name)]
+        assert (file.type, file.size, file.method, file.reuse) == ("f", len(data), "journal", "none"), name
+        assert content(fs, file) == data
+        examined = examine(fs, file)
+        assert (examined.recovered, examined.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+        assert file.deleted_ns > file.crtime_ns if file.crtime_ns is not None else file.deleted_ns
+    assert found[b"/containers/link"].target == b"where/to"
+    assert (found[b"/containers/pipe"].type, found[b"/containers/whiteout"].type) == ("p", "c")
+    assert found[b"/containers/whiteout"].rdev == (0, 0)
+    assert found[b"/containers/00"].xattrs == {b"trusted.overlay.opaque": b"y"}
+    assert b"/other" not in found
+    assert fs.problems == []
+
+
+@pytest.mark.parametrize("layout", ["default", "1k", "orphan-file"])
+def test_what_is_held_open_at_the_power_cut_is_whole(layout, tmp_path):
+    path = lab.make(tmp_path / "fs.img", *LAYOUTS[layout], size=64 * MIB)
+    with mounted(path, tmp_path / "m") as top:
+        write(top / "d/early", b"long there")
+        sync(top)
+        early, late = (top / "d/early").open("rb"), (top / "d/late").open("wb")
+        late.write(b"never seen with a name")
+        late.flush()
+        (top / "d/late").unlink()
+        (top / "d/early").unlink()
+        sync(top)
+        cut = tmp_path / "cut.img"
+        subprocess.run(["cp", "--sparse=always", path, cut], check=True)
+        early.close()
+        late.close()
+    fs, found = found_in(cut)
+    early = found[b"/d/early"]
+    assert (early.method, early.confidence, content(fs, early)) == ("orphan", "certain", b"long there")
+    (late,) = [file for file in found.values() if file.method == "orphan" and file is not early]
+    assert content(fs, late) == b"never seen with a name"
+    assert late.path == b"/d/#%d" % late.inode
+    assert late.confidence == "probable"
+
+
+def test_blocks_that_others_have_now_are_not_taken_for_content(tmp_path):
+    path = lab.make(tmp_path / "fs.img", "-b", "1024", "-m", "0", "-J", "size=8", size=24 * MIB)
+    with mounted(path, tmp_path / "m") as top:
+        made = fill(top, 20)
+        sync(top)
+        subprocess.run(["rm", "-rf", top / "containers"], check=True)
+        sync(top)
+        write(top / "big", os.urandom(os.statvfs(top).f_bavail * 1024 - MIB // 4))
+        sync(top)
+    fs, found = found_in(path)
+    lost = 0
+    for name, data in made.items():
+        file = found[os.fsencode(name)]
+        if data and file.inline is None:
+            examined = examine(fs, file)
+            assert examined.sha256 in (None, hashlib.sha256(data).hexdigest())
+            assert file.confidence == "certain" or file.reuse in ("some", "all")
+            lost += examined.sha256 is None
+    assert lost
+
+
+def test_blocks_that_others_had_and_gave_back_are_not_taken_for_content(tmp_path):
+    path = lab.make(tmp_path / "fs.img", "-b", "1024", "-m", "0", "-J", "size=8", size=24 * MIB)
+    with mounted(path, tmp_path / "m") as top:
+        made = fill(top, 20)
+        sync(top)
+        subprocess.run(["rm", "-rf", top / "containers"], check=True)
+        sync(top)
+        write(top / "big", os.urandom(os.statvfs(top).f_bavail * 1024 - MIB // 4))
+        sync(top)
+        (top / "big").unlink()
+    fs, found = found_in(path)
+    for name, data in made.items():
+        file = found[os.fsencode(name)]
+        assert examine(fs, file).sha256 in (None, hashlib.sha256(data).hexdigest())
+    assert sum(found[os.fsencode(name)].reuse == "all" for name in made) > 5
+
+
+def test_discarded_blocks_are_lost_and_no_zeros(tmp_path):
+    path = lab.make(tmp_path / "fs.img", size=64 * MIB)
+    with mounted(path, tmp_path / "m", "discard") as top:
+        made = fill(top, 20)
+        sync(top)
+        subprocess.run(["rm", "-rf", top / "containers"], check=True)
+        sync(top)
+        subprocess.run(["fstrim", top], check=False, capture_output=True)
+    fs, found = found_in(path)
+    for name, data in made.items():
+        examined = examine(fs, found[os.fsencode(name)])
+        if data:
+            assert (examined.recovered, examined.sha256, examined.blank) == (0, None, True)
+
+
+def test_a_name_is_the_one_that_it_had_last(tmp_path):
+    path = lab.make(tmp_path / "fs.img", size=64 * MIB)
+    with mounted(path, tmp_path / "m") as top:
+        write(top / "a/first", b"1")
+        write(top / "b/kept", b"2")
+        sync(top)
+        (top / "a/first").rename(top / "b/second")
+        sync(top)
+        (top / "b").rename(top / "c")
+        sync(top)
+        (top / "c/second").unlink()
+        sync(top)
+        (top / "c").rename(top / "d")
+    _, found = found_in(path)
+    assert set(found) == {b"/c/second"}
+
+
+def test_old_versions_of_a_file_that_is_replaced_by_renaming(tmp_path):
+    path = lab.make(tmp_path / "fs.img", size=64 * MIB)
+    with mounted(path, tmp_path / "m") as top:
+        for n in range(5):
+            write(top / ".tmp-config", b"version %d" % n)
+            (top / ".tmp-config").rename(top / "config.v2.json")
+            sync(top)
+    fs = open_ext4(lab.image(path))
+    old = [file for file in find_deleted(fs) if file.path == b"/config.v2.json"]
+    assert sorted(content(fs, file) for file in old) == [b"version %d" % n for n in range(4)]
+    assert len({file.deleted_ns for file in old}) == 4

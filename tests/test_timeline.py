@@ -1,0 +1,337 @@
+"""The timeline: what each time means, filters, and the exports that other tools read."""
+
+import csv
+import io
+import json
+import shutil
+import sqlite3
+import subprocess
+from contextlib import closing
+
+import pytest
+
+from forensics import cli
+from forensics.case.timeline import iso
+from forensics.commands.times import parse_time
+from forensics.text import utc
+from forensics.timeline.all import read_events
+from forensics.timeline.copy_up import lower_entries
+from parsers.errors import UsageError
+from support.casebuilder import CaseBuilder
+from support.cli import ask, run_cli
+
+S = 1_000_000_000
+T = 1_795_000_000 * S
+
+
+def analysed(builder):
+    """The case file, with the events that its records and layers tell."""
+    for each in lower_entries(builder.db, {}):
+        builder.insert("lower_entry", entry_id=each.entry, lower=each.lower, copied=each.copied)
+    for event in list(read_events(builder.db, {})):
+        path = None if event.path is None else event.path.decode("utf-8", "backslashreplace")
+        builder.insert(
+            "event", time_ns=event.time_ns, event=event.event, source=event.source, container=event.container, path=path,
+            message=event.message, confidence=event.confidence, partition=event.partition, offset=event.offset,
+        )  # fmt: skip
+    return builder.finish()
+
+
+@pytest.fixture
+def builder(tmp_path):
+    made = CaseBuilder(tmp_path / "case.db")
+    made.image = made.layer("image")
+    made.own = made.layer("own", made.image, "container")
+    made.web = made.container("a" * 64, "web", made.own, created_ns=T, started_ns=T + 1, finished_ns=T + 9, image="tiny:1")
+    return made
+
+
+def upper(builder, path, born, **row):
+    """An entry of the container's layer. Layers' entries are numbered in one run."""
+    number = builder.entry(builder.own, path, crtime_ns=born, atime_ns=born, **({"ctime_ns": born, "mtime_ns": born} | row))
+    builder.db.execute("UPDATE layer SET entries = ? - first_entry + 1 WHERE id = ?", (number, builder.own))
+    return number
+
+
+def events(case, condition="1"):
+    return ask(case, f"SELECT * FROM timeline WHERE {condition} ORDER BY time_ns, rank")
+
+
+def run(capfdbinary, *words, expect=0):
+    code = cli.run([str(word) for word in words])
+    printed = capfdbinary.readouterr()
+    assert code == expect, printed.err.decode()
+    return printed.out, printed.err.decode()
+
+
+# -- what the times of files mean
+
+
+def test_a_files_four_times_are_four_events(builder):
+    upper(builder, b"/new", T + 5, mtime_ns=T + 6, ctime_ns=T + 7)
+    found = events(analysed(builder), "path = '/new'")
+    assert [(e["event"], e["time_ns"] - T) for e in found] == [
+        ("file created", 5), ("file accessed", 5), ("file modified", 6), ("file changed", 7)]  # fmt: skip
+    assert {e["confidence"] for e in found} == {"certain"}
+
+
+def test_a_copied_up_file_was_modified_only_if_its_mtime_is_its_own(builder):
+    kept = builder.entry(builder.image, b"/kept", mtime_ns=T - 50)
+    written = builder.entry(builder.image, b"/written", mtime_ns=T - 50)
+    for path, lower, mtime in ((b"/kept", kept, T - 50), (b"/written", written, T + 9)):
+        origin = {"trusted.overlay.origin": b""}
+        builder.hide(builder.own, lower, "replaced", upper(builder, path, T + 5, mtime_ns=mtime, private=origin))
+    case = analysed(builder)
+    assert [e["event"] for e in events(case, "path = '/kept' AND source = 'mtime'")] == ["file modified before copy-up"]
+    assert [e["event"] for e in events(case, "path = '/written' AND source = 'mtime'")] == ["file modified"]
+    (copied,) = events(case, "path = '/kept' AND source = 'crtime'")
+    assert copied["event"] == "file copied up"
+    assert f"image layer #{builder.image} /kept" in copied["message"]
+
+
+def test_a_name_made_anew_is_no_copy_up(builder):
+    lower = builder.entry(builder.image, b"/etc/passwd", mtime_ns=T - 50)
+    builder.hide(builder.own, lower, "replaced", upper(builder, b"/etc/passwd", T + 5))
+    linked = builder.entry(builder.image, b"/hard", mtime_ns=T - 50, nlink=2)
+    builder.hide(builder.own, linked, "replaced", upper(builder, b"/hard", T + 5))
+    found = events(analysed(builder), "source = 'crtime' AND path IN ('/etc/passwd', '/hard')")
+    assert [(e["path"], e["event"], e["confidence"]) for e in found] == [
+        ("/etc/passwd", "file replaced", "certain"), ("/hard", "file copied up", "possible")]  # fmt: skip
+
+
+def test_a_time_before_the_files_birth_was_set(builder):
+    upper(builder, b"/tmp/tool", T + 5, mtime_ns=T - 500 * S)
+    (found,) = events(analysed(builder), "source = 'mtime' AND path = '/tmp/tool'")
+    assert (found["event"], found["confidence"]) == ("file time set back", "possible")
+
+
+def whiteout(builder, path, born, changed, **row):
+    lower = builder.entry(builder.image, path)
+    number = upper(builder, path, born, ctime_ns=changed, type="c", mark="whiteout", rdev="0:0", **row)
+    builder.hide(builder.own, lower, "whiteout", number)
+
+
+@pytest.mark.parametrize(
+    ("born", "changed", "directory", "expected"),
+    [
+        (5, 5, (1, 5), [("file deleted", 5, "certain")]),
+        # a shared whiteout: born at another deletion, changed by the next mount
+        (3, 90, (4, 8), [("file deleted (earliest)", 4, "certain"), ("file deleted (latest)", 8, "probable")]),
+        (3, 90, (5, 5), [("file deleted", 5, "probable")]),
+        (6, 7, (2, 40), [("file deleted (earliest)", 6, "certain"), ("file deleted (latest)", 7, "certain")]),
+        # the directory's time was set back, so that it bounds nothing
+        (6, 7, (2, 3), [("file deleted (earliest)", 6, "certain"), ("file deleted (latest)", 7, "certain")]),
+    ],
+)
+def test_a_deletion_has_bounds_that_may_meet(builder, born, changed, directory, expected):
+    upper(builder, b"/d", T + directory[0], type="d", mtime_ns=T + directory[1])
+    whiteout(builder, b"/d/gone", T + born, T + changed)
+    found = events(analysed(builder), "event LIKE '% deleted%'")
+    assert [(e["event"], e["time_ns"] - T, e["confidence"]) for e in found] == expected
+    assert {e["path"] for e in found} == {"/d/gone"}
+
+
+def test_a_directory_made_anew_bounds_the_old_ones_deletion(builder):
+    upper(builder, b"/usr", T + 4, type="d")
+    made = upper(builder, b"/usr/doc", T + 6, type="d")
+    for path in (b"/usr/doc", b"/usr/doc/file"):
+        builder.hide(builder.own, builder.entry(builder.image, path, type="d"), "opaque", made)
+    found = events(analysed(builder), "event LIKE '% deleted%'")
+    assert [(e["path"], e["event"], e["time_ns"] - T) for e in found] == [
+        ("/usr/doc", "directory deleted (earliest)", 4), ("/usr/doc", "directory deleted (latest)", 6)]  # fmt: skip
+
+
+# -- what records tell
+
+
+def test_a_containers_life(builder):
+    config = {"State": {"Health": {"Log": [
+        {"Start": "2026-11-18T11:00:00Z", "End": "2026-11-18T11:00:01.5Z", "ExitCode": 1, "Output": "refused"}]}}}  # fmt: skip
+    builder.container(
+        "b" * 64, "db", None, state="exited", exit_code=137, oom_killed=1, created_ns=T, started_ns=T + 1, finished_ns=T + 2,
+        config=json.dumps(config), source_path="/c/config.v2.json", source_partition=1, source_offset=77,
+    )  # fmt: skip
+    builder.container("c" * 64, "now", None, state="running", created_ns=T, started_ns=T + 8, finished_ns=T + 4)
+    case = analysed(builder)
+    found = events(case, "container = 'db'")
+    assert sorted(e["event"] for e in found) == [
+        "container created", "container exited", "container out of memory", "container started", "health check"]  # fmt: skip
+    assert {(e["source"], e["partition"], e["offset"]) for e in found} == {("docker config.v2.json", 1, 77)}
+    assert "exit code 137" in next(e["message"] for e in found if e["event"] == "container exited")
+    assert "unhealthy, exit code 1: refused" in {e["message"] for e in found}
+    (earlier,) = events(case, "container = 'now' AND event = 'container exited'")
+    assert "the run before" in earlier["message"]
+
+
+def test_a_step_that_images_share_is_one_event(builder):
+    steps = [{"created_ns": T, "created_by": "sh -c make", "comment": None, "author": None, "empty": False}]
+    for number in (1, 2):
+        builder.insert(
+            "container_image", store_id=builder.store, engine="docker", image_id=f"sha256:{number:064x}",
+            refs=f'["app:{number}"]', created_ns=T + number, layers="[]", history=json.dumps(steps), origin="allocated",
+        )  # fmt: skip
+    case = analysed(builder)
+    (step,) = events(case, "event = 'image history step'")
+    assert "app:1, app:2: sh -c make" in step["message"]
+    assert len(events(case, "event = 'image created'")) == 2
+
+
+def test_deleted_files_and_log_lines_are_in_the_view(builder):
+    builder.insert(
+        "deleted_file", container=builder.web, layer_id=builder.own, partition=1, path="/tmp/x", type="f", mode=0o644, size=5,
+        mtime_ns=T + 3, deleted_ns=T + 4, inode=99, method="journal", confidence="probable", offset=4096,
+    )  # fmt: skip
+    log = builder.insert("log_file", container=builder.web, format="json-file", partition=1, path="/x.log", origin="allocated")
+    builder.insert("log_line", file=log, container=builder.web, time_ns=T + 2, stream="stdout", text="hello")
+    case = analysed(builder)
+    assert [(e["event"], e["confidence"]) for e in events(case, "path = '/tmp/x'")] == [
+        ("deleted file modified", "probable"), ("file deleted", "probable")]  # fmt: skip
+    (line,) = events(case, "event = 'log line'")
+    assert (line["message"], line["source"], line["container"]) == ("hello", "json-file stdout", "web")
+
+
+# -- the command
+
+
+def test_filters(builder, capfdbinary):
+    for name in (b"/tmp/a", b"/tmp/b", b"/srv/c"):
+        upper(builder, name, T + 5 * S)
+    case = analysed(builder)
+
+    def listed(*words):
+        out, _ = run(capfdbinary, "timeline", case, "-f", "jsonl", *words)
+        return [json.loads(line) for line in out.splitlines()]
+
+    assert {e["path"] for e in listed("--path", "/tmp/*")} == {"/tmp/a", "/tmp/b"}
+    assert {e["event"] for e in listed("--event", "file c*", "--event", "container exited")} == {
+        "file created", "file changed", "container exited"}  # fmt: skip
+    since, until = str(T // S + 5), utc(T + 5 * S)
+    assert {e["time_ns"] for e in listed("--since", since, "--until", until)} == {T + 5 * S}
+    assert listed("--until", "1970-01-01") == []
+    assert {e["container"] for e in listed("-c", "web")} == {"web"}
+    run(capfdbinary, "timeline", case, "-c", "nobody", expect=2)
+    _, said = run(capfdbinary, "timeline", case, "--since", "2h", expect=2)
+    assert "is no time" in said
+
+
+def test_a_table_has_one_row_for_one_file_at_one_time(builder, capfdbinary):
+    upper(builder, b"/new", T + 5)
+    out, _ = run(capfdbinary, "timeline", analysed(builder), "--path", "/new")
+    assert out.decode().splitlines()[1].split("  ")[2:] != []
+    assert b"file created, modified, changed, accessed" in out
+    assert out.count(b"/new") == 1
+
+
+@pytest.mark.parametrize("text", ["2026-11-21", "2026-11-21T00:00:00Z", "2026-11-21 01:00+01:00", "@1795219200", "1795219200.0"])
+def test_times_are_read_as_people_write_them(text):
+    assert parse_time(text) == 1_795_219_200 * S
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2h", "2026-13-01", "2026-11-21T25:00", "٢٠٢٦-11-21", "99999999999999"])
+def test_what_is_no_time_is_refused(text):
+    with pytest.raises(UsageError):
+        parse_time(text)
+
+
+@pytest.mark.parametrize("ns", [0, 1, -1, T + 123_456_789, -5 * S - 1, 253_402_300_799 * S + 999_999_999, -62_135_596_800 * S])
+def test_sql_writes_times_as_we_do(ns):
+    with closing(sqlite3.connect(":memory:")) as db:
+        if -(1 << 63) <= ns < 1 << 63:
+            assert db.execute(f"SELECT {iso('t')} FROM (SELECT ? AS t)", (ns,)).fetchone()[0] == utc(ns)
+
+
+# -- exports
+
+
+@pytest.fixture
+def hostile(builder):
+    """Names and texts that would be formulas, fields, escape codes or other lines."""
+    for name in (b"/=1+1", b"/a|b", b"/100%41", b"/new\nline", b"/esc\x1b[31m", b"/\xff\xfe", "/bidi\u202eexe".encode(), b"/-rf"):
+        upper(builder, name, T + 5)
+    upper(builder, b"/link", T + 5, target=b"to|there")
+    log = builder.insert("log_file", format="journald", partition=1, path="+x", origin="allocated")
+    builder.insert("log_line", file=log, time_ns=T, text="=cmd|' /C calc'!A0", source="@dockerd")
+    whiteout(builder, b"/gone", T + 5, T + 6)
+    return analysed(builder)
+
+
+def test_a_csv_has_no_formula(hostile, capfdbinary):
+    for form in ("csv", "l2tcsv"):
+        out, _ = run(capfdbinary, "timeline", hostile, "-f", form)
+        rows = list(csv.reader(io.StringIO(out.decode(), newline="")))
+        assert len({len(row) for row in rows}) == 1
+        assert [cell for row in rows for cell in row if cell[:1] in tuple("=+-@\t\r") and cell != "-"] == []
+        assert len(rows) == ask(hostile, "SELECT count(*) AS n FROM timeline")[0]["n"] + 1
+
+
+def test_l2tcsv_has_the_header_that_its_readers_know(hostile, capfdbinary):
+    out, _ = run(capfdbinary, "timeline", hostile, "-f", "l2tcsv")
+    head = b"date,time,timezone,MACB,source,sourcetype,type,user,host,short,desc,version,filename,inode,notes,format,extra"
+    assert out.splitlines()[0] == head
+
+
+def test_timesketch_has_its_fields_in_every_line(hostile, capfdbinary):
+    out, _ = run(capfdbinary, "timeline", hostile, "-f", "timesketch")
+    lines = out.decode().split("\n")[:-1]
+    assert len(lines) == ask(hostile, "SELECT count(*) AS n FROM timeline")[0]["n"]
+    for line in lines:
+        event = json.loads(line)
+        assert event["message"] and event["timestamp_desc"]
+        assert event["datetime"].endswith("+00:00")
+        assert event["timestamp"] == event["time_ns"] // 1000
+
+
+def test_the_body_file_is_one_line_a_file(hostile, capfdbinary):
+    out, _ = run(capfdbinary, "timeline", hostile, "-f", "bodyfile")
+    fields = [line.split(b"|") for line in out.splitlines()]
+    assert {len(each) for each in fields} == {11}
+    names = {each[1] for each in fields}
+    assert names >= {
+        b"web:/a%7Cb",
+        b"web:/100%2541",
+        b"web:/new%0Aline",
+        b"web:/esc%1B[31m",
+        b"web:/%FF%FE",
+        b"web:/gone (whiteout)",
+    }
+    assert b"web:/link -> to%7Cthere" in names
+    run(capfdbinary, "timeline", hostile, "-f", "bodyfile", "--event", "file*", expect=2)
+
+
+@pytest.mark.skipif(not shutil.which("mactime"), reason="mactime (sleuthkit) is not there")
+def test_mactime_reads_the_body_file_whole(carved, tmp_path):
+    case, body = carved("webshop"), tmp_path / "body"
+    run_cli("timeline", case, "-f", "bodyfile", "-o", body)
+    done = subprocess.run(["mactime", "-b", body, "-d", "-z", "UTC"], capture_output=True, check=True, timeout=120)
+    assert done.stderr == b""
+    read = {tuple(row) for row in csv.reader(io.StringIO(done.stdout.decode("utf-8", "surrogateescape"))) if row}
+    assert read
+    written = [line.split(b"|") for line in body.read_bytes().splitlines()]
+    times = sum(len({int(t) for t in fields[7:11] if int(t) > 0}) for fields in written)
+    assert len(read) >= times * 9 // 10
+
+
+# -- what engines and kernels wrote
+
+
+def test_events_of_a_real_host_are_in_the_order_of_its_life(carved):
+    case = carved("webshop")
+    for name in (row["name"] for row in ask(case, "SELECT name FROM containers WHERE started_ns IS NOT NULL")):
+        times = {e["event"]: e["time_ns"] for e in events(case, f"container = '{name}' AND source NOT LIKE '%time'")}
+        assert times["container created"] < times["container layer created"] < times["container started"]
+        assert times["container layer created"] < times["layer first mounted (earliest)"] <= times["layer last mounted"]
+
+
+def test_no_deletion_is_bounded_by_nonsense(carved):
+    for name in ("webshop", "powercut", "podhost", "snapshots"):
+        found = ask(carved(name), "SELECT container_number, path, event, time_ns FROM timeline WHERE event LIKE '% deleted (%'")
+        bounds = {(e["container_number"], e["path"], e["event"].endswith("(latest)")): e["time_ns"] for e in found}
+        for (container, path, is_latest), ns in bounds.items():
+            if is_latest and (container, path, False) in bounds:
+                assert bounds[container, path, False] < ns, path
+
+
+def test_two_runs_give_the_same_timeline(carved, sample, tmp_path):
+    again = tmp_path / "again.db"
+    run_cli("carve", sample("webshop"), "-o", again)
+    assert run_cli("timeline", again, "-f", "jsonl") == run_cli("timeline", carved("webshop"), "-f", "jsonl")
