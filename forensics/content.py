@@ -14,7 +14,8 @@ from forensics.evidence import Evidence, open_evidence
 from forensics.filesystem import Extent, Filesystem
 from forensics.filesystems.open import open_filesystem
 from forensics.text import readable
-from forensics.volumes import Volume, find_volumes
+from forensics.volume import Volume
+from forensics.volumes import find_volumes
 from parsers.errors import EvidenceError, FormatError, UsageError
 
 CHUNK = 1 << 20
@@ -66,13 +67,16 @@ class Contents:
 
 
 @contextmanager
-def open_contents(case: Case, images: Sequence[Path] = ()) -> Iterator[Contents]:
-    """The case's evidence, open until the block ends. images: where the disk images are now, if not where they were."""
+def open_contents(case: Case, images: Sequence[Path] = (), secrets: Sequence[bytes] = ()) -> Iterator[Contents]:
+    """The case's evidence, open until the block ends.
+
+    images: where the disk images are now, if not where they were. secrets: as when they were carved.
+    """
     paths = images or _find_evidence(case)
     facts = dict(case.db.execute("SELECT key, value FROM run WHERE key IN ('journal', 'snapshot')"))
     with open_evidence(paths, facts.get("snapshot")) as evidence:
         _check_sizes(case, evidence)
-        volumes, _gaps = find_volumes(evidence)
+        volumes, _gaps = find_volumes(evidence, secrets)
         _check_volumes(case, evidence.name, volumes)
         yield Contents(evidence, {v.number: v for v in volumes}, facts.get("journal") != "not replayed")
 
@@ -107,6 +111,8 @@ def _check_volumes(case: Case, name: str, volumes: Sequence[Volume]) -> None:
     missing = [row for row in case.db.execute("SELECT number, offset, length FROM partitions") if row not in found]
     if missing:
         number, offset, _length = missing[0]
+        if any(scheme == "luks" for (scheme,) in case.db.execute("SELECT scheme FROM partitions WHERE number = ?", (number,))):
+            raise UsageError(f"volume {number} of {name} is encrypted; give its --passphrase-file or --key-file again")
         raise UsageError(
             f"{name} has no volume {number} at byte {offset} as the carved disk image had; "
             "name the right one with --image, or carve this one"

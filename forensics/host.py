@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from forensics.filesystem import Filesystem, Problem, lookup, read_file, resolve
 from forensics.text import readable
-from forensics.volumes import Volume
+from forensics.volume import Volume
 from parsers import host_files
 from parsers.errors import CtrForensicsError
 from parsers.host_files import FstabEntry

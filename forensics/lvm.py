@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import itertools
 import re
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from forensics.lvm_mapping import LogicalVolume, map_group
 from forensics.records import Gap
 from forensics.source import Source
 from forensics.tolerant import Tolerant
 from parsers import lvm2, lvm2_text
-from parsers.errors import FormatError, UnsupportedFormat
+from parsers.errors import FormatError
 
 MAX_RING = 16 << 20  # an older text is looked for in at most so many bytes of a metadata area
 _TEXT_START = re.compile(rb'[A-Za-z0-9+_.-]{1,128} \{\nid = "')
@@ -37,92 +37,6 @@ class PhysicalVolume:
 
 Present = Mapping[str, PhysicalVolume]
 """The physical volumes that are in the evidence, by id."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """Bytes of a logical volume from `start` on, over `stripes` in chunks; a stripe is None where its device is missing."""
-
-    start: int
-    length: int
-    chunk: int
-    stripes: tuple[tuple[Source, int] | None, ...]
-
-    def place(self, offset: int) -> tuple[Source, int, int]:
-        """The source and offset that hold the byte at `offset` of the run, and how many bytes follow there in one piece."""
-        if len(self.stripes) == 1:
-            column, inside, room = 0, offset, self.length - offset
-        else:
-            chunk, rest = divmod(offset, self.chunk)
-            row, column = divmod(chunk, len(self.stripes))
-            inside, room = row * self.chunk + rest, self.chunk - rest
-        stripe = self.stripes[column]
-        if stripe is None:
-            raise FormatError("lies on a physical volume that is not in this disk image", offset=self.start + offset)
-        return stripe[0], stripe[1] + inside, room
-
-
-@dataclass(frozen=True, slots=True)
-class MappedVolume:
-    """A logical volume as a source. Where a physical volume is missing, reading raises FormatError."""
-
-    name: str
-    size: int
-    runs: tuple[_Run, ...]
-    starts: tuple[int, ...]
-
-    def read(self, offset: int, size: int) -> bytes:
-        """The bytes at `offset`."""
-        if offset < 0 or size <= 0 or offset >= self.size:
-            return b""
-        end = min(offset + size, self.size)
-        parts = []
-        while offset < end:
-            source, place, room = self._place(offset)
-            part = source.read(place, min(room, end - offset))
-            if not part:
-                break
-            parts.append(part)
-            offset += len(part)
-        return b"".join(parts)
-
-    def locate(self, offset: int) -> int | None:
-        """The byte offset in the disk image, None where the physical volume is missing."""
-        if not 0 <= offset < self.size:
-            return None
-        try:
-            source, place, _ = self._place(offset)
-        except FormatError:
-            return None
-        return source.locate(place)
-
-    def contiguous_at(self) -> int | None:
-        """Where in the disk image the whole volume stands in one piece, None where it does not."""
-        place = first = self.locate(0)
-        for run in self.runs:
-            if len(run.stripes) > 1 or place is None or self.locate(run.start) != place:
-                return None
-            place += run.length
-        return first
-
-    def _place(self, offset: int) -> tuple[Source, int, int]:
-        run = self.runs[bisect_right(self.starts, offset) - 1]
-        try:
-            return run.place(offset - run.start)
-        except FormatError as error:
-            raise FormatError(error.what, self.name, offset) from error
-
-
-@dataclass(frozen=True, slots=True)
-class LogicalVolume:
-    """A visible logical volume. source: None where it cannot be mapped, and `error` says why."""
-
-    name: str
-    uuid: str
-    type: str
-    size: int
-    source: MappedVolume | None
-    error: str | None
 
 
 def read_physical_volume(source: Source, partition: int) -> PhysicalVolume:
@@ -158,7 +72,7 @@ def find_logical_volumes(physical: Sequence[PhysicalVolume]) -> tuple[tuple[Logi
     for group in sorted(groups.values(), key=lambda group: (group.name, group.uuid)):
         gaps.extend(Gap("LVM2 volume group", problem) for problem in group.problems)
         gaps.extend(_missing(group, present))
-        found.extend(_map_group(group, present))
+        found.extend(map_group(group, {uuid: volume.source for uuid, volume in present.items()}))
     return tuple(found), tuple(gaps)
 
 
@@ -238,53 +152,3 @@ def _missing(group: lvm2_text.VolumeGroup, present: Present) -> Iterator[Gap]:
             seen = f", last seen as {pv.device}," if pv.device else ""
             error = f"the physical volume {pv.uuid} of the volume group {group.name}{seen} is not in this disk image"
             yield Gap("LVM2 physical volume", error)
-
-
-def _map_group(group: lvm2_text.VolumeGroup, present: Present) -> Iterator[LogicalVolume]:
-    segments = [segment for volume in group.logical_volumes for segment in volume.segments]
-    # A snapshot's own volume looks linear and holds its changed chunks; only a hidden segment says so.
-    cow_stores = {segment.cow_store for segment in segments if segment.type == "snapshot"}
-    for volume in group.logical_volumes:
-        if not volume.visible:
-            continue
-        name = f"{group.name}/{volume.name}"
-        types = sorted({segment.type for segment in volume.segments})
-        kind = "snapshot" if volume.name in cow_stores else "+".join(types)
-        extents = max((segment.start_extent + segment.extent_count for segment in volume.segments), default=0)
-        source: MappedVolume | None = None
-        error: str | None = None
-        try:
-            if extents * group.extent_size > MAX_SIZE:
-                raise FormatError(f"it is said to have {extents} extents of {group.extent_size} bytes")
-            if kind != "striped":
-                raise UnsupportedFormat(f"logical volumes of the type {kind or 'unknown'} are not read")
-            source = _map_volume(name, group, volume, present)
-            kind = "linear" if all(len(segment.stripes) == 1 for segment in volume.segments) else "striped"
-        except FormatError as problem:
-            error = str(problem)
-        yield LogicalVolume(name, volume.uuid, kind, min(extents * group.extent_size, MAX_SIZE), source, error)
-
-
-def _map_volume(name: str, group: lvm2_text.VolumeGroup, volume: lvm2_text.LogicalVolume, present: Present) -> MappedVolume:
-    physical = {pv.name: pv for pv in group.physical_volumes}
-    runs: list[_Run] = []
-    start = 0
-    for segment in volume.segments:
-        if segment.start_extent * group.extent_size != start or not segment.stripes:
-            raise FormatError(f"the segment at extent {segment.start_extent} does not follow on the one before it")
-        length = segment.extent_count * group.extent_size
-        if len(segment.stripes) > 1 and length % (segment.stripe_size * len(segment.stripes)):
-            raise FormatError(f"the segment at extent {segment.start_extent} is no whole number of stripes")
-        columns: list[tuple[Source, int] | None] = []
-        for stripe in segment.stripes:
-            device = physical.get(stripe.device)
-            if device is None:
-                raise UnsupportedFormat(f"it lies on {stripe.device}, which is no physical volume of its group")
-            found = present.get(device.uuid)
-            place = device.pe_start + stripe.start_extent * group.extent_size
-            columns.append(None if found is None else (found.source, place))
-        runs.append(_Run(start, length, segment.stripe_size, tuple(columns)))
-        start += length
-    if not runs:
-        raise FormatError("it has no segments")
-    return MappedVolume(name, start, tuple(runs), tuple(run.start for run in runs))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -40,7 +40,7 @@ class CarveOptions:
     """How a disk image is carved.
 
     hash: which layers' files get a SHA-256: all, changed (the containers' own), none. snapshot: an internal one of the disk
-    image, by name or id. findings: whether rules look for what is suspicious.
+    image, by name or id. findings: whether rules look for what is suspicious. secrets: what opens encrypted volumes.
     """
 
     hash: str = "all"
@@ -49,6 +49,7 @@ class CarveOptions:
     snapshot: str | None = None
     command: str = ""
     findings: bool = True
+    secrets: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def carve(paths: Sequence[Path], case_path: Path, options: CarveOptions, progres
             case.disk_image(number, start, disk, files)
             files += len(disk.paths)
         progress.stage("looking for volumes and filesystems")
-        found = survey(evidence, options.replay_journal)
+        found = survey(evidence, options.replay_journal, options.secrets)
         _write_survey(case, found)
         progress.stage("looking for container stores")
         containers = _write_stores(case, found, options, progress)

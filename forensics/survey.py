@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forensics.filesystem import Filesystem
@@ -9,7 +10,8 @@ from forensics.filesystems.open import identify, open_filesystem
 from forensics.host import Host, mount_points, read_host
 from forensics.records import Gap
 from forensics.source import Source
-from forensics.volumes import Volume, find_volumes
+from forensics.volume import Volume
+from forensics.volumes import find_volumes
 from parsers.errors import CtrForensicsError, FormatError, UnsupportedFormat
 
 NO_FILESYSTEMS = {
@@ -51,9 +53,9 @@ class Survey:
     gaps: tuple[Gap, ...]
 
 
-def survey(disk: Source, replay_journal: bool = True) -> Survey:
-    """Find the volumes of a disk image and open their filesystems."""
-    volumes, gaps = find_volumes(disk)
+def survey(disk: Source, replay_journal: bool = True, secrets: Sequence[bytes] = ()) -> Survey:
+    """Find the volumes of a disk image and open their filesystems. secrets: for encrypted volumes."""
+    volumes, gaps = find_volumes(disk, secrets)
     found = list(gaps)
     partitions = tuple(_open(volume, replay_journal, found) for volume in volumes)
     hosts: dict[int, Host] = {}
@@ -73,6 +75,8 @@ def _open(volume: Volume, replay_journal: bool, gaps: list[Gap]) -> Partition:
     """One volume with its filesystem; what goes wrong is this volume's alone."""
     if volume.error is not None:
         return Partition(volume, None, None, "unsupported", volume.error)  # find_volumes made the gap
+    if volume.holds is not None:
+        return Partition(volume, None, None, volume.holds)
     kind: str | None = None
     state, found = "", ""
     if volume.scheme == "signature":

@@ -7,46 +7,26 @@ what it can: The Sleuth Kit opens no table with a partition behind the image's e
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from forensics.evidence import Evidence
-from forensics.lvm import PhysicalVolume, find_logical_volumes, read_physical_volume
 from forensics.partition_tables import Table, read_dos, read_gpt, search_filesystems
 from forensics.records import Gap
 from forensics.source import Buffer, Slice, Source
 from forensics.tolerant import Tolerant
+from forensics.volume import Volume
+from forensics.volume_stack import stack_volumes
 from parsers import magic
-from parsers.errors import CtrForensicsError
 
 MAX_PARTITIONS = 256
 """Linux 6.6 include/linux/genhd.h, DISK_MAX_PARTS."""
 
-MAX_LOGICAL = 4096
 
+def find_volumes(evidence: Source, secrets: Sequence[bytes] = ()) -> tuple[tuple[Volume, ...], tuple[Gap, ...]]:
+    """Every volume of one disk or, in an Evidence, of several, in order of number, and what could not be read.
 
-@dataclass(frozen=True, slots=True)
-class Volume:
-    """A partition, a whole disk without partitions, or a logical volume.
-
-    number: unique in a disk image; a partition's own, logical volumes follow. scheme: gpt, dos, none, lvm, or signature where no
-    table told of it. offset: in the disk image, None where the volume is in several pieces. length: as the table has it.
-    label, uuid: the table's, not the filesystem's. source: what of it can be read, empty where nothing can; error says why.
+    secrets: passphrases and keys for encrypted volumes.
     """
-
-    number: int
-    scheme: str
-    name: str
-    offset: int | None
-    length: int
-    type: str | None
-    label: str | None
-    uuid: str | None
-    source: Source
-    error: str | None = None
-
-
-def find_volumes(evidence: Source) -> tuple[tuple[Volume, ...], tuple[Gap, ...]]:
-    """Every volume of one disk or, in an Evidence, of several, in order of number, and what could not be read."""
     disks = evidence.each() if isinstance(evidence, Evidence) else (evidence,)
     volumes: list[Volume] = []
     gaps: list[Gap] = []
@@ -54,8 +34,7 @@ def find_volumes(evidence: Source) -> tuple[tuple[Volume, ...], tuple[Gap, ...]]
         found, found_gaps = _on_disk(disk, f"d{position + 1}" if position else "", max((v.number for v in volumes), default=0))
         volumes += found
         gaps += found_gaps
-    logical, lvm_gaps = _logical_volumes(volumes)
-    return (*volumes, *logical), (*gaps, *lvm_gaps)
+    return stack_volumes(volumes, gaps, secrets)
 
 
 def _on_disk(disk: Source, prefix: str, before: int) -> tuple[list[Volume], list[Gap]]:
@@ -143,26 +122,3 @@ def _misfits(disk: Source, volumes: Sequence[Volume]) -> list[Gap]:
         if offset + length > end:
             end, last = offset + length, number
     return gaps
-
-
-def _logical_volumes(volumes: Sequence[Volume]) -> tuple[list[Volume], list[Gap]]:
-    physical: list[PhysicalVolume] = []
-    gaps: list[Gap] = []
-    for volume in volumes:
-        head = Tolerant(volume.source, []).read(0, magic.HEAD_SIZE)  # who opens the volume will tell what fails
-        if magic.identify(head) == "lvm2":
-            try:
-                physical.append(read_physical_volume(volume.source, volume.number))
-            except CtrForensicsError as error:
-                gaps.append(Gap("LVM2 physical volume", str(error), volume.number, offset=volume.offset))
-    found, lvm_gaps = find_logical_volumes(physical)
-    logical = []
-    if len(found) > MAX_LOGICAL:
-        gaps.append(Gap("LVM2 volume group", f"{len(found)} logical volumes; only the first {MAX_LOGICAL} are looked at"))
-    for number, lv in enumerate(found[:MAX_LOGICAL], max((volume.number for volume in volumes), default=0) + 1):
-        source: Source = lv.source or Buffer(lv.name, b"")
-        offset = lv.source.contiguous_at() if lv.source else None
-        logical.append(Volume(number, "lvm", lv.name, offset, lv.size, lv.type, None, lv.uuid, source, lv.error))
-        if lv.error:
-            gaps.append(Gap("LVM2 logical volume", f"{lv.name}: {lv.error}", number))
-    return logical, [*gaps, *lvm_gaps]

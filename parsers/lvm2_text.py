@@ -34,7 +34,10 @@ class Stripe:
 class Segment:
     """A run of a logical volume's extents.
 
-    stripe_size: bytes, 0 where there is one stripe. cow_store: on a snapshot's segment, the volume with its changed chunks.
+    stripe_size: bytes, 0 where there is one stripe. legs: a mirror's volumes, each with all of its bytes; metadata: those with a
+    RAID's or a thin pool's state. On a snapshot's segment, cow_store is the volume with its changed chunks, origin the one that
+    it is of, and merging says that it was being written back. A thin pool has its data in `pool`, in chunks of chunk_size bytes;
+    a thin volume is device_id of thin_pool, and shows external_origin where it has no chunk itself.
     """
 
     start_extent: int
@@ -43,6 +46,15 @@ class Segment:
     stripe_size: int
     stripes: tuple[Stripe, ...]
     cow_store: str | None = None
+    origin: str | None = None
+    merging: bool = False
+    legs: tuple[str, ...] = ()
+    metadata: tuple[str, ...] = ()
+    pool: str | None = None
+    chunk_size: int = 0
+    thin_pool: str | None = None
+    device_id: int | None = None
+    external_origin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,15 +197,40 @@ def _segment(section: Section) -> Segment:
             raise FormatError(f"the LVM2 metadata text has a stripe at {device!r} {start!r}")
         stripes.append(Stripe(device, start))
     stripe_size = _count(section, "stripe_size", 1) * SECTOR if len(stripes) > 1 else 0
-    cow = section.get("cow_store", section.get("merging_store"))
+    merging = _name(section, "merging_store")
+    legs, metadata = _legs(section, kind)
     return Segment(
         _count(section, "start_extent"),
         _count(section, "extent_count", 1),
         kind,
         stripe_size,
         tuple(stripes),
-        cow if isinstance(cow, str) else None,
+        _name(section, "cow_store") or merging,
+        _name(section, "origin"),
+        merging is not None,
+        legs,
+        metadata,
+        _name(section, "pool"),
+        _count(section, "chunk_size") * SECTOR if "chunk_size" in section else 0,
+        _name(section, "thin_pool"),
+        _count(section, "device_id") if "device_id" in section else None,
+        _name(section, "external_origin"),
     )
+
+
+def _name(section: Section, key: str) -> str | None:
+    value = section.get(key)
+    return value if isinstance(value, str) else None
+
+
+def _legs(section: Section, kind: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """A mirror's legs, and the volumes with metadata: RAID names both in turn, the older mirror legs and their first extents."""
+    raw = section.get("raids", section.get("mirrors"))
+    names = [value for value in raw if isinstance(value, str)] if isinstance(raw, list) else []
+    metadata = _name(section, "metadata")
+    if kind.startswith("raid"):
+        return tuple(names[1::2]), tuple(names[::2])
+    return tuple(names), (metadata,) if metadata is not None else ()
 
 
 def _logical_volume(name: str, section: Section) -> LogicalVolume:

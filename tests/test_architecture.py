@@ -18,7 +18,9 @@ STAGES = (
     ("text", "progress"),
     ("source", "records", "tolerant"),
     ("images",),
-    ("evidence", "partition_tables", "volumes", "lvm"),
+    ("evidence", "ciphers", "mapped"),
+    ("luks", "md_raid", "lvm_thin", "lvm_mapping", "lvm"),
+    ("volume", "volume_stack", "partition_tables", "volumes"),
     ("filesystem", "file_source"),
     ("filesystems",),
     ("host",),
@@ -40,7 +42,7 @@ STAGE = {name: number for number, stage in enumerate(STAGES) for name in stage}
 OPENS_IMAGES = {"forensics/evidence.py", "forensics/filesystems/tsk.py"}
 NOT_FOR_PARSERS = {"pytsk3", "sqlite3", "sqlite_utils", "typer", "rich", "time", "os", "subprocess", "socket"}
 NOT_FOR_ANYONE = {"subprocess", "socket", "urllib", "http", "pickle", "ctypes"}
-MODULES_OF = {"libewf_python": "pyewf", "libvhdi_python": "pyvhdi", "libvmdk_python": "pyvmdk"}
+MODULES_OF = {"argon2_cffi": "argon2", "libewf_python": "pyewf", "libvhdi_python": "pyvhdi", "libvmdk_python": "pyvmdk"}
 MAX_LINES = 400
 
 

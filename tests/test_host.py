@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from forensics.host import Host, mount_points, read_host
 from forensics.source import Buffer
-from forensics.volumes import Volume
+from forensics.volume import Volume
 from parsers import host_files
 from support.memory_filesystem import DamagedFilesystem, MemoryFilesystem
 

@@ -4,6 +4,7 @@ import os
 import random
 import re
 import shutil
+import struct
 import time
 
 import pytest
@@ -108,37 +109,140 @@ def test_the_text_that_wraps_around_its_ring():
     assert list(volumes) == ["vg0/root"]
 
 
+def segment(count, kind, **more):
+    return {"start_extent": 0, "extent_count": count, "type": f'"{kind}"', **more}
+
+
 def test_kinds_that_are_not_read_are_rows_and_gaps():
-    pool = {"start_extent": 0, "extent_count": 4, "type": '"thin-pool"', "metadata": '"tp_tmeta"', "pool": '"tp_tdata"'}
-    thin = {"start_extent": 0, "extent_count": 9, "type": '"thin"', "thin_pool": '"tp"', "device_id": 1}
-    raid = {"start_extent": 0, "extent_count": 2, "type": '"raid1"', "raids": '["r_rmeta_0", "r_rimage_0"]'}
-    snapshot = {"start_extent": 0, "extent_count": 2, "type": '"snapshot"', "origin": '"root"', "cow_store": '"snap"'}
+    merging = segment(2, "snapshot", origin='"root"', merging_store='"snap"')
     text = vg_text(
         "vg0",
         pv_list(1),
         {
             "root": (True, [linear(0, 2, 0, 0)]),
             "snap": (True, [linear(0, 1, 0, 2)]),
-            "snapshot0": (False, [snapshot]),
-            "tp": (True, [pool]),
-            "tp_tdata": (False, [linear(0, 4, 0, 3)]),
-            "thin1": (True, [thin]),
-            "r": (True, [raid]),
-            "r_rimage_0": (False, [linear(0, 2, 0, 9)]),
+            "snapshot0": (False, [merging]),
+            "thin1": (True, [segment(9, "thin", thin_pool='"gone"', device_id=1)]),
+            "r": (True, [segment(2, "raid5", raids='["r_rmeta_0", "r_rimage_0"]')]),
+            "v": (True, [segment(2, "vdo")]),
         },
     )
     volumes, errors = volumes_of(disk_with(text))
-    assert {name: volume.type for name, volume in volumes.items()} == {
-        "vg0/r": "raid1",
-        "vg0/root": "linear",
-        "vg0/snap": "snapshot",
-        "vg0/thin1": "thin",
-        "vg0/tp": "thin-pool",
-    }
+    kinds = {"vg0/r": "raid5", "vg0/root": "linear", "vg0/snap": "snapshot", "vg0/thin1": "thin", "vg0/v": "vdo"}
+    assert {name: volume.type for name, volume in volumes.items()} == kinds
     assert volumes["vg0/thin1"].length == 9 * EXTENT
-    assert [error.split(":")[0] for error in errors] == ["vg0/r", "vg0/snap", "vg0/thin1", "vg0/tp"]
-    assert "the type thin " in volumes["vg0/thin1"].error
+    assert [error.split(":")[0] for error in errors] == ["vg0/r", "vg0/snap", "vg0/thin1", "vg0/v"]
+    assert "the type raid5 " in volumes["vg0/r"].error
+    assert "merged" in volumes["vg0/snap"].error
+    assert "gone is not described" in volumes["vg0/thin1"].error
     assert volumes["vg0/thin1"].source.size == 0
+
+
+def test_a_snapshot_is_its_origin_but_for_the_chunks_that_were_copied():
+    snapshot = segment(4, "snapshot", origin='"root"', cow_store='"snap"', chunk_size=8)
+    lvs = {"root": (True, [linear(0, 4, 0, 0)]), "snap": (True, [linear(0, 2, 0, 8)]), "snapshot0": (False, [snapshot])}
+    disk = disk_with(vg_text("vg0", pv_list(1), lvs))
+    store = 2 * MIB + 8 * EXTENT
+    put(disk, store, struct.pack("<4I", 0x70416E53, 1, 1, 8).ljust(4096, b"\0"))
+    put(disk, store + 4096, struct.pack("<6Q", 3, 2, 17, 5, 0, 0).ljust(4096, b"\0"))
+    volumes, errors = volumes_of(disk)
+    assert errors == []
+    root, snap = (volumes[f"vg0/{name}"].source for name in ("root", "snap"))
+    expected = bytearray(root.read(0, root.size))
+    for old, new in ((3, 2), (17, 5)):
+        expected[old * 4096 : old * 4096 + 4096] = disk[store + new * 4096 : store + new * 4096 + 4096]
+    assert snap.read(0, snap.size) == expected
+    assert snap.locate(3 * 4096 + 5) == store + 2 * 4096 + 5
+    assert snap.locate(4096) == root.locate(4096)
+    put(disk, store + 4, bytes(4))
+    assert "no room" in volumes_of(disk)[1][0]
+
+
+def raid_meta(position, events, failed=0, recovery=(1 << 64) - 1):
+    return struct.pack("<4I4Q", 0x64526D44, 0, 2, position, events, failed, recovery, 0).ljust(4096, b"\0")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "wanted"),
+    [
+        (raid_meta(0, 7), raid_meta(1, 7), 0),
+        (raid_meta(0, 5), raid_meta(1, 7, failed=1), 1),
+        (raid_meta(0, 7), raid_meta(1, 7, recovery=4096), 0),
+        (raid_meta(0, 7, recovery=0), raid_meta(1, 7), 1),
+        (bytes(4096), bytes(4096), 0),
+    ],
+    ids=["both", "first fell out", "second is being rebuilt", "first is being rebuilt", "no superblocks"],
+)
+def test_a_mirror_is_read_from_a_leg_that_is_whole(first, second, wanted):
+    raids = '["r_rmeta_0", "r_rimage_0", "r_rmeta_1", "r_rimage_1"]'
+    lvs = {
+        "r": (True, [segment(2, "raid1", device_count=2, raids=raids)]),
+        "r_rmeta_0": (False, [linear(0, 1, 0, 0)]),
+        "r_rimage_0": (False, [linear(0, 2, 0, 1)]),
+        "r_rmeta_1": (False, [linear(0, 1, 1, 0)]),
+        "r_rimage_1": (False, [linear(0, 2, 1, 1)]),
+    }
+    disk = disk_with(vg_text("vg0", pv_list(2), lvs), pvs=2)
+    put(disk, 2 * MIB, first)
+    put(disk, 2 * MIB + PV_SIZE, second)
+    volumes, errors = volumes_of(disk)
+    assert errors == []
+    assert volumes["vg0/r"].source.read(0, 2 * EXTENT) == extent_at(disk, wanted, 1) + extent_at(disk, wanted, 2)
+
+
+THIN = """<superblock uuid="" time="2" transaction="3" flags="0" version="2" data_block_size="128" nr_data_blocks="30">
+  <device dev_id="1" mapped_blocks="5" transaction="0" creation_time="0" snap_time="2">
+    <range_mapping origin_begin="0" data_begin="5" length="3" time="0"/>
+    <single_mapping origin_block="4" data_block="2" time="1"/>
+    <single_mapping origin_block="6" data_block="9" time="2"/>
+  </device>
+  <device dev_id="2" mapped_blocks="2" transaction="2" creation_time="2" snap_time="2">
+    <range_mapping origin_begin="1" data_begin="6" length="2" time="0"/>
+  </device>
+</superblock>"""
+
+
+@pytest.fixture
+def thin_disk(tmp_path):
+    """A pool of two thin volumes, its metadata written by thin_restore. The data stand from extent 20 on."""
+    (tmp_path / "thin.xml").write_text(THIN)
+    (tmp_path / "tmeta").write_bytes(bytes(16 * EXTENT))
+    run("thin_restore", "-i", tmp_path / "thin.xml", "-o", tmp_path / "tmeta")
+    pool = segment(16, "thin-pool", metadata='"tp_tmeta"', pool='"tp_tdata"', chunk_size=128)
+    lvs = {
+        "one": (True, [segment(8, "thin", thin_pool='"tp"', device_id=1)]),
+        "two": (True, [segment(8, "thin", thin_pool='"tp"', device_id=2)]),
+        "three": (True, [segment(8, "thin", thin_pool='"tp"', device_id=3)]),
+        "tp": (True, [pool]),
+        "tp_tmeta": (False, [linear(0, 16, 0, 0)]),
+        "tp_tdata": (False, [linear(0, 20, 0, 20)]),
+    }
+    disk = disk_with(vg_text("vg0", pv_list(1), lvs))
+    put(disk, 2 * MIB, (tmp_path / "tmeta").read_bytes())
+    return disk
+
+
+def test_thin_volumes_have_their_chunks_wherever_the_pool_put_them(thin_disk):
+    volumes, errors = volumes_of(thin_disk)
+    assert [error.split(":")[0] for error in errors] == ["vg0/three"]
+    chunk = {number: extent_at(thin_disk, 0, 20 + number) for number in range(10)}
+    nothing = bytes(EXTENT)
+    one, two = (volumes[f"vg0/{name}"].source for name in ("one", "two"))
+    wanted = [chunk[5], chunk[6], chunk[7], nothing, chunk[2], nothing, chunk[9], nothing]
+    assert one.read(0, one.size) == b"".join(wanted)
+    assert two.read(0, two.size) == b"".join([nothing, chunk[6], chunk[7], *[nothing] * 5])
+    assert one.locate(4 * EXTENT + 3) == 2 * MIB + 22 * EXTENT + 3
+    assert one.locate(3 * EXTENT) is None
+    assert volumes["vg0/tp"].holds == "thin-pool"
+
+
+def test_a_damaged_thin_pool_is_an_error(thin_disk):
+    for place in (0, 40, 320, 330, *(7 * 4096 + at for at in (0, 8, 16, 40, 4000))):
+        disk = bytearray(thin_disk)
+        disk[2 * MIB + place] ^= 0x10
+        volumes, errors = volumes_of(disk)
+        assert "vg0/one" in [error.split(":")[0] for error in errors]
+        assert volumes["vg0/one"].source.size == 0
 
 
 def test_a_missing_physical_volume_costs_its_own_extents():
@@ -148,7 +252,7 @@ def test_a_missing_physical_volume_costs_its_own_extents():
     source = volumes["vg0/root"].source
     assert source.read(0, 2 * EXTENT) == extent_at(disk, 0, 5) + extent_at(disk, 0, 6)
     assert source.locate(2 * EXTENT) is None
-    with pytest.raises(FormatError, match=f"vg0/root at byte {2 * EXTENT}: lies on a physical volume that is not in this disk"):
+    with pytest.raises(FormatError, match=f"vg0/root at byte {2 * EXTENT}: lies on a device that is not in this disk"):
         source.read(EXTENT, 2 * EXTENT)
     assert errors == [f"the physical volume {UUIDS[1]} of the volume group vg0, last seen as /dev/x, is not in this disk image"]
 
@@ -159,7 +263,7 @@ def test_segments_that_leave_holes_or_have_no_home():
         ([linear(1, 1, 0, 0)], "does not follow"),
         ([linear(0, 2, 0, 0), linear(1, 1, 0, 0)], "does not follow"),
         ([lost], "no physical volume of its group"),
-        ([], "type unknown"),
+        ([], "no segments"),
         ([linear(0, 1 << 60, 0, 0)], "is said to have"),
     ):
         volumes, errors = volumes_of(disk_with(vg_text("vg0", pv_list(1), {"root": (True, segments)})))

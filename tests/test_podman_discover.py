@@ -7,7 +7,7 @@ from forensics.stores.podman.discover import find_graph_roots
 from forensics.stores.reading import StoreReader
 from forensics.survey import Partition, Survey
 from forensics.text import readable
-from forensics.volumes import Volume
+from forensics.volume import Volume
 from parsers.host_files import fstab
 from support.memory_filesystem import MemoryFilesystem
 

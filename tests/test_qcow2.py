@@ -6,7 +6,7 @@ import struct
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forensics.evidence import open_disk_image
@@ -117,6 +117,7 @@ def test_backing_files_in_a_circle(tmp_path):
         open_disk_image(tmp_path / "a")
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.data())
 def test_any_damage_is_an_error_or_a_read(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("qcow2") / "disk"

@@ -21,6 +21,7 @@ from forensics.commands.output import (
     write_lines,
     write_rows,
 )
+from forensics.commands.secrets import KeyOption, PassphraseOption, secrets
 from forensics.commands.tables import CaseArgument, destination, select
 from forensics.text import harmless, readable, utc
 from parsers.errors import UsageError
@@ -96,6 +97,8 @@ def cat(
     path: PathArgument = None,
     layer: LayerOption = None,
     image: ImageOption = None,
+    passphrase_file: PassphraseOption = None,
+    key_file: KeyOption = None,
     output: OutputOption = None,
     force: ForceOption = False,
 ) -> None:
@@ -115,7 +118,7 @@ def cat(
         if entry.type != "f":
             raise UsageError(f"{view.title}: {readable(entry.path)} is {KINDS[entry.type]}; ctrforensics ls -l shows it")
         to = destination(opened, output, force, image)
-        with open_contents(opened, image or ()) as contents, open_output(to) as stream:
+        with open_contents(opened, image or (), secrets(passphrase_file, key_file)) as contents, open_output(to) as stream:
             for chunk in contents.chunks(view, entry):
                 stream.write(_for_terminal(chunk) if to.is_terminal else chunk)
 

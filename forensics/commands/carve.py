@@ -14,6 +14,7 @@ import typer
 from forensics.case.lookup import open_case
 from forensics.commands.output import GAPS, Destination, open_output, refuse_to_overwrite
 from forensics.commands.progress import shown_progress
+from forensics.commands.secrets import KeyOption, PassphraseOption, secrets
 from parsers.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def carve(
     no_journal: JournalOption = False,
     snapshot: SnapshotOption = None,
     unpack: _UnpackOption = None,
+    passphrase_file: PassphraseOption = None,
+    key_file: KeyOption = None,
     no_findings: Annotated[bool, typer.Option("--no-findings", help="Look for nothing suspicious.")] = False,
 ) -> None:
     """Read a disk image, leave a case file with all its containers.
@@ -70,7 +73,15 @@ def carve(
     command = shlex.join(["ctrforensics", *sys.argv[1:]])
     with shown_progress() as progress:
         disks = [_unpacked(path, unpack, force, progress) if unpack else path for path in image]
-        options = CarveOptions(hash.value, hash_image, not no_journal, snapshot, command, not no_findings)
+        options = CarveOptions(
+            hash=hash.value,
+            hash_image=hash_image,
+            replay_journal=not no_journal,
+            snapshot=snapshot,
+            command=command,
+            findings=not no_findings,
+            secrets=secrets(passphrase_file, key_file),
+        )
         done = carve(disks, case_path, options, progress)
     with open_case(case_path) as case:
         _print_summary(summarise(case.db, case_path))

@@ -10,6 +10,7 @@ import typer
 from forensics.case.lookup import open_case
 from forensics.commands.browse import ContainerArgument, ImageOption, LayerOption, chosen_view
 from forensics.commands.output import GAPS, ForceOption, open_output, say
+from forensics.commands.secrets import KeyOption, PassphraseOption, secrets
 from forensics.commands.tables import CaseArgument, destination
 from forensics.text import readable
 from parsers.errors import UsageError
@@ -21,6 +22,8 @@ def export(
     container: ContainerArgument = None,
     layer: LayerOption = None,
     image: ImageOption = None,
+    passphrase_file: PassphraseOption = None,
+    key_file: KeyOption = None,
     force: ForceOption = False,
 ) -> None:
     """Write a container's root filesystem as a PAX archive.
@@ -41,7 +44,7 @@ def export(
         if to.is_terminal:
             raise UsageError("an archive is not written to a terminal; name a file with -o, or pipe it into another program")
         unread = left_out = 0
-        with open_contents(opened, image or ()) as contents, open_output(to) as stream:
+        with open_contents(opened, image or (), secrets(passphrase_file, key_file)) as contents, open_output(to) as stream:
             for note in write_archive(view, contents, stream):
                 if note.unread:
                     unread += 1

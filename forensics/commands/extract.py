@@ -12,6 +12,7 @@ from forensics.case.lookup import open_case
 from forensics.case.view import KINDS
 from forensics.commands.browse import ContainerArgument, ImageOption, LayerOption, PathArgument, chosen_view
 from forensics.commands.output import GAPS, refuse_to_overwrite, say
+from forensics.commands.secrets import KeyOption, PassphraseOption, secrets
 from forensics.commands.tables import CaseArgument
 from forensics.text import readable
 from parsers.errors import UsageError
@@ -24,6 +25,8 @@ def extract(
     path: PathArgument = None,
     layer: LayerOption = None,
     image: ImageOption = None,
+    passphrase_file: PassphraseOption = None,
+    key_file: KeyOption = None,
     force: Annotated[bool, typer.Option("--force", help="Write into a directory that is not empty, replace files.")] = False,
 ) -> None:
     """Copy a file or a directory tree to this disk, harmless.
@@ -40,7 +43,7 @@ def extract(
         top = view.follow(view.typed(wanted or "/"))
         if top.type not in ("d", "f"):
             raise UsageError(f"{view.title}: {readable(top.path)} is {KINDS[top.type]}; only files and directories are extracted")
-        with open_contents(opened, image or ()) as contents:
+        with open_contents(opened, image or (), secrets(passphrase_file, key_file)) as contents:
             keep = (opened.path, *contents.disk.paths)
             if top.type == "d":
                 notes = extract_tree(view, contents, top, output, force, keep)

@@ -11,6 +11,7 @@ import typer
 
 from forensics.commands.carve import ImageArgument, JournalOption, SnapshotOption
 from forensics.commands.output import GAPS, Destination, ForceOption, Format, FormatOption, OutputOption, open_output, write_rows
+from forensics.commands.secrets import KeyOption, PassphraseOption, secrets
 from forensics.records import Gap
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def info(
     image: ImageArgument,
     no_journal: JournalOption = False,
     snapshot: SnapshotOption = None,
+    passphrase_file: PassphraseOption = None,
+    key_file: KeyOption = None,
     format: FormatOption = Format.TABLE,
     output: OutputOption = None,
     force: ForceOption = False,
@@ -46,7 +49,7 @@ def info(
     from forensics.survey import survey
 
     with open_evidence(image, snapshot) as disk:
-        found = survey(disk, not no_journal)
+        found = survey(disk, not no_journal, secrets(passphrase_file, key_file))
         reader = StoreReader()
         stores = tuple(read_stores(found, reader))
         gaps = [*_disk_gaps(disk), *_gaps(found, reader, stores)]

@@ -24,9 +24,9 @@ BACK_ENDS: tuple[tuple[tuple[str, ...], Opener], ...] = (
 )
 
 _REMEDIES = {
-    "luks": "which is encrypted; open it with cryptsetup and give the disk image of what it holds",
+    "luks": "which is encrypted; give its --passphrase-file or --key-file",
     "bitlocker": "which is encrypted; unlock it and give the disk image of what it holds",
-    "md_raid": "a member of a Linux RAID; assemble it with mdadm and give the disk image of the whole",
+    "md_raid": "a member of a Linux RAID with a damaged superblock; assemble it with mdadm and give the disk image of the whole",
     "apfs": "a container of volumes that The Sleuth Kit's Python module cannot open",
 }
 

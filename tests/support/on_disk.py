@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from forensics.host import Host
 from forensics.stores.reading import StoreReader
 from forensics.survey import Partition, Survey
-from forensics.volumes import Volume
+from forensics.volume import Volume
 from support.memory_filesystem import MemoryFilesystem
 
 

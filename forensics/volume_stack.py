@@ -1,0 +1,140 @@
+"""Volumes on volumes: what encrypted volumes, RAID arrays and LVM2 groups hold, in whatever order they stand on each other.
+
+A round opens what the volumes known so far lead to; what it finds is looked at in the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from forensics.luks import read_luks, unlock
+from forensics.lvm import PhysicalVolume, find_logical_volumes, read_physical_volume
+from forensics.md_raid import RaidMember, assemble, read_member
+from forensics.records import Gap
+from forensics.source import Buffer, Source
+from forensics.tolerant import Tolerant
+from forensics.volume import Volume
+from parsers import magic
+from parsers.errors import CtrForensicsError
+
+MAX_LOGICAL = 4096
+MAX_ROUNDS = 8
+
+
+def stack_volumes(
+    volumes: Sequence[Volume], gaps: Sequence[Gap], secrets: Sequence[bytes]
+) -> tuple[tuple[Volume, ...], tuple[Gap, ...]]:
+    """All volumes, those that stand on the given ones included, and what could not be read of them besides `gaps`."""
+    stack = _Stack(volumes, gaps, secrets)
+    opened = mapped = 0
+    for _ in range(MAX_ROUNDS):
+        # a group's physical volumes may lie in arrays and encrypted volumes: those first, as far as they go
+        if new := stack.volumes[opened:]:
+            opened = len(stack.volumes)
+            stack.open_encrypted(new)
+            stack.assemble_arrays(new)
+        elif new := stack.volumes[mapped:]:
+            mapped = len(stack.volumes)
+            stack.map_groups(new)
+        else:
+            break
+    return tuple(stack.volumes), tuple(stack.gaps)
+
+
+class _Stack:
+    def __init__(self, volumes: Sequence[Volume], gaps: Sequence[Gap], secrets: Sequence[bytes]) -> None:
+        self.volumes, self.gaps, self._secrets = list(volumes), list(gaps), secrets
+        self._next = max((volume.number for volume in volumes), default=0) + 1
+        self._groups: list[PhysicalVolume] = []
+
+    def open_encrypted(self, new: Sequence[Volume]) -> None:
+        """What LUKS volumes hold, where a secret opens them; one that stays closed is told when it is opened as a filesystem."""
+        if not self._secrets:
+            return
+        for volume in new:
+            if _kind(volume) != "luks":
+                continue
+            try:
+                header = read_luks(volume.source)
+                name = f"{volume.name}-luks"
+                inside = unlock(volume.source, header, self._secrets, name)
+            except CtrForensicsError as error:
+                self.gaps.append(Gap("LUKS volume", str(error), volume.number, offset=volume.offset))
+                continue
+            if inside is None:
+                closed = "no passphrase or key that was given opens it"
+                self.gaps.append(Gap("LUKS volume", closed, volume.number, offset=volume.offset))
+                continue
+            offset = inside.locate(0) if volume.offset is not None else None
+            kind = f"LUKS{header.version}"
+            number = self._add("luks", name, offset, inside.size, kind, header.label, header.uuid, inside)
+            self._holds(volume, f"{kind}, opened as volume {number}")
+
+    def assemble_arrays(self, new: Sequence[Volume]) -> None:
+        """The RAID arrays whose members are here."""
+        members: list[RaidMember] = []
+        by_number = {volume.number: volume for volume in new}
+        for volume in new:
+            try:
+                member = read_member(volume.source, volume.number)
+            except CtrForensicsError as error:
+                if _kind(volume) != "md_raid":  # else opening it as a filesystem tells
+                    self.gaps.append(Gap("MD RAID member", str(error), volume.number, offset=volume.offset))
+                continue
+            if member is not None:
+                members.append(member)
+        for array in assemble(members):
+            source = array.source or Buffer(array.name, b"")
+            offset = source.locate(0) if array.level == "RAID 1" and array.source is not None else None
+            number = self._add("md", array.name, offset, source.size, array.level, None, array.uuid, source, array.error)
+            if array.error:
+                self.gaps.append(Gap("MD RAID array", f"{array.name}: {array.error}", number))
+            if array.missing:
+                missing = f"{array.name}: {array.missing} of its devices are not in this disk image"
+                self.gaps.append(Gap("MD RAID array", missing, number))
+            for each in array.members:
+                self._holds(by_number[each], f"member of {array.level} {array.name}, volume {number}")
+
+    def map_groups(self, new: Sequence[Volume]) -> None:
+        """The logical volumes whose physical volumes are here."""
+        physical: list[PhysicalVolume] = []
+        for volume in new:
+            if _kind(volume) == "lvm2" and volume.holds is None:
+                try:
+                    physical.append(read_physical_volume(volume.source, volume.number))
+                except CtrForensicsError as error:
+                    self.gaps.append(Gap("LVM2 physical volume", str(error), volume.number, offset=volume.offset))
+        if not physical:
+            return
+        found, gaps = find_logical_volumes(physical)
+        if len(found) > MAX_LOGICAL:
+            self.gaps.append(
+                Gap("LVM2 volume group", f"{len(found)} logical volumes; only the first {MAX_LOGICAL} are looked at")
+            )
+        for lv in found[:MAX_LOGICAL]:
+            source: Source = lv.source or Buffer(lv.name, b"")
+            number = self._add("lvm", lv.name, lv.contiguous_at(), lv.size, lv.type, None, lv.uuid, source, lv.error)
+            if lv.source is None and lv.error is None:
+                self._holds(self.volumes[-1], lv.type)
+            if lv.error:
+                self.gaps.append(Gap("LVM2 logical volume", f"{lv.name}: {lv.error}", number))
+        self.gaps += gaps
+
+    def _add(
+        self, scheme: str, name: str, offset: int | None, length: int, kind: str, label: str | None, uuid: str, source: Source,
+        error: str | None = None,
+    ) -> int:  # fmt: skip
+        number = self._next
+        self._next += 1
+        self.volumes.append(Volume(number, scheme, name, offset, length, kind, label, uuid, source, error))
+        return number
+
+    def _holds(self, volume: Volume, what: str) -> None:
+        place = next(index for index, each in enumerate(self.volumes) if each.number == volume.number)
+        self.volumes[place] = replace(volume, holds=what)
+
+
+def _kind(volume: Volume) -> str | None:
+    # who opens the volume as a filesystem will tell what fails
+    return magic.identify(Tolerant(volume.source, []).read(0, magic.HEAD_SIZE))
