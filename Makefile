@@ -1,4 +1,4 @@
-# make demo   carve a bundled disk image and look at the result
+# make demo   carve a bundled disk image, look at the result, write a report
 # make test   run every test; those that need root or a tool that is not there are skipped, with the reason
 # make check  formatting, lint, types, tests
 # make bench  speed and memory against The Sleuth Kit's fls, and of hashing against sha256sum
@@ -17,6 +17,8 @@ DEMO := .demo
 demo: $(VENV)/.installed
 	@$(VENV)/bin/python samples/unpack.py webshop $(DEMO)/webshop.img
 	$(VENV)/bin/ctrforensics carve $(DEMO)/webshop.img -o $(DEMO)/webshop.case.db --force
+	@$(VENV)/bin/ctrforensics report $(DEMO)/webshop.case.db -o $(DEMO)/webshop.report.html --force
+	@printf '\nThe report, for any browser: $(DEMO)/webshop.report.html\n'
 	@printf '\nTo go on: . $(VENV)/bin/activate, then any of the commands above; ctrforensics --help lists the others.\n'
 
 test: $(VENV)/.developing

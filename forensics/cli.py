@@ -26,6 +26,7 @@ from forensics.commands.findings import findings, rules
 from forensics.commands.info import info
 from forensics.commands.output import say
 from forensics.commands.query import query
+from forensics.commands.report import report
 from forensics.commands.show import show
 from forensics.commands.tables import LISTINGS, listing_command
 from forensics.commands.timeline import timeline
@@ -48,6 +49,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     export,
     diff,
     timeline,
+    report,
     query,
     bolt,
 )

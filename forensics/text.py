@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 1)  # in UTC, like everything here
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# control characters, separators of lines, what has no width, direction marks, tags, surrogates
+_UNSEEN = (
+    r"\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff\ud800-\udfff"
+)
+_CONTROL = re.compile(rf"[\x00-\x1f{_UNSEEN}]")
+_IN_JSON = re.compile(rf"[{_UNSEEN}]")
 
 
 def readable(raw: bytes) -> str:
@@ -20,8 +26,13 @@ def raw_if_unequal(raw: bytes, text: str) -> bytes | None:
 
 
 def harmless(text: str) -> str:
-    """Text for a terminal: control characters, escape codes and direction marks are shown, not obeyed."""
+    """Text for people: control characters, escape codes, direction marks and what has no width are shown, not obeyed."""
     return _CONTROL.sub(lambda m: m[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def json_harmless(text: str) -> str:
+    """JSON text that means the same, in which such characters are escapes."""
+    return _IN_JSON.sub(lambda m: json.dumps(m[0])[1:-1], text)
 
 
 def utc(ns: int) -> str:

@@ -189,13 +189,14 @@ CREATE VIEW layer_files AS SELECT
     k.offset AS content_offset, e.path_raw, e.target_raw, l.partition, e.id AS entry_id, e.metacopy, l.id AS layer_number
 FROM layer l JOIN entry e ON e.layer_id = l.id {_CONTENT};
 CREATE VIEW changes AS SELECT
-    c.container_id, c.name AS container, k.kind, k.path, k.path_raw
+    c.container_id, c.name AS container, k.kind, k.path, k.path_raw, c.id AS container_number
 FROM container_change k JOIN container c ON c.id = k.container;
 CREATE VIEW mounts AS SELECT
-    c.container_id, c.name AS container, m.type, m.source, m.destination, m.rw, m.name AS volume, m.driver, m.options
+    c.container_id, c.name AS container, m.type, m.source, m.destination, m.rw, m.name AS volume, m.driver, m.options,
+    c.id AS container_number
 FROM container_mount m JOIN container c ON c.id = m.container WHERE m.type <> 'engine';
 CREATE VIEW engine_mounts AS SELECT
-    c.container_id, c.name AS container, m.source, m.destination, m.rw
+    c.container_id, c.name AS container, m.source, m.destination, m.rw, c.id AS container_number
 FROM container_mount m JOIN container c ON c.id = m.container WHERE m.type = 'engine';
 CREATE VIEW disk_images AS SELECT
     number, name, format, offset, size, sha256, details, files

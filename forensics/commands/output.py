@@ -12,7 +12,6 @@ import io
 import json
 import math
 import os
-import re
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +24,7 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from forensics.text import harmless
+from forensics.text import harmless, json_harmless
 from parsers.errors import UsageError
 
 Value = str | int | float | bytes | None
@@ -38,7 +37,6 @@ JSON_COLUMNS = frozenset({
 GAPS = 3  # the exit code of a command that is finished, but for what could not be read
 BUFFER = 1 << 20  # bytes of an output file that are written at once
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-_UNSEEN = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 MAX_REMEMBERED = 2000  # characters of JSON that are not decoded anew in the next row
 _LINE_BREAKS = str.maketrans({"\n": "\\n", "\r": "\\r"})
@@ -175,14 +173,10 @@ def _write_json(rows: Iterable[Sequence[Value]], columns: Sequence[str], stream:
             for name, value in zip(columns, row, strict=True)
         }
         text = _ENCODER.encode(record)
-        stream.write(separator + _UNSEEN.sub(_escape, text).encode("utf-8"))
+        stream.write(separator + json_harmless(text).encode("utf-8"))
         separator = b"\n" if lines else b",\n"
         empty = False
     stream.write((b"" if empty else b"\n") if lines else (b"[]\n" if empty else b"\n]\n"))
-
-
-def _escape(match: re.Match[str]) -> str:
-    return f"\\u{ord(match[0]):04x}"
 
 
 def _json_value(column: str, value: Value) -> object:

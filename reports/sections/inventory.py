@@ -1,0 +1,175 @@
+"""Every container that was on the host: what it was, how it was started, what of it is left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reports.redact import REDACTED, is_secret
+from reports.scope import SHORT_ID, Scope, objects, pairs, read, words
+
+MAX_CONTAINERS = 500  # that are told one by one
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A container in a network."""
+
+    network: str
+    address: str | None
+    mac: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container. command: its words; env, labels: names and values; added, changed, deleted: paths, as docker diff counts."""
+
+    number: int
+    container_id: str
+    name: str | None
+    pod: str | None
+    engine: str
+    namespace: str | None
+    image: str | None
+    image_id: str | None
+    state: str | None
+    exit_code: int | None
+    error: str | None
+    created_ns: int | None
+    started_ns: int | None
+    finished_ns: int | None
+    command: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    labels: tuple[tuple[str, str], ...]
+    privileged: bool | None
+    restart_count: int | None
+    restart_policy: str | None
+    hostname: str | None
+    user: str | None
+    working_dir: str | None
+    log_driver: str | None
+    layer: str | None
+    rootfs: str
+    origin: str
+    source: str | None
+    added: int
+    changed: int
+    deleted: int
+    high: int
+    medium: int
+    findings: int
+    log_lines: int
+    addresses: tuple[Address, ...]
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return self.name or self.container_id[:SHORT_ID]
+
+    @property
+    def changes(self) -> int:
+        """How many paths differ from its container image."""
+        return self.added + self.changed + self.deleted
+
+    @property
+    def state_text(self) -> str:
+        """Its state, with the exit code of one that ended."""
+        state = self.state or "unknown"
+        return f"{state} ({self.exit_code})" if self.exit_code is not None and state in ("exited", "dead") else state
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """The containers of the report, oldest first. left_out: how many more there are."""
+
+    containers: tuple[Container, ...]
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    container_number: int
+    container_id: str
+    name: str | None
+    pod: str | None
+    engine: str
+    namespace: str | None
+    image: str | None
+    image_id: str | None
+    state: str | None
+    exit_code: int | None
+    error: str | None
+    created_ns: int | None
+    started_ns: int | None
+    finished_ns: int | None
+    command: str | None
+    env: str | None
+    labels: str | None
+    privileged: int | None
+    restart_count: int | None
+    restart_policy: str | None
+    hostname: str | None
+    user: str | None
+    working_dir: str | None
+    log_driver: str | None
+    layer: str | None
+    rootfs: str
+    origin: str
+    source: str | None
+
+
+def read_inventory(scope: Scope, show_secrets: bool) -> Inventory:
+    """The containers that the report is about."""
+    rows = read(
+        scope,
+        _Row,
+        f"FROM containers WHERE {scope.only()} ORDER BY origin, created_ns, engine, namespace, container_id"
+        f" LIMIT {MAX_CONTAINERS}",
+    )
+    addresses = _addresses(scope)
+    return Inventory(
+        tuple(_container(scope, row, addresses.get(row.container_id, ()), show_secrets) for row in rows),
+        scope.count("containers", scope.only()) - len(rows),
+    )
+
+
+def _container(scope: Scope, row: _Row, addresses: tuple[Address, ...], show_secrets: bool) -> Container:
+    number = row.container_number
+    changes = dict(
+        scope.db.execute("SELECT kind, count(*) FROM changes WHERE container_number = ? GROUP BY kind", (number,)).fetchall()
+    )
+    found = dict(
+        scope.db.execute(
+            "SELECT severity, count(*) FROM findings WHERE container_number = ? GROUP BY severity", (number,)
+        ).fetchall()
+    )
+    return Container(
+        number, row.container_id, row.name, row.pod, row.engine, row.namespace, row.image, row.image_id, row.state, row.exit_code,
+        row.error, row.created_ns, row.started_ns, row.finished_ns, words(row.command), _env(words(row.env), show_secrets),
+        hidden_values(pairs(row.labels), show_secrets), None if row.privileged is None else bool(row.privileged),
+        row.restart_count, row.restart_policy, row.hostname, row.user, row.working_dir, row.log_driver, row.layer, row.rootfs,
+        row.origin, row.source, changes.get("A", 0), changes.get("C", 0), changes.get("D", 0), found.get("high", 0),
+        found.get("medium", 0), sum(found.values()), scope.count("logs", f"container_number = {number}"), addresses,
+    )  # fmt: skip
+
+
+def hidden_values(named: tuple[tuple[str, str], ...], show_secrets: bool) -> tuple[tuple[str, str], ...]:
+    """Names and values, without the values that are secrets."""
+    return tuple((name, REDACTED if value and is_secret(name) and not show_secrets else value) for name, value in named)
+
+
+def _env(env: tuple[str, ...], show_secrets: bool) -> tuple[tuple[str, str], ...]:
+    split = [each.partition("=") for each in env]
+    return hidden_values(tuple((name, value) for name, _equals, value in split), show_secrets)
+
+
+def _addresses(scope: Scope) -> dict[str, tuple[Address, ...]]:
+    found: dict[str, list[Address]] = {}
+    for name, endpoints in scope.db.execute("SELECT name, endpoints FROM networks ORDER BY name, network_id"):
+        for endpoint in objects(endpoints):
+            container = endpoint.get("container_id")
+            if isinstance(container, str):
+                address, mac = endpoint.get("address"), endpoint.get("mac")
+                found.setdefault(container, []).append(
+                    Address(name, address if isinstance(address, str) else None, mac if isinstance(mac, str) else None)
+                )
+    return {container: tuple(each) for container, each in found.items()}
