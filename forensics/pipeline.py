@@ -168,7 +168,9 @@ def _write_records(
 def _write_timeline(case: CaseWriter, db: sqlite3.Connection, found: Survey) -> None:
     filesystems = _filesystems(found)
     case.lower_entries((each.entry, each.lower, each.copied) for each in lower_entries(db, filesystems))
-    case.events(read_events(db, filesystems))
+    gaps: list[Gap] = []
+    case.events(read_events(db, filesystems, gaps))
+    case.gaps(gaps)
 
 
 def _filesystems(found: Survey) -> dict[int, Filesystem]:

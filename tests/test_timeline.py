@@ -28,7 +28,7 @@ def analysed(builder):
     """The case file, with the events that its records and layers tell."""
     for each in lower_entries(builder.db, {}):
         builder.insert("lower_entry", entry_id=each.entry, lower=each.lower, copied=each.copied)
-    for event in list(read_events(builder.db, {})):
+    for event in list(read_events(builder.db, {}, [])):
         path = None if event.path is None else event.path.decode("utf-8", "backslashreplace")
         builder.insert(
             "event", time_ns=event.time_ns, event=event.event, source=event.source, container=event.container, path=path,

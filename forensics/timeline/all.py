@@ -6,9 +6,10 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 
 from forensics.filesystem import Filesystem
-from forensics.records import Event
+from forensics.records import Event, Gap
 from forensics.timeline.containers import container_events
 from forensics.timeline.deletions import deletion_events
+from forensics.timeline.guest_logs import guest_events
 from forensics.timeline.images import build_events, image_events
 from forensics.timeline.mounts import mount_events
 from forensics.timeline.storage import artefact_events, layer_events, network_events, volume_events
@@ -18,8 +19,12 @@ OF_RECORDS = (
 )  # fmt: skip
 
 
-def read_events(db: sqlite3.Connection, filesystems: Mapping[int, Filesystem]) -> Iterator[Event]:
-    """What the case's records and layers tell, in an order of their own. filesystems: by partition."""
+def read_events(db: sqlite3.Connection, filesystems: Mapping[int, Filesystem], gaps: list[Gap]) -> Iterator[Event]:
+    """What the case's records and layers tell, in an order of their own.
+
+    filesystems: by partition. gaps: what could not be read is added to them.
+    """
     for events in OF_RECORDS:
         yield from events(db)
     yield from mount_events(db, filesystems)
+    yield from guest_events(db, filesystems, gaps)
