@@ -335,3 +335,19 @@ def test_two_runs_give_the_same_timeline(carved, sample, tmp_path):
     again = tmp_path / "again.db"
     run_cli("carve", sample("webshop"), "-o", again)
     assert run_cli("timeline", again, "-f", "jsonl") == run_cli("timeline", carved("webshop"), "-f", "jsonl")
+
+
+# -- pulls
+
+
+def test_pulled_layers_are_told_by_what_docker_rmi_leaves(builder):
+    details = {"repositories": "docker.io/library/nginx", "digests": "sha256:aa"}
+    labels = {"containerd.io/distribution.source.docker.io": "library/redis", "size": "5"}
+    for kind, told, name in (("pulled layer", details, "sha256:11"), ("content", labels, "sha256:22")):
+        builder.insert(
+            "artefact", store_id=builder.store, engine="docker", kind=kind, name=name, time_ns=T, details=json.dumps(told),
+            origin="allocated",
+        )  # fmt: skip
+    found = {e["event"]: e["message"] for e in events(analysed(builder), "time_ns = " + str(T))}
+    assert "from docker.io/library/nginx" in found["image layer pulled"]
+    assert "from docker.io/library/redis" in found["content ingested"]

@@ -19,7 +19,7 @@ def image_events(db: sqlite3.Connection) -> Iterator[Event]:
     steps: dict[_Step, tuple[Told, list[str]]] = {}
     for told, row in rows(db, "container_image", _IMAGES):
         engine, image_id, refs, created, updated, history = row
-        called = ", ".join(json.loads(refs)) or image_id.removeprefix("sha256:")[:12]
+        called = _called(json.loads(refs), image_id)
         if created is not None:
             yield _event(told, engine, created, "image created", f"{called}: its config's time", "probable")
         if updated is not None:
@@ -45,6 +45,12 @@ def build_events(db: sqlite3.Connection) -> Iterator[Event]:
             yield _event(told, engine, completed, "build completed", f"{kind}: {called}")
         if used is not None:
             yield _event(told, engine, used, "build cache used", f"{kind}: {called}")
+
+
+def _called(refs: list[str], image_id: str) -> str:
+    """An image's tags, else its other names, else the beginning of its id."""
+    tags = [ref for ref in refs if "@" not in ref and not ref.startswith("sha256:")]
+    return ", ".join(tags or refs) or image_id.removeprefix("sha256:")[:12]
 
 
 def _event(told: Told, engine: str, time_ns: int, event: str, message: str, confidence: str = "certain") -> Event:

@@ -85,6 +85,8 @@ def _shared_whiteouts(work: _Work) -> Iterator[Event]:
             continue
         where = (b"work", entry.name)
         if inode.crtime_ns is not None:
-            yield work.event(inode.crtime_ns, "first deletion", "the first deletion since the layer's last mount", inode, *where)
+            message = "the first file or directory that was deleted since the layer's last mount"
+            yield work.event(inode.crtime_ns, "first deletion", message, inode, *where)
         if inode.ctime_ns is not None:
-            yield work.event(inode.ctime_ns, "last deletion", "the last deletion since the layer's last mount", inode, *where)
+            message = "the last deletion since the layer's last mount, or the last time that a deleted name was made anew"
+            yield work.event(inode.ctime_ns, "last deletion (latest)", message, inode, *where)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 
 from forensics.records import Event
 from forensics.timeline.record import Told, rows, short
 
+_SOURCE_LABEL = "containerd.io/distribution.source."
 _ARTEFACTS: Mapping[str, tuple[str, str, str]] = {
+    "content": ("content ingested", "a blob of an image came here, or into this namespace", "certain"),
     "forgotten blob": ("content written", "content that no image has; the file's time of modification", "certain"),
+    "image name": ("image registered", "the image was first pulled, imported, built or tagged under this name", "certain"),
     "ingest": ("content ingest started", "never finished", "certain"),
     "lease": ("lease created", "keeps contents and snapshots from being collected", "certain"),
     "lock": ("store written", "the last time that a process changed what the lock guards", "certain"),
     "pod": ("pod created", "", "certain"),
+    "pulled layer": ("image layer pulled", "the last pull or push of the layer; stays when the image is removed", "probable"),
     "runtime spec": ("container task created", "the engine made it ready to run", "certain"),
     "secret": ("secret created", "", "certain"),
+    "snapshot": ("snapshot created", "prepared, or committed when its content was complete", "certain"),
     "static pod": ("static pod written", "the manifest's time of modification", "probable"),
 }
 """Kinds of artefacts: what the event is called, what its time means, and how sure that is."""
@@ -53,13 +59,23 @@ def network_events(db: sqlite3.Connection) -> Iterator[Event]:
 def artefact_events(db: sqlite3.Connection) -> Iterator[Event]:
     """Leases, pods, unfinished contents and the like."""
     numbers = dict(db.execute("SELECT container_id, id FROM container ORDER BY id DESC"))
-    columns = "engine, kind, name, namespace, path, time_ns"
-    for told, (engine, kind, name, namespace, path, time_ns) in rows(db, "artefact", columns, "time_ns IS NOT NULL"):
+    columns = "engine, kind, name, namespace, path, time_ns, details"
+    for told, (engine, kind, name, namespace, path, time_ns, details) in rows(db, "artefact", columns, "time_ns IS NOT NULL"):
         event, means, confidence = _ARTEFACTS.get(kind, (f"{kind} written", "", "probable"))
         where = f" in {path}" if path else ""
         called = f"{namespace}/{name}" if namespace else name
-        message = f"{short(called)}{where}{f': {means}' if means else ''}"
+        message = f"{short(called)}{where}{_registries(details)}{f': {means}' if means else ''}"
         yield _event(told, engine, time_ns, event, message, confidence, numbers.get(name))
+
+
+def _registries(details: str) -> str:
+    """Where a layer or a blob came from, as Docker's `distribution` or containerd's labels tell."""
+    told = json.loads(details)
+    sources = [
+        f"{name.removeprefix(_SOURCE_LABEL)}/{value}" for name, value in sorted(told.items()) if name.startswith(_SOURCE_LABEL)
+    ]
+    found = " ".join((told.get("repositories", ""), *sources)).strip()
+    return f" from {short(found)}" if found else ""
 
 
 def _event(

@@ -16,13 +16,38 @@ MAX_TEXT = 4096
 def containerd_artefacts(
     reader: StoreReader, meta: MetaDb, content: Place | None, blobs: Mapping[str, Place], namespaces: Collection[str]
 ) -> tuple[Artefact, ...]:
-    """The namespaces and leases that are asked for, every ingest, and the blobs that no namespace has."""
+    """The namespaces that are asked for and what is in them, every ingest, and the blobs that no namespace has."""
     return (
         *_namespaces(meta, namespaces),
-        *_leases(meta, namespaces),
+        *namespace_artefacts("containerd", meta, namespaces),
         *_ingests(reader, meta, content),
         *_forgotten(reader, meta, blobs),
     )
+
+
+def namespace_artefacts(engine: str, meta: MetaDb, namespaces: Collection[str]) -> Iterator[Artefact]:
+    """The leases, snapshots, names of images and contents that namespaces have records of; engine: whose the namespaces are."""
+    yield from _leases(engine, meta, namespaces)
+    for _, snapshot in sorted(meta.snapshots.items()):
+        if snapshot.namespace in namespaces:
+            told = {"snapshotter": snapshot.snapshotter, "parent": snapshot.parent or "", **snapshot.labels}
+            details = {name: text for name, text in told.items() if text}
+            source = meta.provenance(snapshot.offset)
+            yield Artefact(
+                engine, "snapshot", snapshot.key, snapshot.namespace, None, snapshot.created_ns, details, source=source
+            )
+    for image in meta.images:
+        if image.namespace in namespaces:
+            details = {"digest": image.digest or "", **image.labels}
+            source = meta.provenance(image.offset)
+            yield Artefact(engine, "image name", image.name, image.namespace, None, image.created_ns, details, source=source)
+    for digest, by_namespace in sorted(meta.blobs.items()):
+        for blob in (each for name, each in sorted(by_namespace.items()) if name in namespaces):
+            size = {} if blob.size is None else {"size": str(blob.size)}
+            source = meta.provenance(blob.offset)
+            yield Artefact(
+                engine, "content", digest, blob.namespace, None, blob.created_ns, {**size, **blob.labels}, source=source
+            )
 
 
 def _namespaces(meta: MetaDb, namespaces: Collection[str]) -> Iterator[Artefact]:
@@ -33,7 +58,7 @@ def _namespaces(meta: MetaDb, namespaces: Collection[str]) -> Iterator[Artefact]
         yield Artefact("containerd", "namespace", name, name, details=labels, source=source)
 
 
-def _leases(meta: MetaDb, namespaces: Collection[str]) -> Iterator[Artefact]:
+def _leases(engine: str, meta: MetaDb, namespaces: Collection[str]) -> Iterator[Artefact]:
     for lease in meta.leases:
         if lease.namespace not in namespaces:
             continue
@@ -46,7 +71,7 @@ def _leases(meta: MetaDb, namespaces: Collection[str]) -> Iterator[Artefact]:
         }
         told = {name: text for name, text in details.items() if text}
         source = meta.provenance(lease.offset)
-        yield Artefact("containerd", "lease", lease.id, lease.namespace, None, lease.created_ns, told, source=source)
+        yield Artefact(engine, "lease", lease.id, lease.namespace, None, lease.created_ns, told, source=source)
 
 
 def _ingests(reader: StoreReader, meta: MetaDb, content: Place | None) -> Iterator[Artefact]:

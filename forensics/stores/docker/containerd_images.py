@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from forensics.records import Artefact, Container, ContainerImage, Layer
+from forensics.stores.containerd.artefacts import namespace_artefacts as records_of
 from forensics.stores.containerd.containers import container_records
 from forensics.stores.containerd.discover import ContainerdRoot
 from forensics.stores.containerd.images import image_record
@@ -136,7 +137,12 @@ def namespace_images(space: EngineNamespace) -> tuple[ContainerImage, ...]:
     return tuple(records)
 
 
-def runtime_specs(space: EngineNamespace) -> tuple[Artefact, ...]:
+def namespace_artefacts(space: EngineNamespace) -> tuple[Artefact, ...]:
+    """What else the namespace holds: leases, snapshots, contents, and the specs of running containers."""
+    return (*records_of("docker", space.store.meta, (space.namespace,)), *_runtime_specs(space))
+
+
+def _runtime_specs(space: EngineNamespace) -> tuple[Artefact, ...]:
     """The OCI specs of the containers that were running: Docker has containerd keep one as long as the container runs."""
     found = []
     for each in space.store.meta.containers:

@@ -10,17 +10,18 @@ from forensics.records import Store, StoreContents
 from forensics.stores.buildkit.builds import built_layers, read_builds
 from forensics.stores.docker.containerd_images import (
     EngineNamespace,
+    namespace_artefacts,
     namespace_containers,
     namespace_images,
     namespace_layers,
     own_layers,
-    runtime_specs,
 )
 from forensics.stores.docker.containers import StoredContainer, docker_containers, read_containers
 from forensics.stores.docker.discover import DockerRoot
 from forensics.stores.docker.drivers import DRIVERS, DriverContents, driver_of, read_driver
 from forensics.stores.docker.graph_v1 import graph_images, read_graph
 from forensics.stores.docker.networks import docker_networks, read_networks
+from forensics.stores.docker.pulls import pulled_layers
 from forensics.stores.docker.volumes import docker_volumes
 from forensics.stores.host_tree import resolve_or_none
 from forensics.stores.reading import Place, StoreReader
@@ -82,7 +83,7 @@ def read_docker(root: DockerRoot, space: EngineNamespace | None = None) -> Store
         volumes=docker_volumes(reader, host_root, _part(reader, root, b"volumes"), containers),
         networks=docker_networks(reader, networks, stored),
         builds=builds,
-        artefacts=runtime_specs(space) if space is not None else (),
+        artefacts=(*pulled_layers(reader, image), *(namespace_artefacts(space) if space is not None else ())),
         gaps=tuple(dict.fromkeys(reader.gaps)),
     )
 
