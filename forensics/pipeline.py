@@ -82,6 +82,9 @@ def carve(paths: Sequence[Path], case_path: Path, options: CarveOptions, progres
         progress.stage("completing the case file")
         with case.analysis() as db:
             progress.stage("putting the timeline together")
+            filesystems = _filesystems(found)
+            case.lower_entries((each.entry, each.lower, each.copied) for each in lower_entries(db, filesystems))
+        with case.analysis() as db:
             _write_timeline(case, db, found)
         with case.analysis() as db:
             if options.findings:
@@ -166,10 +169,8 @@ def _write_records(
 
 
 def _write_timeline(case: CaseWriter, db: sqlite3.Connection, found: Survey) -> None:
-    filesystems = _filesystems(found)
-    case.lower_entries((each.entry, each.lower, each.copied) for each in lower_entries(db, filesystems))
     gaps: list[Gap] = []
-    case.events(read_events(db, filesystems, gaps))
+    case.events(read_events(db, _filesystems(found), gaps))
     case.gaps(gaps)
 
 

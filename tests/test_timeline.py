@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -16,9 +17,11 @@ from forensics.commands.times import parse_time
 from forensics.text import utc
 from forensics.timeline.all import read_events
 from forensics.timeline.copy_up import lower_entries
+from forensics.timeline.removals import removal_events
 from parsers.errors import UsageError
 from support.casebuilder import CaseBuilder
 from support.cli import ask, run_cli
+from support.memory_filesystem import MemoryFilesystem
 
 S = 1_000_000_000
 T = 1_795_000_000 * S
@@ -351,3 +354,64 @@ def test_pulled_layers_are_told_by_what_docker_rmi_leaves(builder):
     found = {e["event"]: e["message"] for e in events(analysed(builder), "time_ns = " + str(T))}
     assert "from docker.io/library/nginx" in found["image layer pulled"]
     assert "from docker.io/library/redis" in found["content ingested"]
+
+
+# -- times that somebody set
+
+
+def suspected(case):
+    return [(e["path"], e["confidence"], e["time_ns"] - T) for e in events(case, "event = 'timestomp suspected'")]
+
+
+def birth_of_layer(builder):
+    builder.db.execute("UPDATE entry SET crtime_ns = ? WHERE layer_id = ? AND path = '/'", (T, builder.own))
+
+
+def test_a_time_before_the_layer_is_pointed_out_when_it_was_set(builder):
+    birth_of_layer(builder)
+    old = T - 500 * S
+    upper(builder, b"/tmp/.tool", T + 5, mtime_ns=old, ctime_ns=T + 6)
+    upper(builder, b"/opt/kept", T + 5, mtime_ns=T - S // 2)  # cp -p by a program that keeps whole seconds
+    future = upper(builder, b"/future", T + 5, mtime_ns=T + 9 * S)
+    case = analysed(builder)
+    assert future and suspected(case) == [("/future", "probable", 5), ("/tmp/.tool", "possible", 6)]
+    (found,) = events(case, "event = 'timestomp suspected' AND path = '/tmp/.tool'")
+    assert utc(old) in found["message"]
+    assert "in whole seconds" in found["message"]
+
+
+def test_a_changed_file_with_the_images_time_is_pointed_out_and_an_unchanged_one_is_not(builder):
+    birth_of_layer(builder)
+    for path, size in ((b"/kept", 5), (b"/trojan", 6)):
+        lower = builder.entry(builder.image, path, mtime_ns=T - 500 * S, size=5)
+        origin = {"trusted.overlay.origin": b""}
+        number = upper(builder, path, T + 5, mtime_ns=T - 500 * S, size=size, private=origin)
+        builder.hide(builder.own, lower, "replaced", number)
+    assert suspected(analysed(builder)) == [("/trojan", "probable", 5)]
+
+
+def test_what_an_archive_held_is_one_event_but_for_the_odd_file_among_it(builder):
+    birth_of_layer(builder)
+    for number in range(30):
+        upper(builder, f"/opt/app/f{number}".encode(), T + 5 + number, mtime_ns=T - 500 * S)
+    upper(builder, b"/tmp/.x", T + 40, mtime_ns=T - 500 * S)
+    case = analysed(builder)
+    assert suspected(case) == [("/tmp/.x", "possible", 40)]
+    (unpacked,) = events(case, "event = 'files unpacked'")
+    assert unpacked["message"].startswith("30 files")
+
+
+# -- removals
+
+
+@pytest.mark.parametrize(("changed", "expected"), [(T + S, []), (T + 9 * S, ["container removed"])])
+def test_a_directory_that_changed_after_all_containers_were_made_tells_a_removal(builder, changed, expected):
+    class Disk(MemoryFilesystem):
+        def inode(self, number):
+            return replace(super().inode(number), mtime_ns=changed)
+
+    disk = Disk({"docker": {"containers": {}}})
+    builder.db.execute("UPDATE partition SET mount_point = '/var/lib'")
+    with closing(builder.db):
+        found = list(removal_events(builder.db, {1: disk}))
+    assert [event.event for event in found] == expected
