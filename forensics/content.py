@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from forensics.case.deleted_rows import FoundDeleted, find_deleted_file
 from forensics.case.lookup import Case, evidence_places
 from forensics.case.view import Entry, View
 from forensics.evidence import Evidence, open_evidence
 from forensics.filesystem import Extent, Filesystem
 from forensics.filesystems.open import open_filesystem
+from forensics.recovery.content import read_deleted
+from forensics.recovery.deleted_file import DeletedFile
+from forensics.recovery.restored import restored
 from forensics.text import readable
 from forensics.volume import Volume
 from forensics.volumes import find_volumes
@@ -39,6 +43,7 @@ class Contents:
     disk: Evidence
     volumes: dict[int, Volume]
     replay_journal: bool
+    deleted_file: Callable[[int], DeletedFile]
     _opened: dict[int, Filesystem] = field(default_factory=dict)
 
     def chunks(self, view: View, entry: Entry) -> Iterator[bytes]:
@@ -47,6 +52,14 @@ class Contents:
         if data is None:
             raise FormatError("its data is in no layer below it", readable(entry.path))
         return _read(self._filesystem(data.partition), data.inode, data.size)
+
+    def deleted(self, found: FoundDeleted) -> Iterator[bytes]:
+        """What is left of a deleted file in pieces; zeros for the rest."""
+        file = found.file
+        stored = sum(extent.length for extent in file.extents or ())
+        if file.size - stored > ZEROS_LIMIT:
+            raise FormatError(f"{file.size} bytes long, of which {stored} are left", f"deleted file {found.number}")
+        return read_deleted(self._filesystem(found.partition), file)
 
     def size(self, view: View, entry: Entry) -> int:
         """How many bytes `chunks` gives: for a metacopy file, those of the file that it stands for."""
@@ -62,7 +75,7 @@ class Contents:
                 raise EvidenceError(
                     f"volume {partition} of {self.disk.name} has no filesystem; is it the disk image that was carved?"
                 )
-            self._opened[partition] = fs
+            self._opened[partition] = restored(fs, self.deleted_file, {})
         return self._opened[partition]
 
 
@@ -78,7 +91,10 @@ def open_contents(case: Case, images: Sequence[Path] = (), secrets: Sequence[byt
         _check_sizes(case, evidence)
         volumes, _gaps = find_volumes(evidence, secrets)
         _check_volumes(case, evidence.name, volumes)
-        yield Contents(evidence, {v.number: v for v in volumes}, facts.get("journal") != "not replayed")
+        yield Contents(
+            evidence, {v.number: v for v in volumes}, facts.get("journal") != "not replayed",
+            lambda number: find_deleted_file(case.db, number).file,
+        )  # fmt: skip
 
 
 def _find_evidence(case: Case) -> tuple[Path, ...]:

@@ -45,6 +45,7 @@ class ContentPlan:
             return
         wanted = (tree.type == ord("f")) if kind in self._kinds else np.zeros(len(tree), bool)
         wanted[list(metacopy)] = False
+        wanted[tree.inode < 0] = False  # deleted files are hashed where they are found
         self._layers.append(_Contents(first_entry, partition, tree.inode, tree.size, wanted))
 
     def need(self, entries: Iterable[int]) -> None:
@@ -53,7 +54,8 @@ class ContentPlan:
         for entry in entries:
             layer = self._layers[bisect_right(starts, entry) - 1] if starts else None
             if layer is not None:
-                layer.wanted[entry - layer.first_entry] = True
+                row = entry - layer.first_entry
+                layer.wanted[row] = layer.inode[row] > 0
 
     def hash_all(self, case: CaseWriter, filesystems: Mapping[int, Filesystem], progress: Progress) -> None:
         """Hash what was gathered and write it down; a content that cannot be read is a gap."""

@@ -64,8 +64,12 @@ def _descend(
         pending.extend(reversed(uppers.get(layer.key, [])))
 
 
-def rootfs_state(own: NumberedLayer | None, present: Container[int]) -> str:
-    """How much of a root filesystem is on the disk, complete, partial or missing; present: the layers that could be read."""
+def rootfs_state(own: NumberedLayer | None, present: Container[int], recovered: Container[int] = ()) -> str:
+    """How much of a root filesystem is on the disk, complete, partial or missing.
+
+    present: the layers that could be read. recovered: those that were removed, of which more may have been there.
+    """
     if own is None or not any(number in present for number in own.chain):
         return "missing"
-    return "complete" if not own.dangling and all(number in present for number in own.chain) else "partial"
+    whole = not own.dangling and all(number in present and number not in recovered for number in own.chain)
+    return "complete" if whole else "partial"

@@ -1,14 +1,14 @@
 """The main job: from a disk image to a case file.
 
-disk image -> volumes and filesystems -> stores -> layers and their deltas -> hashes of contents -> case file. What cannot be
-read becomes a gap, and the job goes on.
+disk image -> volumes and filesystems -> stores -> what was deleted -> layers and their deltas -> hashes of contents -> case file.
+What cannot be read becomes a gap, and the job goes on.
 """
 
 from __future__ import annotations
 
 import platform
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from forensics.case.writer import CaseWriter
 from forensics.content_plan import ContentPlan
+from forensics.deleted_files import Owners, with_deleted, write_deleted
 from forensics.evidence import DiskImage, Evidence, hash_disk_image, open_evidence
 from forensics.filesystem import Filesystem
 from forensics.findings.all import find
@@ -24,7 +25,9 @@ from forensics.layer_content import LayerContent
 from forensics.layers import NumberedLayer, number_layers, rootfs_state
 from forensics.progress import Progress
 from forensics.records import Gap, StoreContents
+from forensics.recovery.deleted import find_all_deleted
 from forensics.recovery.recover import recover
+from forensics.recovery.removed_layers import with_removed_layers
 from forensics.stores.all import find_stores
 from forensics.stores.reading import StoreReader
 from forensics.survey import Survey, survey
@@ -73,7 +76,7 @@ def carve(paths: Sequence[Path], case_path: Path, options: CarveOptions, progres
         found = survey(evidence, options.replay_journal, options.secrets)
         _write_survey(case, found)
         progress.stage("looking for container stores")
-        containers = _write_stores(case, found, options, progress)
+        containers, filesystems = _write_stores(case, found, options, progress)
         if options.hash_image:
             progress.stage("hashing the disk image", evidence.size, "B")
             for number, disk in enumerate(evidence.disks, 1):
@@ -82,14 +85,13 @@ def carve(paths: Sequence[Path], case_path: Path, options: CarveOptions, progres
         progress.stage("completing the case file")
         with case.analysis() as db:
             progress.stage("putting the timeline together")
-            filesystems = _filesystems(found)
             case.lower_entries((each.entry, each.lower, each.copied) for each in lower_entries(db, filesystems))
         with case.analysis() as db:
-            _write_timeline(case, db, found)
+            _write_timeline(case, db, filesystems)
         with case.analysis() as db:
             if options.findings:
                 progress.stage("looking for what is suspicious")
-                _write_findings(case, Scene(db, _filesystems(found)))
+                _write_findings(case, Scene(db, filesystems))
             case.run_facts(_run_facts(started, evidence, options))
             gaps = case.gap_count
     return Summary(case_path, containers, gaps)
@@ -118,14 +120,22 @@ def _write_survey(case: CaseWriter, found: Survey) -> None:
     case.gaps(found.gaps)
 
 
-def _write_stores(case: CaseWriter, found: Survey, options: CarveOptions, progress: Progress) -> int:
-    filesystems = _filesystems(found)
+def _write_stores(
+    case: CaseWriter, found: Survey, options: CarveOptions, progress: Progress
+) -> tuple[int, dict[int, Filesystem]]:
+    """Write all stores; answers how many containers, and the filesystems with their deleted files."""
+    reader = StoreReader()
+    stores = recover(list(find_stores(found, reader)))
+    progress.stage("looking for deleted files")
+    deleted = find_all_deleted(_filesystems(found))
+    removed = with_removed_layers(stores, _filesystems(found), deleted)
+    filesystems = with_deleted(_filesystems(found), deleted, removed.trees)
     plan = ContentPlan(options.hash)
     content = LayerContent(case, filesystems, plan, progress)
     next_number = 1
     containers = 0
-    reader = StoreReader()
-    for contents in recover(list(find_stores(found, reader))):
+    owners = Owners()
+    for contents in removed.stores:
         store_id = case.store(contents.store)
         case.gaps(contents.gaps)
         layers, gaps = number_layers(contents.layers, next_number)
@@ -133,10 +143,12 @@ def _write_stores(case: CaseWriter, found: Survey, options: CarveOptions, progre
         case.gaps(gaps)
         progress.stage(f"reading the layers of {contents.store.engine} {contents.store.root}", len(layers), "layers")
         content.write(store_id, layers)
-        containers += _write_records(case, store_id, contents, layers, content)
+        owners.layers |= {(each.layer.partition, each.layer.path): each.number for each in layers}
+        containers += _write_records(case, store_id, contents, layers, content, owners)
     case.gaps(reader.gaps)
     plan.hash_all(case, filesystems, progress)
-    return containers
+    write_deleted(case, filesystems, deleted, removed.inside, owners, options.hash != "none", progress)
+    return containers, filesystems
 
 
 def _write_records(
@@ -145,15 +157,19 @@ def _write_records(
     contents: StoreContents,
     layers: Sequence[NumberedLayer],
     content: LayerContent,
+    owners: Owners,
 ) -> int:
+    recovered = {numbered.number for numbered in layers if numbered.layer.origin == "recovered"}
     by_key = {numbered.layer.key: numbered for numbered in layers}
     for image in contents.images:
         top = by_key.get(image.top) if image.top is not None else None
         case.container_image(store_id, image, top.number if top else None)
     for container in contents.containers:
         own = by_key.get(container.layer) if container.layer is not None else None
-        number = case.container(store_id, container, own.number if own else None, rootfs_state(own, content.present))
+        state = rootfs_state(own, content.present, recovered)
+        number = case.container(store_id, container, own.number if own else None, state)
         if own is not None:
+            owners.containers.setdefault(own.number, number)
             case.changes(number, content.changes.get(own.number, ()))
     for volume in contents.volumes:
         case.volume(store_id, volume)
@@ -168,9 +184,9 @@ def _write_records(
     return len(contents.containers)
 
 
-def _write_timeline(case: CaseWriter, db: sqlite3.Connection, found: Survey) -> None:
+def _write_timeline(case: CaseWriter, db: sqlite3.Connection, filesystems: Mapping[int, Filesystem]) -> None:
     gaps: list[Gap] = []
-    case.events(read_events(db, _filesystems(found), gaps))
+    case.events(read_events(db, filesystems, gaps))
     case.gaps(gaps)
 
 

@@ -32,7 +32,7 @@ STAGES = (
     ("case",),
     ("timeline",),
     ("findings",),
-    ("content_plan", "layer_content", "content", "extraction", "archive", "pax"),
+    ("content_plan", "deleted_files", "layer_content", "content", "extraction", "archive", "pax"),
     ("pipeline",),
     ("commands",),
     ("cli",),

@@ -155,7 +155,8 @@ def test_ls_names_what_the_files_view_has(shop, busiest, capfdbinary):
 
 def test_cat_gives_the_bytes_that_were_hashed(shop, capfdbinary):
     query = (
-        "SELECT container, path, sha256 FROM files WHERE type = 'f' AND size > 0 AND path_raw IS NULL ORDER BY size DESC LIMIT 20"
+        "SELECT container_id AS container, path, sha256 FROM files WHERE type = 'f' AND size > 0 AND path_raw IS NULL"
+        " ORDER BY size DESC LIMIT 20"
     )
     for row in ask(shop, query):
         out, _err = run(capfdbinary, "cat", shop, row["container"], row["path"])

@@ -130,11 +130,12 @@ CREATE VIEW timeline_files AS SELECT
     {_PLACE} AS place, e.path, e.type, e.mode, e.uid, e.gid, e.size, e.mtime_ns, e.atime_ns, e.ctime_ns, e.crtime_ns, e.target,
     e.inode, coalesce(e.mark, '') AS state, e.path_raw, e.target_raw, c.id AS container_number
 FROM layer l JOIN entry e ON e.layer_id = l.id LEFT JOIN container c ON c.layer_id = l.id WHERE l.kind IN ('container', 'orphan')
+    AND l.origin = 'allocated'
 UNION ALL SELECT
     coalesce({_PLACE.replace("'layer-' || l.id", "NULL")}, 'disk-p' || d.partition),
     coalesce(d.path, 'inode-' || d.inode), coalesce(d.type, '?'), coalesce(d.mode, 0), d.uid, d.gid, d.size, d.mtime_ns,
-    d.atime_ns, d.ctime_ns, d.crtime_ns, NULL, d.inode, iif(d.reused IS NULL, 'deleted', 'deleted-realloc'), d.path_raw, NULL,
-    c.id
+    d.atime_ns, d.ctime_ns, d.crtime_ns, NULL, d.inode, iif(d.reused IN ('some', 'all'), 'deleted-realloc', 'deleted'),
+    d.path_raw, NULL, c.id
 FROM deleted_file d LEFT JOIN container c ON c.id = d.container;
 """
 

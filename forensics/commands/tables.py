@@ -88,6 +88,15 @@ LISTINGS = (
         "name, substr(network_id, 1, 12) AS id, engine, driver, list(subnets) AS subnets,"
         " json_array_length(endpoints) AS endpoints, seconds(created_ns) AS created, nullif(origin, 'allocated') AS origin",
     ),
+    Listing(
+        "deleted",
+        "Deleted files, with what is left of them.",
+        "deleted_files",
+        "container IS NULL, container, layer, path, deleted_number",
+        "deleted_number AS number, container, substr(layer, 1, 12) AS layer, type, path, size,"
+        " iif(recovered_bytes < size, size - recovered_bytes, NULL) AS lost, seconds(deleted_ns) AS deleted,"
+        " nullif(deleted_means, 'at') AS means, method, confidence, substr(sha256, 1, 12) AS sha256",
+    ),
     Listing("stores", "The engines' stores that were found.", "stores", "key", "engine, version, driver, root, partition"),
     Listing(
         "partitions",

@@ -46,7 +46,7 @@ def examine(fs: Filesystem, file: DeletedFile, hashed: bool = True) -> Content:
         anything = extent.offset is None
         for piece in _pieces(fs, extent.offset, length):
             if piece is None:
-                missing, digest = missing + length, None
+                missing, digest, anything = missing + length, None, True
                 break
             anything = anything or piece.count(0) != len(piece)
             if digest is not None:
@@ -61,25 +61,29 @@ def examine(fs: Filesystem, file: DeletedFile, hashed: bool = True) -> Content:
     return Content(max(0, file.size - missing), digest.hexdigest() if digest is not None else None, blank)
 
 
-def read_deleted(fs: Filesystem, file: DeletedFile) -> Iterator[bytes]:
-    """A file's bytes in pieces; holes, and what is lost, as zeros. Raises EvidenceError where the device fails."""
+def read_deleted(fs: Filesystem, file: DeletedFile, offset: int = 0, size: int | None = None) -> Iterator[bytes]:
+    """A file's bytes from `offset` on in pieces; zeros for holes and what is lost. EvidenceError where the device fails."""
+    end = file.size if size is None else min(file.size, offset + size)
     if file.inline is not None:
-        yield file.inline
+        yield file.inline[offset:end]
         return
-    position = 0
+    position = offset
     for extent in file.extents or ():
-        length = min(extent.length, file.size - extent.logical)
-        if length <= 0:
-            break
-        for done in range(position, extent.logical, CHUNK):
-            yield _ZEROS[: min(CHUNK, extent.logical - done)]
-        for done in range(0, length, CHUNK):
-            wanted = min(CHUNK, length - done)
-            data = b"" if extent.offset is None else fs.source.read(extent.offset + done, wanted)
+        start, stop = max(extent.logical, position), min(extent.logical + extent.length, end)
+        if start >= stop:
+            continue
+        yield from _blank(start - position)
+        for at in range(start, stop, CHUNK):
+            wanted = min(CHUNK, stop - at)
+            data = b"" if extent.offset is None else fs.source.read(extent.offset + at - extent.logical, wanted)
             yield data.ljust(wanted, b"\0")
-        position = extent.logical + length
-    for done in range(position, file.size, CHUNK):
-        yield _ZEROS[: min(CHUNK, file.size - done)]
+        position = stop
+    yield from _blank(end - position)
+
+
+def _blank(count: int) -> Iterator[bytes]:
+    for done in range(0, count, CHUNK):
+        yield _ZEROS[: min(CHUNK, count - done)]
 
 
 def _inside(file: DeletedFile) -> Iterator[tuple[int, int]]:
@@ -109,5 +113,5 @@ def _pieces(fs: Filesystem, offset: int | None, length: int) -> Iterator[bytes |
 
 
 def _zeros(digest: hashlib._Hash, count: int) -> None:
-    for done in range(0, count, CHUNK):
-        digest.update(_ZEROS[: min(CHUNK, count - done)])
+    for piece in _blank(count):
+        digest.update(piece)

@@ -20,8 +20,8 @@ class DeletedFile:
     extents: where its content still stands, as in Filesystem.extents; content that stood in the inode is `inline`; both are None
     where nothing tells, or where it has no content. lost: the parts, (first byte, length), that were given to others since, or
     were never written as far as the filesystem knew. reuse: how much was given to others: none, some, all, None where that is not
-    known. deleted_ns: when it was deleted; no_later: it may have been before that. parent: the inode of its directory, with its
-    generation. offset: of the inode, in the disk image.
+    known. within: where no path is known, a directory that it was somewhere below. deleted_ns: when it was deleted; no_later: it
+    may have been before that. parent: the inode of its directory, with its generation. offset: of the inode, in the disk image.
     """
 
     path: bytes | None
@@ -48,6 +48,7 @@ class DeletedFile:
     lost: tuple[tuple[int, int], ...] = ()
     reuse: str | None = None
     parent: tuple[int, int] | None = None
+    within: bytes | None = None
     offset: int | None = None
 
     @property

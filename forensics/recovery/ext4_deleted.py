@@ -23,8 +23,9 @@ from forensics.filesystems.ext4.past_names import directory_blocks, read_inline_
 from forensics.filesystems.ext4.past_paths import Life, PastPaths
 from forensics.filesystems.ext4.problems import ProblemLog
 from forensics.filesystems.ext4.reader import Ext4
-from forensics.filesystems.ext4.reuse import TICK, Reuse, read_reuse
+from forensics.filesystems.ext4.reuse import Reuse, read_reuse
 from forensics.recovery.deleted_file import CERTAIN, POSSIBLE, PROBABLE, DeletedFile
+from forensics.recovery.ext4_unnamed import Unnamed
 from forensics.recovery.unallocated import Unallocated, unallocated
 from forensics.source import Source
 from parsers.errors import FormatError
@@ -32,7 +33,6 @@ from parsers.ext4_inode import MODE_TYPES, InodeFlag, InodeRecord, device, parse
 from parsers.xfs_inode import SECOND
 
 FIRST_INODE = 11  # those before are the filesystem's own
-OVERLAY_WORK = b"/work/work"  # where overlayfs prepares what it moves to the upper directory: only its own files are made there
 MOST_TARGET = 4096
 """Bytes of a symlink's target that are read."""
 
@@ -98,8 +98,8 @@ class _Finder:
         """All that is found; what the journal tells of goes before what an inode alone tells."""
         told: set[tuple[int, int]] = set()
         s = self.states
-        starts = np.searchsorted(s.number, np.unique(s.number)).tolist()
-        for first, end in zip(starts, [*starts[1:], len(s)], strict=True):
+        bounds = [*np.searchsorted(s.number, np.unique(s.number)).tolist(), len(s)]
+        for first, end in pairwise(bounds):
             if s.number[first] < FIRST_INODE:
                 continue
             for rows in _by_generation(s, first, end):
@@ -130,7 +130,9 @@ class _Finder:
             base = replace(base, reuse="none", confidence=CERTAIN)
         names = self._paths.paths(number, life[1])
         if names:
-            yield from (replace(base, path=path, parent=parent) for path, parent in names)
+            for path, parent in names:
+                cut = not path.startswith(b"/") and base.confidence == CERTAIN
+                yield replace(base, path=path, parent=parent, confidence=PROBABLE if cut else base.confidence)
             return
         earlier = self._paths.last_known(number, life)
         sure = base.confidence if held or base.confidence == POSSIBLE else PROBABLE
@@ -165,36 +167,11 @@ class _Finder:
                 except FormatError:
                     continue
                 if held:
-                    yield self._placed(replace(file, method="orphan", reuse="none", confidence=CERTAIN, deleted_ns=file.ctime_ns))
+                    file = replace(file, method="orphan", reuse="none", confidence=CERTAIN, deleted_ns=file.ctime_ns)
+                    yield Unnamed(self.states, self.fs.tables, self._paths).placed(file)
                 else:
                     deleted = int(inode["i_dtime"][at]) * SECOND
                     yield replace(file, method="dtime", confidence=POSSIBLE, deleted_ns=deleted)
-
-    def _placed(self, file: DeletedFile) -> DeletedFile:
-        """A file of which no name was ever written, in the one directory that changed while it was made and unlinked.
-
-        The journal then has a state of that directory from the same transaction, with the time of the one or the other.
-        """
-        s = self.states
-        own = np.flatnonzero((s.number == file.inode) & (s.generation == (file.generation or 0)))
-        if not len(own) or file.crtime_ns is None or file.ctime_ns is None:
-            return file
-        moment = int(s.first[own[0]])
-        near = (s.first == moment) & (s.columns.type == ord("d"))
-        times = s.columns.times["mtime"]
-        near &= (times >= file.crtime_ns) & (times <= file.ctime_ns + TICK)
-        found = {
-            self._paths.directory(int(s.number[row]), int(s.generation[row]), moment): (
-                int(s.number[row]),
-                int(s.generation[row]),
-            )
-            for row in np.flatnonzero(near)
-        }
-        found = {path: parent for path, parent in found.items() if not path.endswith(OVERLAY_WORK)}
-        if len(found) != 1:
-            return file
-        ((path, parent),) = found.items()
-        return replace(file, path=path + b"/#%d" % file.inode, parent=parent, confidence=PROBABLE)
 
     def _describe(self, raw: bytes, number: int, place: int, moment: int, kind: str) -> DeletedFile:
         """A file by its raw inode as it was at a moment. Raises FormatError where the inode is not to be believed."""

@@ -10,6 +10,7 @@ from forensics.filesystems.ext4.reader import Ext4
 
 Life = tuple[int, int]
 """The moments from and to which an inode was in use."""
+_OF_NOW = -1  # the generation of a directory that is named by one of now
 MOST_NAMES = 1 << 12  # of one inode that are told: a whiteout has one for every file that it hides
 
 
@@ -53,7 +54,7 @@ class PastPaths:
                 parts.append(known)
                 break
             named = self._valid(number, moment)
-            if number in entered or not (named or number in self._now):
+            if number in entered or not (named or self._is_now(number, generation)):
                 parts.append(b"#%d" % number)
                 break
             entered.add(number)
@@ -62,11 +63,15 @@ class PastPaths:
                 number, generation = named[0].parent, named[0].generation
             else:
                 number, name = self._now[number]
-                generation = -1
+                generation = _OF_NOW
                 parts.append(b"/" + name)
         path = b"".join(reversed(parts))
         self._known[start] = path
         return path
+
+    def _is_now(self, number: int, generation: int) -> bool:
+        """Whether the directory is there now, and not another one with its number."""
+        return number in self._now and generation in (_OF_NOW, self.fs.inode(number).generation)
 
     def _valid(self, number: int, moment: int) -> list[Name]:
         return [name for name in self.names.get(number, ()) if name.first <= moment <= name.last and self._stood(name, moment)]

@@ -1,0 +1,96 @@
+"""Deleted files into the case file: what is left of each, and which layer and container it was of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from forensics.case.deleted_rows import deleted_row
+from forensics.case.writer import CaseWriter
+from forensics.filesystem import Filesystem, Tree
+from forensics.hashing import Hashed
+from forensics.progress import Progress
+from forensics.records import Gap
+from forensics.recovery.content import Content, examine
+from forensics.recovery.deleted import Numbered
+from forensics.recovery.deleted_file import DeletedFile
+from forensics.recovery.removed_layers import Inside
+from forensics.recovery.restored import restored
+
+MOST_READ = 2  # times its own size that is read of a filesystem: many deleted files can claim the same blocks
+
+
+@dataclass
+class Owners:
+    """The layers and containers of a case. layers: numbers by partition and Layer.path; containers: numbers by their layer's."""
+
+    layers: dict[tuple[int, str], int] = field(default_factory=dict)
+    containers: dict[int, int] = field(default_factory=dict)
+
+
+def with_deleted(
+    filesystems: Mapping[int, Filesystem], deleted: Sequence[Numbered], trees: Mapping[int, Mapping[int, Tree]]
+) -> dict[int, Filesystem]:
+    """The filesystems, in which inode -n is the deleted file n. trees: of removed directories, by partition and number."""
+    files: dict[int, dict[int, DeletedFile]] = {}
+    for each in deleted:
+        files.setdefault(each.partition, {})[each.number] = each.file
+    return {
+        number: restored(fs, files[number].__getitem__, trees.get(number, {})) if number in files else fs
+        for number, fs in filesystems.items()
+    }
+
+
+def write_deleted(
+    case: CaseWriter,
+    filesystems: Mapping[int, Filesystem],
+    deleted: Sequence[Numbered],
+    inside: Mapping[int, Inside],
+    owners: Owners,
+    hashed: bool,
+    progress: Progress,
+) -> None:
+    """Write all deleted files; hashed: with the SHA-256 of those of which all bytes are there."""
+    progress.stage("reading deleted files", len(deleted), "files")
+    done: dict[int, list[Hashed]] = {}
+    for row, each, content in _rows(case, filesystems, deleted, inside, owners, hashed):
+        case.insert_rows("deleted_file", tuple(row), [tuple(row.values())])
+        if content is not None and content.sha256 is not None:
+            done.setdefault(each.partition, []).append(Hashed(-each.number, content.sha256, _first_byte(filesystems, each)))
+        progress.advance(1)
+    for partition, contents in sorted(done.items()):
+        case.contents(partition, contents)
+
+
+def _rows(
+    case: CaseWriter,
+    filesystems: Mapping[int, Filesystem],
+    deleted: Sequence[Numbered],
+    inside: Mapping[int, Inside],
+    owners: Owners,
+    hashed: bool,
+) -> Iterator[tuple[dict[str, Any], Numbered, Content | None]]:
+    left = {number: MOST_READ * fs.source.size for number, fs in filesystems.items()}
+    for each in deleted:
+        content = None
+        if each.file.type == "f":
+            wanted = hashed and left[each.partition] > 0
+            content = examine(filesystems[each.partition], each.file, wanted)
+            left[each.partition] -= content.recovered
+            if hashed and not wanted:
+                hashed = False
+                case.gaps(
+                    [Gap("deleted files", "more bytes are claimed than the filesystem has; not all are hashed", each.partition)]
+                )
+        where = inside.get(each.number)
+        layer = owners.layers.get((each.partition, where.layer)) if where is not None else None
+        path = where.path if where is not None and layer is not None else each.file.path
+        container = owners.containers.get(layer) if layer is not None else None
+        yield deleted_row(each, content, path, layer, container), each, content
+
+
+def _first_byte(filesystems: Mapping[int, Filesystem], each: Numbered) -> int | None:
+    """Where its content begins in the disk image."""
+    first = next((extent.offset for extent in each.file.extents or () if extent.offset is not None), None)
+    return None if first is None else filesystems[each.partition].source.locate(first)
