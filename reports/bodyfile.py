@@ -68,7 +68,8 @@ def _encoded(name: bytes) -> bytes:
 
 
 def _percent(match: re.Match[bytes]) -> bytes:
-    return b"%%%02X" % match[0][0]
+    """A line break is encoded twice: mactime leaves out a name that has one once it is decoded, without a word."""
+    return b"%250A" if match[0] == b"\n" else b"%%%02X" % match[0][0]
 
 
 def _number(value: int | None) -> bytes:

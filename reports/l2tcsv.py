@@ -25,10 +25,10 @@ def l2tcsv_rows(rows: Iterable[EventRow], host: str | None) -> Iterator[tuple[st
             continue
         day, _, clock = utc(row.time_ns).removesuffix("Z").partition("T")
         year, month, date = day.split("-")
-        place = f"{row.place} on {host}" if row.place and host else row.place or host or "-"
+        place = f"{row.place} on {host}" if row.place and host else row.place or host or ""
         extra = {"confidence": row.confidence, "partition": row.partition, "offset": row.offset, "nanoseconds": clock[9:]}
         yield (
             f"{month}/{date}/{year}", clock[:8], "UTC", _MACB.get(row.rank, "...."), "FILE" if row.rank in _MACB else "CONTAINER",
-            row.source, row.event, "-", place, f"{row.event} {row.path or ''}".rstrip(), row.sentence, "2", row.path or "-", "-",
-            "-", "ctrforensics", "; ".join(f"{name}: {value}" for name, value in extra.items() if value is not None),
+            row.source, row.event, "", place, f"{row.event} {row.path or ''}".rstrip(), row.sentence, "2", row.path or "", "",
+            "", "ctrforensics", "; ".join(f"{name}: {value}" for name, value in extra.items() if value is not None),
         )  # fmt: skip

@@ -28,6 +28,8 @@ _WHOLE = (
     " container_number"
 )
 
+_FOR_TIMESKETCH = ", time AS datetime, event AS timestamp_desc"  # what its importer demands of a CSV, beside `message`
+
 
 class TimelineFormat(StrEnum):
     """How a timeline is written: for people, exactly, or as another tool reads it."""
@@ -85,7 +87,8 @@ def timeline(
                 for line in bodyfile_lines(files):
                     stream.write(line)
         else:
-            cursor = opened.db.execute(*wanted.select(_WHOLE))
+            columns = _WHOLE + _FOR_TIMESKETCH if format is TimelineFormat.CSV else _WHOLE
+            cursor = opened.db.execute(*wanted.select(columns))
             write_rows(cursor, [column[0] for column in cursor.description], Format(format.value), to)
 
 
