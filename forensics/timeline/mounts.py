@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from forensics.filesystem import Filesystem, Inode, lookup
 from forensics.records import Event
+from forensics.text import readable
 from parsers.errors import FormatError
 
 MAX_NAMES = 1000  # names in a work directory: the kernel leaves a handful
@@ -39,9 +40,9 @@ class _Work:
 
     def event(self, time_ns: int, event: str, message: str, inode: Inode, *names: bytes, confidence: str = "certain") -> Event:
         """An event that the inode under these names tells."""
-        path = b"/".join((self.path, *names))
+        told = f"{message}; {readable(b'/'.join((self.path, *names)))}"
         return Event(
-            time_ns, event, "work directory", message, self.container, path, confidence, self.partition, inode.offset
+            time_ns, event, "work directory", told, self.container, None, confidence, self.partition, inode.offset
         )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from forensics.filesystem import Filesystem, lookup
 from forensics.records import Event
+from forensics.text import readable
 from parsers.errors import FormatError
 
 SLACK = 2_000_000_000  # nanoseconds between Docker's making of a container's directory and what it says of its creation
@@ -36,10 +37,10 @@ def removal_events(db: sqlite3.Connection, filesystems: Mapping[int, Filesystem]
                 continue
             since = inode.crtime_ns if created is None else created
             if since is not None and inode.mtime_ns > since + SLACK:
-                message = "the last removal: its directory changed when no container that is left was made"
+                message = f"the last removal: {readable(path)} changed when no container that is left was made"
                 source = "directory mtime"
                 yield Event(
-                    inode.mtime_ns, "container removed", source, message, None, path, "probable", partition, inode.offset
+                    inode.mtime_ns, "container removed", source, message, None, None, "probable", partition, inode.offset
                 )  # fmt: skip
             break
 
