@@ -177,20 +177,26 @@ def _open_raw(file: EvidenceFile) -> RawMedia:
         raise
 
 
-def hash_disk_image(image: DiskImage, advance: Callable[[int], object]) -> dict[str, str]:
+def hash_disk_image(
+    image: DiskImage, advance: Callable[[int], object], look: Callable[[int, bytes], object] | None = None
+) -> dict[str, str]:
     """SHA-256 over a whole disk, and whatever else its image stores a hash of (`details`), in hex by name.
 
-    advance hears of each number of bytes that was done. What cannot be read makes hashing impossible: EvidenceError.
+    advance hears of each number of bytes that was done; look is shown every piece, with its offset, in order, while it is hashed.
+    What cannot be read makes hashing impossible: EvidenceError.
     """
     names = ("sha256", *(name for name in ("md5", "sha1") if f"stored {name}" in image.details))
     digests = {name: hashlib.new(name, usedforsecurity=False) for name in names}
-    with ThreadPoolExecutor(max_workers=1) as reader:  # the next chunk is read while this one is hashed
-        pending = reader.submit(image.read, 0, HASH_CHUNK)
+    with ThreadPoolExecutor(max_workers=2) as others:  # the next chunk is read, and this one looked at, while it is hashed
+        pending = others.submit(image.read, 0, HASH_CHUNK)
         for offset in range(0, image.size, HASH_CHUNK):
             chunk = pending.result()
-            pending = reader.submit(image.read, offset + HASH_CHUNK, HASH_CHUNK)
+            pending = others.submit(image.read, offset + HASH_CHUNK, HASH_CHUNK)
+            looked = others.submit(look, offset, chunk) if look is not None else None
             for digest in digests.values():
                 digest.update(chunk)
+            if looked is not None:
+                looked.result()
             advance(len(chunk))
     return {name: digest.hexdigest() for name, digest in digests.items()}
 

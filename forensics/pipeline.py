@@ -6,6 +6,7 @@ What cannot be read becomes a gap, and the job goes on.
 
 from __future__ import annotations
 
+import json
 import platform
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,8 @@ from pathlib import Path
 from forensics.case.writer import CaseWriter
 from forensics.content_plan import ContentPlan
 from forensics.deleted_files import Owners, with_deleted, write_deleted
-from forensics.evidence import DiskImage, Evidence, hash_disk_image, open_evidence
+from forensics.disk_pass import read_disks
+from forensics.evidence import Evidence, open_evidence
 from forensics.filesystem import Filesystem
 from forensics.findings.all import find
 from forensics.findings.scene import Scene
@@ -28,12 +30,13 @@ from forensics.records import Gap, StoreContents
 from forensics.recovery.deleted import find_all_deleted
 from forensics.recovery.recover import recover
 from forensics.recovery.removed_layers import with_removed_layers
+from forensics.recovery.scan import Hits
+from forensics.recovery.space import UNALLOCATED
 from forensics.stores.all import find_stores
 from forensics.stores.reading import StoreReader
 from forensics.survey import Survey, survey
 from forensics.timeline.all import read_events
 from forensics.timeline.copy_up import lower_entries
-from parsers.errors import EvidenceError
 
 LARGE = 1 << 30  # bytes of a disk image from which on a second process costs less than it saves
 
@@ -43,7 +46,8 @@ class CarveOptions:
     """How a disk image is carved.
 
     hash: which layers' files get a SHA-256: all, changed (the containers' own), none. snapshot: an internal one of the disk
-    image, by name or id. findings: whether rules look for what is suspicious. secrets: what opens encrypted volumes.
+    image, by name or id. findings: whether rules look for what is suspicious. carve: which space is searched for what was
+    removed: unallocated, all or none. secrets: what opens encrypted volumes.
     """
 
     hash: str = "all"
@@ -52,6 +56,7 @@ class CarveOptions:
     snapshot: str | None = None
     command: str = ""
     findings: bool = True
+    carve: str = UNALLOCATED
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
 
 
@@ -75,12 +80,9 @@ def carve(paths: Sequence[Path], case_path: Path, options: CarveOptions, progres
         progress.stage("looking for volumes and filesystems")
         found = survey(evidence, options.replay_journal, options.secrets)
         _write_survey(case, found)
+        hits = read_disks(case, evidence, found, options.carve, options.hash_image, progress)
         progress.stage("looking for container stores")
-        containers, filesystems = _write_stores(case, found, options, progress)
-        if options.hash_image:
-            progress.stage("hashing the disk image", evidence.size, "B")
-            for number, disk in enumerate(evidence.disks, 1):
-                _hash_disk(case, number, disk, progress)
+        containers, filesystems = _write_stores(case, found, hits, options, progress)
         _write_problems(case, found)
         progress.stage("completing the case file")
         with case.analysis() as db:
@@ -97,21 +99,6 @@ def carve(paths: Sequence[Path], case_path: Path, options: CarveOptions, progres
     return Summary(case_path, containers, gaps)
 
 
-def _hash_disk(case: CaseWriter, number: int, disk: DiskImage, progress: Progress) -> None:
-    """Hash a disk, and hold it against the hashes that were stored when it was acquired."""
-    try:
-        digests = hash_disk_image(disk, progress.advance)
-    except EvidenceError as error:
-        case.gaps([Gap("disk image", f"not hashed: {error}", path=disk.name)])
-        return
-    case.disk_hash(number, digests["sha256"])
-    for name, digest in digests.items():
-        stored = disk.details.get(f"stored {name}", digest)
-        if stored != digest:
-            differs = f"its content has the {name.upper()} {digest}, but {stored} was stored when it was acquired"
-            case.gaps([Gap("disk image", differs, path=disk.name)])
-
-
 def _write_survey(case: CaseWriter, found: Survey) -> None:
     for partition in found.partitions:
         case.partition(partition, found.mount_points.get(partition.volume.number))
@@ -121,14 +108,16 @@ def _write_survey(case: CaseWriter, found: Survey) -> None:
 
 
 def _write_stores(
-    case: CaseWriter, found: Survey, options: CarveOptions, progress: Progress
+    case: CaseWriter, found: Survey, hits: Sequence[Hits], options: CarveOptions, progress: Progress
 ) -> tuple[int, dict[int, Filesystem]]:
     """Write all stores; answers how many containers, and the filesystems with their deleted files."""
     reader = StoreReader()
-    stores = recover(list(find_stores(found, reader)))
+    stores = list(find_stores(found, reader))
     progress.stage("looking for deleted files")
     deleted = find_all_deleted(_filesystems(found))
-    removed = with_removed_layers(stores, _filesystems(found), deleted)
+    recovery = recover(stores, hits)
+    case.run_facts({"carve": options.carve, "tried": json.dumps(recovery.tried), "lost": json.dumps(recovery.lost)})
+    removed = with_removed_layers(recovery.stores, _filesystems(found), deleted)
     filesystems = with_deleted(_filesystems(found), deleted, removed.trees)
     plan = ContentPlan(options.hash)
     content = LayerContent(case, filesystems, plan, progress)

@@ -59,7 +59,7 @@ def deleted(cache: PageCache, live: Bucket, txid: int, previous: tuple[Bucket, i
         if page is None or not page.is_leaf:
             continue
         path, basis = known[pgid] if pgid in known else (suffix(stale, known, pgid), "page")
-        rows = _keys(whole, page, path)
+        rows = page_rows(whole, page, path)
         if basis == "page" and _is_told(rows, told):
             continue
         for key, missing in rows:
@@ -76,7 +76,7 @@ def _is_told(rows: list[tuple[Key, int]], told: set[int]) -> bool:
     return known
 
 
-def _keys(file: PageFile, page: Page, path: Path) -> list[tuple[Key, int]]:
+def page_rows(file: PageFile, page: Page, path: Path) -> list[tuple[Key, int]]:
     """The keys of an old leaf page and of the inline buckets in it, each with how many bytes of its value are lost."""
     rows = []
     try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from construct import Bytes, Int8ub, Int16ub, Int32ub, Struct
 
@@ -52,6 +53,24 @@ PAGE_SIZES = frozenset(1 << bit for bit in range(9, 17))
 _JOURNAL, _WAL, _FRAME = Layout(JOURNAL), Layout(WAL), Layout(FRAME)
 
 
+class JournalHeader(NamedTuple):
+    """The head of a rollback journal's segment. records: ALL_RECORDS where the journal's length tells."""
+
+    records: int
+    nonce: int
+    pages: int
+    sector: int
+    page_size: int
+
+
+def journal_header(data: bytes) -> JournalHeader | None:
+    """The header that some bytes begin with; None where they are too short."""
+    if len(data) < JOURNAL.sizeof():
+        return None
+    _, records, nonce, pages, sector, page_size = _JOURNAL.unpack(data[: JOURNAL.sizeof()])
+    return JournalHeader(records, nonce, pages, sector, page_size)
+
+
 def database_image(data: bytes, journal: bytes, log: bytes, problems: list[str]) -> bytes:
     """The database with a hot journal rolled back, or with the log's committed frames; marked as one without a log.
 
@@ -89,7 +108,7 @@ def _roll_back(image: bytearray, journal: bytes, page_size: int, problems: list[
             if len(record) < page_size + 8:
                 break
             page, content = int.from_bytes(record[:4], "big"), record[4:-4]
-            if int.from_bytes(record[-4:], "big") != _journal_sum(nonce, content):
+            if int.from_bytes(record[-4:], "big") != journal_sum(nonce, content):
                 break
             if 0 < page <= before:
                 _put(image, page, content, page_size)
@@ -99,7 +118,7 @@ def _roll_back(image: bytearray, journal: bytes, page_size: int, problems: list[
         del image[pages * page_size :]
 
 
-def _journal_sum(nonce: int, content: bytes) -> int:
+def journal_sum(nonce: int, content: bytes) -> int:
     """pager.c, pager_cksum: every 200th byte, from the end."""
     return (nonce + sum(content[len(content) - 200 : 0 : -200])) & 0xFFFFFFFF
 

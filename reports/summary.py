@@ -25,7 +25,7 @@ class Summary:
 
 def summarise(db: sqlite3.Connection, case: Path) -> Summary:
     """The summary of the case file `case`, open as `db`."""
-    facts = [*_hosts(db), *_evidence(db), *_partitions(db), *_stores(db), *_layers(db), *_counts(db)]
+    facts = [*_hosts(db), *_evidence(db), *_partitions(db), *_stores(db), *_layers(db), *_counts(db), *_recovered(db)]
     return Summary(tuple(facts), _containers(db), (*_unlisted(db), *_findings(db), *_gaps(db), *_next(db, case)))
 
 
@@ -79,6 +79,23 @@ def _counts(db: sqlite3.Connection) -> list[tuple[str, str]]:
         for view, name in (("images", "container images"), ("container_volumes", "volumes"), ("networks", "networks"))
     ]
     return [("also", ", ".join(f"{count} {name}" for count, name in counted))] if any(count for count, _name in counted) else []
+
+
+def _recovered(db: sqlite3.Connection) -> list[tuple[str, str]]:
+    """What came back, how sure that is, and what of the documents that were tried did not."""
+    told = []
+    for view, name in (("containers", "containers"), ("images", "container images")):
+        rows = db.execute(
+            f"SELECT confidence, count(*) FROM {view} WHERE origin = 'recovered' GROUP BY confidence ORDER BY confidence"
+        ).fetchall()
+        if rows:
+            sure = ", ".join(f"{count} {confidence}" for confidence, count in rows)
+            told.append(f"{sum(count for _confidence, count in rows)} {name} ({sure})")
+    facts = dict(db.execute("SELECT key, value FROM run WHERE key IN ('tried', 'lost')").fetchall())
+    tried, lost = (json.loads(facts.get(key) or "{}") for key in ("tried", "lost"))
+    failed = ", ".join(f"{count} of {tried[kind]} {kind}" for kind, count in sorted(lost.items()))
+    lines = [("recovered", ", ".join(told))] if told else []
+    return [*lines, ("not recoverable", failed)] if failed else lines
 
 
 def _containers(db: sqlite3.Connection) -> tuple[tuple[str | int | None, ...], ...]:

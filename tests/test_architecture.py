@@ -32,7 +32,7 @@ STAGES = (
     ("case",),
     ("timeline",),
     ("findings",),
-    ("content_plan", "deleted_files", "layer_content", "content", "extraction", "archive", "pax"),
+    ("disk_pass", "content_plan", "deleted_files", "layer_content", "content", "extraction", "archive", "pax"),
     ("pipeline",),
     ("commands",),
     ("cli",),

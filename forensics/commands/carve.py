@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from reports.summary import Summary
 
 
+class Carve(StrEnum):
+    """Which space is searched for what was removed."""
+
+    UNALLOCATED = "unallocated"
+    ALL = "all"
+    NONE = "none"
+
+
 class Hash(StrEnum):
     """Which layers' files get a SHA-256."""
 
@@ -42,6 +50,8 @@ JournalOption = Annotated[
 _CASE_HELP = "The case file to make; default: IMAGE's name + .case.db, in this directory."
 _CaseOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="CASE", help=_CASE_HELP, show_default=False)]
 _ForceOption = Annotated[bool, typer.Option("--force", help="Replace the case file if it is there.")]
+_CARVE_HELP = "Search for what was removed: in unallocated space and journals, also in all that no filesystem has, or not at all."
+_CarveOption = Annotated[Carve, typer.Option("--carve", help=_CARVE_HELP)]
 _HashOption = Annotated[Hash, typer.Option("--hash", help="SHA-256 of files: in all layers, in containers' own layers, of none.")]
 
 
@@ -50,6 +60,7 @@ def carve(
     output: _CaseOption = None,
     force: _ForceOption = False,
     hash: _HashOption = Hash.ALL,
+    carve: _CarveOption = Carve.UNALLOCATED,
     hash_image: Annotated[bool, typer.Option("--hash-image", help="SHA-256 of the disk image too.")] = False,
     no_journal: JournalOption = False,
     snapshot: SnapshotOption = None,
@@ -67,22 +78,23 @@ def carve(
     """
     case_path = output if output is not None else Path(f"{image[0].name}.case.db")
     _check_output(case_path, image, force)
-    from forensics.pipeline import CarveOptions, carve
+    from forensics import pipeline
     from reports.summary import summarise
 
     command = shlex.join(["ctrforensics", *sys.argv[1:]])
     with shown_progress() as progress:
         disks = [_unpacked(path, unpack, force, progress) if unpack else path for path in image]
-        options = CarveOptions(
+        options = pipeline.CarveOptions(
             hash=hash.value,
             hash_image=hash_image,
             replay_journal=not no_journal,
             snapshot=snapshot,
             command=command,
             findings=not no_findings,
+            carve=carve.value,
             secrets=secrets(passphrase_file, key_file),
         )
-        done = carve(disks, case_path, options, progress)
+        done = pipeline.carve(disks, case_path, options, progress)
     with open_case(case_path) as case:
         _print_summary(summarise(case.db, case_path))
     if done.gaps:

@@ -15,6 +15,8 @@ from forensics.records import Container, ContainerImage
 CERTAIN, PROBABLE, POSSIBLE = "certain", "probable", "possible"
 RANK = {CERTAIN: 0, PROBABLE: 1, POSSIBLE: 2}
 
+ENVIRONMENT = frozenset(("env",))
+
 Recovered = TypeVar("Recovered", Container, ContainerImage)
 
 
@@ -23,10 +25,12 @@ class Clue(Generic[Recovered]):
     """One source's record; what it does not tell is None there. Its `source` says where it was read, and how.
 
     kind: database, file, text (carved), reference: two of different kinds do not come from one and the same write.
-    store: the key of the store that it belongs to, None where that is not known.
+    store: the key of the store that it belongs to, or what is known of it (see homes). weak: columns that any other source tells
+    better: Docker's spec has an environment to which the engine added, libpod's config one to which it is yet to add.
     """
 
     record: Recovered
     confidence: str
     kind: str
     store: str | None = None
+    weak: frozenset[str] = frozenset()

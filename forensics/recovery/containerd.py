@@ -13,7 +13,7 @@ from itertools import islice
 
 from forensics.file_source import FileSource
 from forensics.records import Artefact, Container, ContainerImage, Provenance
-from forensics.recovery.clues import CERTAIN, POSSIBLE, PROBABLE, Clue
+from forensics.recovery.clues import CERTAIN, ENVIRONMENT, POSSIBLE, PROBABLE, Clue
 from forensics.recovery.old_records import MOBY, OldRecord, old_records
 from forensics.recovery.spec_identity import identity_of, layer_directory
 from forensics.stores.bolt import key_provenance, open_database
@@ -103,7 +103,9 @@ def _container(
     made = _of_engine(replace(made, layer=made.layer or directory), engine)
     sure = old.how == "previous tree" or (corroborated and not old.inferred)
     how = f"{old.how}, its bucket told by its content" if old.inferred else old.how
-    return _clue(made, CERTAIN if sure else PROBABLE, DATABASE, how, key)
+    return replace(
+        _clue(made, CERTAIN if sure else PROBABLE, DATABASE, how, key), weak=ENVIRONMENT if engine == "docker" else frozenset()
+    )
 
 
 def _runtime_spec(record: containerd_meta.Container | containerd_meta.Sandbox, clue: Clue[Container]) -> Artefact:

@@ -22,6 +22,7 @@ ENGINES = ("docker", "podman", "crio", "buildah", "containerd")
 
 STATES = ("created", "initialized", "running", "paused", "restarting", "stopped", "exited", "removing", "dead")
 _NOT_SAID = frozenset(("engine", "namespace", "container_id", "image_id", "origin", "source", "confidence", "sources"))
+_MAY_BE_EMPTY = frozenset(("env", "command"))
 _WHOLE_ID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -90,12 +91,11 @@ def _join(
     joined: dict[str, Any] = {}
     gives: list[list[str]] = [[] for _ in ordered]
     for column in columns:
-        for at, (clue, _) in enumerate(ordered):
-            value = getattr(clue.record, column)
-            if not _says_nothing(value):
-                joined[column] = value
-                gives[at].append(column)
-                break
+        saying = [at for at, (clue, _) in enumerate(ordered) if _says(column, getattr(clue.record, column))]
+        if saying:
+            at = min(saying, key=lambda at: (column in ordered[at][0].weak, at))
+            joined[column] = getattr(ordered[at][0].record, column)
+            gives[at].append(column)
     sources = [
         RecordSource(clue.record.source, confidence, tuple(gives[at]), _differences(clue.record, joined, gives[at]))
         for at, (clue, confidence) in enumerate(ordered)
@@ -126,13 +126,14 @@ def _differences(record: Recovered, joined: Mapping[str, Any], given: Sequence[s
     found: dict[str, object] = {}
     for column, value in joined.items():
         own = getattr(record, column)
-        if column not in given and not _says_nothing(own) and own != value and column not in ("config", "hostconfig"):
+        if column not in given and _says(column, own) and own != value and column not in ("config", "hostconfig"):
             found[column] = own if isinstance(own, int) else str(own)[:MAX_DIFFERENT]
     return found
 
 
-def _says_nothing(value: object) -> bool:
-    return value is None or value in ((), {}, "")
+def _says(column: str, value: object) -> bool:
+    """Whether a source tells a column. Of a container, no environment is told to be none; of the rest, empty is not told."""
+    return value is not None and (column in _MAY_BE_EMPTY or value not in ((), {}, ""))
 
 
 def _engine(record: Container | ContainerImage) -> int:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from forensics.records import Artefact, Container, ContainerImage, StoreContents
-from forensics.recovery.clues import Clue, Recovered
+from forensics.recovery.carved import carved_clues
+from forensics.recovery.clues import Clue
 from forensics.recovery.containerd import containerd_clues
 from forensics.recovery.docker_network import network_clues
+from forensics.recovery.homes import STORAGE, Homes
 from forensics.recovery.join import container_key, image_key, join_containers, join_images
+from forensics.recovery.libpod_rows import database_clues, journal_clues
+from forensics.recovery.scan import Hits
 from forensics.stores.all import FoundStore
 from forensics.stores.reading import StoreReader
 
@@ -23,12 +27,29 @@ class Clues:
     artefacts: dict[str, list[Artefact]] = field(default_factory=dict)
 
 
-def recover(stores: Sequence[FoundStore]) -> list[StoreContents]:
-    """The contents of the stores, with the containers and images that were removed from each behind those that are there."""
+@dataclass(frozen=True)
+class Recovery:
+    """The stores with what was removed from them. tried, lost: how many documents were tried, and are of no use, by kind."""
+
+    stores: list[StoreContents]
+    tried: Mapping[str, int]
+    lost: Mapping[str, int]
+
+
+def recover(stores: Sequence[FoundStore], hits: Sequence[Hits] = ()) -> Recovery:
+    """The contents of the stores, with the containers and images that were removed from each behind those that are there.
+
+    hits: where something may stand in what no file has.
+    """
     clues = Clues()
     for store in stores:
         _database_clues(store, clues)
-    return with_recovered([store.contents for store in stores], clues)
+    roots = [(each.root, each.contents.store.key) for each in stores if each.root and each.contents.store.engine in STORAGE]
+    clues.containers += journal_clues(hits, roots)
+    carved = carved_clues(hits)
+    clues.containers += carved.containers
+    clues.images += carved.images
+    return Recovery(with_recovered([store.contents for store in stores], clues), carved.tried, carved.lost)
 
 
 def with_recovered(stores: Sequence[StoreContents], clues: Clues) -> list[StoreContents]:
@@ -37,19 +58,25 @@ def with_recovered(stores: Sequence[StoreContents], clues: Clues) -> list[StoreC
     images_there = {image_key(each) for contents in stores for each in contents.images}
     containers = join_containers(clue for clue in clues.containers if container_key(clue.record) not in there)
     images = join_images(clue for clue in clues.images if image_key(clue.record) not in images_there)
-    return [
-        replace(
-            contents,
-            containers=(*contents.containers, *_of(contents, containers)),
-            images=(*contents.images, *_of(contents, images)),
-            artefacts=(*contents.artefacts, *clues.artefacts.get(contents.store.key, ())),
+    homes = Homes(stores)
+    found: dict[str, tuple[list[Container], list[ContainerImage]]] = {}
+    for container, hint in containers:
+        found.setdefault(homes.of(container, hint), ([], []))[0].append(container)
+    for image, hint in images:
+        found.setdefault(homes.of(image, hint), ([], []))[1].append(image)
+    result = []
+    for contents in (*stores, *homes.made):
+        removed, removed_images = found.get(contents.store.key, ([], []))
+        more = clues.artefacts.get(contents.store.key, ())
+        result.append(
+            replace(
+                contents,
+                containers=(*contents.containers, *removed),
+                images=(*contents.images, *removed_images),
+                artefacts=(*contents.artefacts, *more),
+            )
         )
-        for contents in stores
-    ]
-
-
-def _of(contents: StoreContents, joined: Iterable[tuple[Recovered, str | None]]) -> tuple[Recovered, ...]:
-    return tuple(record for record, key in joined if key == contents.store.key)
+    return result
 
 
 def _database_clues(store: FoundStore, clues: Clues) -> None:
@@ -60,6 +87,8 @@ def _database_clues(store: FoundStore, clues: Clues) -> None:
         clues.containers += found.containers
         clues.images += found.images
         clues.artefacts.setdefault(kept.key, []).extend(found.artefacts)
+    if kept.engine in STORAGE and store.root is not None:
+        clues.containers += database_clues(store.root, kept.key)
     if kept.engine == "docker" and store.root is not None:
         reader = StoreReader()
         database = reader.child(store.root, b"network", b"files", b"local-kv.db")

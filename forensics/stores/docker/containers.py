@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from forensics.records import Container, Mount
 from forensics.stores.docker.claims import Claims
@@ -95,19 +95,16 @@ def docker_containers(
     return tuple(records)
 
 
-def _record(
-    reader: StoreReader, host_root: str, stored: StoredContainer, layer: str | None, image_id: str | None, name: str | None
-) -> Container:
-    config, host = stored.config, stored.host
+def config_record(host_root: str, container_id: str, config: ContainerConfig | None, host: HostConfig | None) -> Container:
+    """What a container's two files tell of it. host_root: the data-root's path on the host."""
     state = config.state if config is not None else None
-    log_path = f"{host_root}/containers/{stored.container_id}/{stored.log_name}" if stored.log_name is not None else None
     return Container(
         engine="docker",
         namespace=None,
-        container_id=stored.container_id,
-        name=(config.name if config is not None else None) or name,
+        container_id=container_id,
+        name=config.name if config is not None else None,
         image=config.image_name if config is not None else None,
-        image_id=(config.image if config is not None else None) or image_id,
+        image_id=config.image if config is not None else None,
         state=state.name if state is not None else None,
         created_ns=config.created_ns if config is not None else None,
         started_ns=state.started_ns if state is not None else None,
@@ -122,13 +119,28 @@ def _record(
         restart_policy=host.restart_policy if host is not None else None,
         error=state.error if state is not None else None,
         oom_killed=state.oom_killed if state is not None else None,
-        hostname=(config.hostname if config is not None else None) or stored.hostname,
+        hostname=config.hostname if config is not None else None,
         user=config.user if config is not None else None,
         working_dir=config.working_dir if config is not None else None,
-        log_path=(config.log_path if config is not None else None) or log_path,
-        log_driver=(host.log_driver if host is not None else None) or stored.log_driver,
-        layer=layer,
+        log_path=config.log_path if config is not None else None,
+        log_driver=host.log_driver if host is not None else None,
         mounts=_mounts(host_root, config, host),
+    )
+
+
+def _record(
+    reader: StoreReader, host_root: str, stored: StoredContainer, layer: str | None, image_id: str | None, name: str | None
+) -> Container:
+    told = config_record(host_root, stored.container_id, stored.config, stored.host)
+    log_path = f"{host_root}/containers/{stored.container_id}/{stored.log_name}" if stored.log_name is not None else None
+    return replace(
+        told,
+        name=told.name or name,
+        image_id=told.image_id or image_id,
+        hostname=told.hostname or stored.hostname,
+        log_path=told.log_path or log_path,
+        log_driver=told.log_driver or stored.log_driver,
+        layer=layer,
         config=stored.config_text,
         hostconfig=stored.host_text,
         source=reader.provenance(stored.config_place or stored.place),

@@ -1,0 +1,342 @@
+"""What was carved, read by the parsers of the formats: containers and container images of which text is left on the disk."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from forensics.records import Container, ContainerImage, HistoryStep, Provenance
+from forensics.recovery.clues import ENVIRONMENT, POSSIBLE, PROBABLE, Clue
+from forensics.recovery.documents import Document, DocumentReader
+from forensics.recovery.scan import ARRAY, OBJECT, SPEC, TAIL, Hits
+from forensics.recovery.space import Space
+from forensics.recovery.spec_identity import identity_of, layer_directory
+from forensics.stores.containerd.mounts import spec_mounts
+from forensics.stores.docker.containers import config_record
+from parsers.container_storage import parse_containers, parse_images
+from parsers.docker_container import ContainerConfig, parse_config
+from parsers.docker_image import ImageConfig, parse_image_config, parse_repositories
+from parsers.errors import CtrForensicsError, FormatError
+from parsers.libpod import LibpodContainer, parse_container
+from parsers.oci_image import Manifest, parse_index_or_manifest
+from parsers.oci_spec import OciSpec, parse_spec
+
+TEXT = "text"
+HEAD = 64  # bytes that tell what a document is
+MAX_DOCUMENTS = 200_000  # of one volume
+
+_T = TypeVar("_T")
+_WHOLE_ID = re.compile(r"[0-9a-f]{64}")
+_OWN_PATH = re.compile(r"(/[^\0]*)/containers/([0-9a-f]{64})/")
+_TAIL = re.compile(
+    rb'"HostsPath":"(?P<root>/[^"\\]{0,900})/containers/(?P<id>[0-9a-f]{64})/hosts","LogPath":"[^"]{0,1000}",'
+    rb'"Name":"/(?P<name>[a-zA-Z0-9][a-zA-Z0-9_.-]{0,250})"'
+)
+_LIBPOD = b'{"spec":'
+_CONFIG = re.compile(rb'\{"(?:StreamConfig|State|ID)":')
+_REPOSITORIES = re.compile(rb'\{"Repositories":')
+_IMAGE = re.compile(
+    rb'\{"(?:architecture|author|comment|config|container|created|docker_version|history|id|moby\.buildkit|os|variant)'
+)
+_MANIFEST = re.compile(rb'\{\s*"(?:schemaVersion|mediaType|manifests|config)"')
+_STORAGE = re.compile(rb'\[\{"id":"[0-9a-f]{64}"')
+
+
+@dataclass
+class Carved:
+    """What was found, and counts of what was tried by kind, and of what could not be used."""
+
+    containers: list[Clue[Container]] = field(default_factory=list)
+    images: list[Clue[ContainerImage]] = field(default_factory=list)
+    tried: dict[str, int] = field(default_factory=dict)
+    lost: dict[str, int] = field(default_factory=dict)
+
+    def count(self, kind: str, used: bool) -> None:
+        """One more of a kind was tried."""
+        self.tried[kind] = self.tried.get(kind, 0) + 1
+        if not used:
+            self.lost[kind] = self.lost.get(kind, 0) + 1
+
+
+@dataclass
+class _Volume:
+    space: Space
+    reader: DocumentReader
+    found: Carved
+    used: set[int] = field(default_factory=set)
+
+    def source(self, offset: int, more: str = "") -> Provenance:
+        """Where a document was found."""
+        how = self.space.how_at(offset) + more
+        return Provenance(self.space.partition, "", None, self.space.source.locate(offset), how)
+
+
+def carved_clues(hits: Sequence[Hits]) -> Carved:
+    """Everything that the hits turn out to be."""
+    found = Carved()
+    for each in hits:
+        volume = _Volume(each.space, DocumentReader(each.space, each.texts), found)
+        for offset in (*each.of(OBJECT), *each.of(ARRAY))[:MAX_DOCUMENTS]:
+            _document(volume, offset)
+        for offset in each.of(SPEC)[:MAX_DOCUMENTS]:
+            _spec(volume, offset)
+        for offset in each.of(TAIL)[:MAX_DOCUMENTS]:
+            _tail(volume, offset)
+    return found
+
+
+def _document(volume: _Volume, offset: int) -> None:
+    """A document at the start of a block, where its first words are those of one that is looked for."""
+    head = _read(volume.space, offset, HEAD)
+    readers: tuple[tuple[re.Pattern[bytes], Callable[[_Volume, int], None]], ...] = (
+        (_CONFIG, _config),
+        (_STORAGE, _storage),
+        (_REPOSITORIES, _repositories),
+        (_MANIFEST, _manifest),
+        (_IMAGE, _image),
+    )
+    for pattern, read in readers:
+        if pattern.match(head):
+            read(volume, offset)
+            return
+
+
+def _config(volume: _Volume, offset: int) -> None:
+    """config.v2.json of a container of Docker's."""
+    document = volume.reader.read(offset, _config_fits)
+    config = _parsed(parse_config, document)
+    own = config.id if config is not None else None
+    usable = document is not None and config is not None and own is not None and _WHOLE_ID.fullmatch(own) is not None
+    usable = usable and config is not None and (config.path is not None or config.created_ns is not None)
+    volume.found.count("config.v2.json", usable)
+    if document is None or config is None or own is None or not usable:
+        return
+    volume.used.update(document.blocks)
+    root = _root(config)
+    made = config_record(root or "/var/lib/docker", own, config, None)
+    proven = len(document.blocks) == 1 or (not document.pieced and root is not None)
+    confidence = PROBABLE if document.whole and document.clean and proven else POSSIBLE
+    text = document.text.decode("utf-8", "replace") if document.whole else None
+    made = replace(made, config=text, source=volume.source(offset, _manner(document)))
+    volume.found.containers.append(Clue(made, confidence, TEXT, _store("docker", root)))
+
+
+def _config_fits(text: bytes) -> bool:
+    """Whether the paths in it are those of the container that it names."""
+    try:
+        config = parse_config(text)
+    except FormatError:
+        return False
+    paths = (config.log_path, config.hostname_path, config.hosts_path, config.resolv_conf_path)
+    ids = {match[2] for path in paths if path is not None and (match := _OWN_PATH.match(path)) is not None}
+    return config.id is not None and not config.problems and ids <= {config.id}
+
+
+def _root(config: ContainerConfig) -> str | None:
+    """The data-root that a config's own paths lie in."""
+    for path in (config.hosts_path, config.hostname_path, config.resolv_conf_path, config.log_path):
+        match = _OWN_PATH.match(path or "")
+        if match is not None and match[2] == config.id:
+            return match[1]
+    return None
+
+
+def _storage(volume: _Volume, offset: int) -> None:
+    """containers.json or images.json of containers/storage."""
+    document = volume.reader.read(offset, lambda text: True)
+    if document is None:
+        return
+    more = _manner(document)
+    confidence = PROBABLE if document.whole and not document.pieced else POSSIBLE
+    containers, _ = _parsed(parse_containers, document) or ((), ())
+    images, _ = _parsed(parse_images, document) or ((), ())
+    known = 0
+    for record in containers:
+        if record.layer is None or record.metadata is None:
+            continue  # layers and images have no metadata
+        known += 1
+        name = record.names[0] if record.names else record.metadata.name
+        engine = "crio" if record.metadata.pod_name is not None else "podman"
+        made = Container(engine, None, record.id, name, record.metadata.image_name, record.image, created_ns=record.created_ns)
+        made = replace(made, layer=f"overlay/{record.layer}", source=volume.source(offset, more))
+        volume.found.containers.append(Clue(made, confidence, TEXT, "podman"))
+    for image in images:
+        if image.digest is None or image.layer is None:
+            continue
+        known += 1
+        known_image = ContainerImage("podman", None, image.id, image.names, image.created_ns, None, ())
+        known_image = replace(known_image, top=f"overlay/{image.layer}", source=volume.source(offset, more))
+        volume.found.images.append(Clue(known_image, confidence, TEXT, "podman"))
+    volume.found.count("containers/storage JSON", known > 0)
+
+
+def _repositories(volume: _Volume, offset: int) -> None:
+    """repositories.json: the names that images had."""
+    document = volume.reader.read(offset, lambda text: True)
+    names = _parsed(parse_repositories, document) if document is not None and document.whole else None
+    volume.found.count("repositories.json", names is not None)
+    if document is None or names is None:
+        return
+    for image_id, refs in names.refs.items():
+        if re.fullmatch(r"sha256:[0-9a-f]{64}", image_id):
+            made = ContainerImage("docker", None, image_id, refs, None, None, (), source=volume.source(offset))
+            volume.found.images.append(Clue(made, POSSIBLE if document.pieced else PROBABLE, TEXT, "docker"))
+
+
+def _image(volume: _Volume, offset: int) -> None:
+    """A container image's config: its SHA-256 is the image's id."""
+    document = volume.reader.read(offset, lambda text: True)
+    config = _parsed(parse_image_config, document) if document is not None and document.whole else None
+    usable = config is not None and bool(config.diff_ids) and config.os is not None
+    if config is None or document is None or not usable:
+        return  # other programs' documents begin alike
+    volume.found.count("container image config", True)
+    digest = f"sha256:{hashlib.sha256(document.text).hexdigest()}"
+    made = _image_record(digest, config, document.text.decode("utf-8", "replace"))
+    made = replace(made, source=volume.source(offset, _manner(document)))
+    volume.found.images.append(Clue(made, POSSIBLE, TEXT, "image"))
+
+
+def _image_record(image_id: str, config: ImageConfig, text: str) -> ContainerImage:
+    return ContainerImage(
+        engine="docker",
+        namespace=None,
+        image_id=image_id,
+        refs=(),
+        created_ns=config.created_ns,
+        size_bytes=None,
+        layers=config.diff_ids,
+        architecture=config.architecture,
+        os=config.os,
+        history=tuple(
+            HistoryStep(step.created_ns, step.created_by, step.comment, step.author, step.empty_layer) for step in config.history
+        ),
+        labels=config.labels,
+        config=text,
+    )
+
+
+def _manifest(volume: _Volume, offset: int) -> None:
+    """A manifest tells of an image only by its config; it is counted."""
+    document = volume.reader.read(offset, lambda text: True)
+    parsed = _parsed(parse_index_or_manifest, document) if document is not None and document.whole else None
+    if isinstance(parsed, Manifest) and parsed.config is not None:
+        volume.found.count("container image manifest", True)
+
+
+def _spec(volume: _Volume, offset: int) -> None:
+    """An OCI runtime spec, wherever it stands; libpod's config of a container begins with one."""
+    start = offset - len(_LIBPOD)
+    if _read(volume.space, start, len(_LIBPOD)) == _LIBPOD and volume.space.run(start) is not None:
+        document = volume.reader.read(start, lambda text: True)
+        told = _parsed(parse_container, document) if document is not None and document.whole else None
+        if told is not None and document is not None and told.id is not None and _WHOLE_ID.fullmatch(told.id):
+            volume.found.count("libpod config", True)
+            made = replace(libpod_record(told), source=volume.source(start, _manner(document)))
+            confidence = POSSIBLE if document.pieced else PROBABLE
+            volume.found.containers.append(Clue(made, confidence, TEXT, "podman", ENVIRONMENT))
+            return
+    document = volume.reader.read(offset, lambda text: True)
+    spec = _parsed(parse_spec, document) if document is not None and document.whole else None
+    record = spec_record(spec) if spec is not None else None
+    volume.found.count("OCI spec", record is not None)
+    if record is not None and document is not None:
+        record = replace(record, source=volume.source(offset, _manner(document)))
+        confidence, weak = POSSIBLE if document.pieced else PROBABLE, ENVIRONMENT if record.engine == "docker" else frozenset()
+        volume.found.containers.append(Clue(record, confidence, TEXT, record.engine, weak))
+
+
+def spec_record(spec: OciSpec) -> Container | None:
+    """A container as its spec alone tells of it; None where the spec does not tell whose it is."""
+    own = identity_of(spec)
+    if own is None:
+        return None
+    annotations = spec.annotations
+    pod_name, pod_namespace = (annotations.get(f"io.kubernetes.cri.sandbox-{part}") for part in ("name", "namespace"))
+    whole = _WHOLE_ID.fullmatch(own.id) is not None
+    files = f"/containers/{own.id}/"
+    return Container(
+        engine=own.engine,
+        namespace=own.namespace,
+        container_id=own.id,
+        name=annotations.get("io.kubernetes.cri.container-name") or (None if whole else own.id),
+        image=annotations.get("io.kubernetes.cri.image-name"),
+        command=spec.args,
+        env=spec.env,
+        pod=f"{pod_namespace}/{pod_name}" if pod_name and pod_namespace else None,
+        privileged=spec.privileged,
+        hostname=spec.hostname,
+        working_dir=spec.cwd,
+        layer=layer_directory(spec),
+        mounts=tuple(
+            replace(mount, type="engine") if files in (mount.source or "") else mount for mount in spec_mounts(spec, {})
+        ),
+    )
+
+
+def libpod_record(config: LibpodContainer) -> Container:
+    """A container as libpod's config of it tells."""
+    spec = config.spec
+    return Container(
+        engine="podman",
+        namespace=None,
+        container_id=config.id or "",
+        name=config.name,
+        image=config.image_name or config.rootfs,
+        image_id=config.image_id,
+        created_ns=config.created_ns,
+        command=spec.args if spec is not None else None,
+        env=spec.env if spec is not None else None,
+        labels=config.labels,
+        privileged=config.privileged,
+        restart_policy=config.restart_policy,
+        hostname=spec.hostname if spec is not None else None,
+        user=config.user,
+        working_dir=spec.cwd if spec is not None else None,
+        log_path=config.log_path,
+        log_driver=config.log_driver,
+    )
+
+
+def _tail(volume: _Volume, offset: int) -> None:
+    """The end of a config.v2.json whose beginning is gone: the container's id and its name."""
+    size = volume.space.block_size
+    block = offset // size * size
+    if block in volume.used:
+        return
+    match = _TAIL.match(_read(volume.space, offset, 4096))
+    volume.found.count("end of a config.v2.json", match is not None)
+    if match is not None:
+        source = volume.source(offset, ", a part of config.v2.json")
+        made = Container("docker", None, match["id"].decode(), match["name"].decode(), source=source)
+        store = _store("docker", match["root"].decode("utf-8", "replace"))
+        volume.found.containers.append(Clue(made, POSSIBLE, TEXT, store))
+
+
+def _parsed(parse: Callable[[bytes], _T], document: Document | None) -> _T | None:
+    """A document's content; None where it is no such document."""
+    try:
+        return parse(document.text) if document is not None else None
+    except FormatError:
+        return None
+
+
+def _manner(document: Document) -> str:
+    """What else there is to say of how a document was put together."""
+    if not document.whole:
+        return ", the first block of it"
+    return ", put together from blocks that are not neighbours" if document.pieced else ""
+
+
+def _store(engine: str, root: str | None) -> str:
+    return f"{engine}:{root}" if root is not None else engine
+
+
+def _read(space: Space, offset: int, size: int) -> bytes:
+    try:
+        return space.source.read(offset, size) if offset >= 0 else b""
+    except CtrForensicsError:
+        return b""
