@@ -17,6 +17,7 @@ from forensics.commands.times import parse_time
 from forensics.text import utc
 from forensics.timeline.all import read_events
 from forensics.timeline.copy_up import lower_entries
+from forensics.timeline.past_configs import past_config_events
 from forensics.timeline.removals import removal_events
 from parsers.errors import UsageError
 from support.casebuilder import CaseBuilder
@@ -182,13 +183,14 @@ def test_a_step_that_images_share_is_one_event(builder):
 def test_deleted_files_and_log_lines_are_in_the_view(builder):
     builder.insert(
         "deleted_file", container=builder.web, layer_id=builder.own, partition=1, path="/tmp/x", type="f", mode=0o644, size=5,
-        mtime_ns=T + 3, deleted_ns=T + 4, inode=99, method="journal", confidence="probable", offset=4096,
+        mtime_ns=T + 3, deleted_ns=T + 4, deleted_means="before", inode=99, method="journal", confidence="probable",
+        offset=4096,
     )  # fmt: skip
     log = builder.insert("log_file", container=builder.web, format="json-file", partition=1, path="/x.log", origin="allocated")
     builder.insert("log_line", file=log, container=builder.web, time_ns=T + 2, stream="stdout", text="hello")
     case = analysed(builder)
     assert [(e["event"], e["confidence"]) for e in events(case, "path = '/tmp/x'")] == [
-        ("deleted file modified", "probable"), ("file deleted", "probable")]  # fmt: skip
+        ("deleted file modified", "probable"), ("file deleted (latest)", "probable")]  # fmt: skip
     (line,) = events(case, "event = 'log line'")
     assert (line["message"], line["source"], line["container"]) == ("hello", "json-file stdout", "web")
 
@@ -416,3 +418,58 @@ def test_a_directory_that_changed_after_all_containers_were_made_tells_a_removal
     with closing(builder.db):
         found = list(removal_events(builder.db, {1: disk}))
     assert [event.event for event in found] == expected
+
+
+# -- deleted versions of config.v2.json
+
+
+def version(builder, container_id, written, **state):
+    """A deleted version of a container's configuration. state: as Docker has it, but for `name` and `gone`."""
+    gone = state.pop("gone", None)
+    config = {"ID": container_id, "Name": "/" + state.pop("name", "web"), "Created": stamp(1), "State": state}
+    data = json.dumps(config).encode()
+    builder.insert(
+        "deleted_file", partition=1, path=f"/docker/containers/{container_id}/config.v2.json", type="f", mode=0o600,
+        size=len(data), crtime_ns=T + written * S, inode=50, recovered_bytes=len(data), method="journal", confidence="certain",
+        inline=data, deleted_ns=None if gone is None else T + gone * S, deleted_means=None if gone is None else "at",
+    )  # fmt: skip
+
+
+def stamp(seconds):
+    return utc(T + seconds * S)
+
+
+def past(builder):
+    with closing(builder.db):
+        disk = MemoryFilesystem({})
+        return [
+            (e.event, (e.time_ns - T) / S, e.message, e.container) for e in past_config_events(builder.db, {1: disk})
+        ]  # fmt: skip
+
+
+def test_old_configurations_tell_earlier_runs_and_names(builder):
+    version(builder, "a" * 64, 2, name="old", Running=True, StartedAt=stamp(2))
+    version(builder, "a" * 64, 4, Running=True, StartedAt=stamp(2))
+    version(builder, "a" * 64, 6, Running=False, StartedAt=stamp(2), FinishedAt=stamp(6), ExitCode=7)
+    version(builder, "a" * 64, 8, Running=True, StartedAt=stamp(8), FinishedAt=stamp(6))
+    assert past(builder) == [
+        ("container started", 2, "old: a run was seen to have started", builder.web),
+        ("container exited", 6, "web: the end of a run, exit code 7", builder.web),
+        ("container started", 8, "web: a run was seen to have started", builder.web),
+        ("container renamed", 4, "web: was called old before", builder.web),
+    ]
+
+
+def test_a_removed_containers_configurations_tell_its_whole_life(builder):
+    version(builder, "d" * 64, 3, name="gone", Running=False, StartedAt=stamp(2), FinishedAt=stamp(3), ExitCode=0, gone=9)
+    assert [(event, time, container) for event, time, _, container in past(builder)] == [
+        ("container created", 1, None), ("container started", 2, None), ("container exited", 3, None),
+        ("container removed", 9, None)]  # fmt: skip
+
+
+def test_a_block_that_another_file_has_now_tells_nothing(builder):
+    version(builder, "a" * 64, 3, Running=True, StartedAt=stamp(2))
+    builder.db.execute("UPDATE deleted_file SET path = replace(path, 'a', 'b')")
+    version(builder, "c" * 64, 3, Running=True, StartedAt=stamp(2))
+    builder.db.execute("UPDATE deleted_file SET inline = x'00000000', size = 4, recovered_bytes = 4 WHERE path LIKE '%ccc%'")
+    assert past(builder) == []

@@ -106,20 +106,24 @@ UNION ALL SELECT n.time_ns, {iso("n.time_ns")}, iif(n.container IS NULL, 'host l
     f.partition, f.offset, f.path_raw, c.id, 5
 FROM log_line n JOIN log_file f ON f.id = n.file LEFT JOIN container c ON c.id = n.container WHERE n.time_ns IS NOT NULL"""
 
+_DELETED_KIND = _KIND.replace("e.", "d.").replace("d.mark IS NOT NULL", "d.type IS NULL").replace("'whiteout'", "'inode'")
 _DELETED = "".join(
     f"""
-UNION ALL SELECT d.{column}, {iso(f"d.{column}")}, '{event}', 'deleted inode', c.container_id, c.name, d.path,
+UNION ALL SELECT d.{column}, {iso(f"d.{column}")}, {event}, 'deleted inode', c.container_id, c.name, d.path,
     '{message}; ' || d.method || coalesce(printf(', %d bytes', d.size), ''), d.confidence, d.partition, d.offset, d.path_raw,
     c.id, {rank}
 FROM deleted_file d LEFT JOIN container c ON c.id = d.container WHERE d.{column} IS NOT NULL"""
     for column, rank, event, message in (
-        ("crtime_ns", 1, "deleted file created", "birth of an inode that is deleted now"),
-        ("mtime_ns", 2, "deleted file modified", "last written before it was deleted"),
-        ("ctime_ns", 3, "deleted file changed", "last changed, at the latest by its deletion"),
-        ("atime_ns", 4, "deleted file accessed", "last recorded reading before it was deleted"),
-        ("deleted_ns", 6, "file deleted", "the inode''s own time of deletion"),
+        ("crtime_ns", 1, f"'deleted ' || {_DELETED_KIND} || ' created'", "birth of an inode that is deleted now"),
+        ("mtime_ns", 2, f"'deleted ' || {_DELETED_KIND} || ' modified'", "last written before it was deleted"),
+        ("ctime_ns", 3, f"'deleted ' || {_DELETED_KIND} || ' changed'", "last changed, at the latest by its deletion"),
+        ("atime_ns", 4, f"'deleted ' || {_DELETED_KIND} || ' accessed'", "last recorded reading before it was deleted"),
+        (
+            "deleted_ns", 6, f"{_DELETED_KIND} || ' deleted' || iif(d.deleted_means = 'before', ' (latest)', '')",
+            "when the inode itself was deleted",
+        ),
     )
-)
+)  # fmt: skip
 
 # `place` tells files of one path apart: two containers may have one name, and an orphaned layer has no container
 _PLACE = """CASE WHEN c.id IS NULL THEN 'layer-' || l.id WHEN c.name IS NULL THEN substr(c.container_id, 1, 12)

@@ -12,6 +12,7 @@ from forensics.timeline.deletions import deletion_events
 from forensics.timeline.guest_logs import guest_events
 from forensics.timeline.images import build_events, image_events
 from forensics.timeline.mounts import mount_events
+from forensics.timeline.past_configs import past_config_events
 from forensics.timeline.removals import removal_events
 from forensics.timeline.set_times import set_time_events
 from forensics.timeline.storage import artefact_events, layer_events, network_events, volume_events
@@ -31,4 +32,5 @@ def read_events(db: sqlite3.Connection, filesystems: Mapping[int, Filesystem], g
         yield from events(db)
     yield from mount_events(db, filesystems)
     yield from removal_events(db, filesystems)
+    yield from past_config_events(db, filesystems)
     yield from guest_events(db, filesystems, gaps)
