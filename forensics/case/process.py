@@ -7,6 +7,7 @@ ends when it is told to, when what it was told to do fails, or when its other en
 from __future__ import annotations
 
 import contextlib
+import gc
 import multiprocessing
 import signal
 import traceback
@@ -93,6 +94,7 @@ class DatabaseProcess:
 def _write_all(connection: Connection, path: Path) -> None:
     """What the other process does. Of a file that nobody waits for any more, nothing is left."""
     answer: int | Exception
+    gc.disable()  # rows have no cycles
     try:
         database = CaseDatabase(path)
         try:

@@ -92,7 +92,7 @@ CREATE TABLE content (
 CREATE TABLE far_time (
     entry_id INTEGER NOT NULL REFERENCES entry, field TEXT NOT NULL, ns TEXT NOT NULL, PRIMARY KEY (entry_id, field)) STRICT;
 CREATE TABLE hidden (layer_id INTEGER NOT NULL REFERENCES layer, entry_id INTEGER NOT NULL REFERENCES entry,
-    by_entry INTEGER REFERENCES entry, reason TEXT NOT NULL) STRICT;
+    by_entry INTEGER REFERENCES entry, reason TEXT NOT NULL, PRIMARY KEY (layer_id, entry_id)) STRICT, WITHOUT ROWID;
 CREATE TABLE placement (
     id INTEGER PRIMARY KEY, layer_id INTEGER NOT NULL REFERENCES layer, entry_id INTEGER NOT NULL REFERENCES entry,
     path TEXT NOT NULL, path_raw BLOB) STRICT;
@@ -112,8 +112,7 @@ CREATE TABLE gap (
 
 _INDEXES = """
 CREATE INDEX entry_path ON entry (layer_id, path);
-CREATE INDEX hidden_entry ON hidden (entry_id, layer_id);
-CREATE INDEX hidden_layer ON hidden (layer_id);
+CREATE INDEX hidden_entry ON hidden (entry_id);
 CREATE INDEX placement_entry ON placement (layer_id);
 CREATE INDEX container_container_id ON container (container_id);
 CREATE INDEX container_change_container ON container_change (container);

@@ -297,7 +297,8 @@ class CaseWriter:
 
     def delta(self, layer_id: int, delta: Delta) -> None:
         """What a layer changes in the view below it."""
-        hide = "INSERT INTO hidden SELECT ?, id, ?, ? FROM entry WHERE id BETWEEN ? AND ?"
+        # what redirects show at several places may vanish from each of them
+        hide = "INSERT OR IGNORE INTO hidden SELECT ?, id, ?, ? FROM entry WHERE id BETWEEN ? AND ?"
         self._execute(hide, ((layer_id, each.by, each.reason, each.first, each.last) for each in delta.hidden))
         placed = ((number, layer_id, entry, *_path(path)) for number, entry, path in delta.placed)
         self.insert_rows("placement", ("id", "layer_id", "entry_id", "path", "path_raw"), placed)

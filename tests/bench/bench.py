@@ -29,11 +29,10 @@ TREE_BYTES = 5_000 * MB  # what the tree takes that the image is made from, with
 
 @dataclass(frozen=True)
 class Run:
-    """What one process took: wall seconds, CPU seconds, peak resident MB."""
+    """What a command took: wall seconds, and CPU seconds of all its processes."""
 
     seconds: float
     cpu: float
-    memory: float
 
 
 def measured(*command: str | Path) -> Run:
@@ -48,7 +47,40 @@ def measured(*command: str | Path) -> Run:
         if process.returncode:
             said.seek(0)
             sys.exit(f"{' '.join(words)}: exit {process.returncode}\n{said.read().decode('utf-8', 'replace')}")
-    return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / MB)
+    return Run(seconds, usage.ru_utime + usage.ru_stime)
+
+
+def peak_memory(*command: str | Path) -> float:
+    """Resident MB at the peak: that of each process of a command, all added, though they may not come at the same time."""
+    peaks: dict[int, int] = {}
+    words = [str(word) for word in command]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            for number in with_children(process.pid):
+                peaks[number] = max(peaks.get(number, 0), high_water(number))
+            time.sleep(0.01)
+    return sum(peaks.values()) / MB
+
+
+def with_children(number: int) -> list[int]:
+    """A process and all that descend from it."""
+    found = [number]
+    for file in Path(f"/proc/{number}/task").glob("*/children"):
+        try:
+            for child in file.read_text().split():
+                found += with_children(int(child))
+        except OSError:
+            continue  # it has just ended
+    return found
+
+
+def high_water(number: int) -> int:
+    """The most bytes that a process ever had in memory."""
+    try:
+        status = Path(f"/proc/{number}/status").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")), 0)
 
 
 def build() -> None:
@@ -131,7 +163,7 @@ def walking(case: Path) -> None:
     times("carve --hash none", runs["carve"])
     if fls:
         line("carve : fls", f"{median(runs['carve']) / median(runs['fls']):.2f}", "at most 2.50, aim 1.50")
-    line("peak memory of carve", f"{max(run.memory for run in runs['carve']):.0f} MB", "below 600 MB")
+    line("peak memory of carve, all processes", f"{peak_memory(*carve):.0f} MB", "below 600 MB")
     line("names in layers", f"{names_in(case):,}")
 
 
@@ -142,9 +174,10 @@ def hashing(case: Path) -> None:
             for _ in range(64):
                 file.write(os.urandom(16 * MB))
     warm(BIG)
+    carve = (CARVE, "carve", IMAGE, "-o", case, "--force")
     runs = in_turn({
-        "none": (CARVE, "carve", IMAGE, "-o", case, "--force", "--hash", "none"),
-        "all": (CARVE, "carve", IMAGE, "-o", case, "--force"),
+        "none": (*carve, "--hash", "none"),
+        "all": carve,
         "sha256sum": ("sha256sum", BIG),
     })  # fmt: skip
     times("carve", runs["all"])
@@ -154,7 +187,7 @@ def hashing(case: Path) -> None:
     line("hashing in carve", f"{ours:.0f} MB/s", f"{content_bytes(case) / MB:.0f} MB hashed")
     line("sha256sum", f"{theirs:.0f} MB/s")
     line("hashing : sha256sum", f"{ours / theirs:.0%}", "at least 60%")
-    line("peak memory of carve, hashing", f"{max(run.memory for run in runs['all']):.0f} MB", "below 600 MB")
+    line("peak memory of carve, hashing, all processes", f"{peak_memory(*carve):.0f} MB", "below 600 MB")
 
 
 def main() -> None:

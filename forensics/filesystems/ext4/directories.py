@@ -172,6 +172,9 @@ class DirectoryReader:
             offsets = (plan.physical[run] + inside) * self._size
             data = room[: len(block)]
             for first, last, read in read_runs(self._tables.source, offsets, self._size):
+                if last - first == 1 and len(read) == self._size:
+                    data[first] = np.frombuffer(read, np.uint8)
+                    continue
                 whole = np.frombuffer(read.ljust(int(offsets[last - 1] - offsets[first]) + self._size, b"\0"), np.uint8)
                 data[first:last] = whole.reshape(-1, self._size)[(offsets[first:last] - offsets[first]) // self._size]
             limits = np.full(len(block), self._size, np.int64)

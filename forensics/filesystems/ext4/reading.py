@@ -23,6 +23,9 @@ def read_runs(source: Source, offsets: Numbers, size: int) -> Iterator[tuple[int
     cuts = np.flatnonzero(np.diff(offsets) > size + NEIGHBOUR) + 1
     most = max(1, LONGEST_READ // size) * size
     for begin, last in zip([0, *cuts.tolist()], [*cuts.tolist(), len(offsets)], strict=True):
+        if last - begin == 1:
+            yield begin, last, read_or_nothing(source, int(offsets[begin]), size)
+            continue
         first = begin
         while first < last:
             start = int(offsets[first])
