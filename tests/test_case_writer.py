@@ -34,9 +34,9 @@ def content(path):
 
 
 def test_a_process_of_its_own_writes_the_same(sample, tmp_path, monkeypatch):
-    pipeline.carve(sample("webshop"), tmp_path / "here.db", CarveOptions(), Silent())
+    pipeline.carve([sample("webshop")], tmp_path / "here.db", CarveOptions(), Silent())
     monkeypatch.setattr(pipeline, "LARGE", 0)
-    pipeline.carve(sample("webshop"), tmp_path / "there.db", CarveOptions(), Silent())
+    pipeline.carve([sample("webshop")], tmp_path / "there.db", CarveOptions(), Silent())
     here, there = content(tmp_path / "here.db"), content(tmp_path / "there.db")
     assert here == there
     assert len(here[0]["entry"]) > 400
