@@ -13,7 +13,7 @@ from forensics.case.lookup import Case, evidence_places
 from forensics.case.view import Entry, View
 from forensics.evidence import Evidence, open_evidence
 from forensics.filesystem import Extent, Filesystem
-from forensics.filesystems.open import open_filesystem
+from forensics.filesystems.open import open_volume
 from forensics.recovery.content import read_deleted
 from forensics.recovery.deleted_file import DeletedFile
 from forensics.recovery.restored import restored
@@ -70,7 +70,7 @@ class Contents:
         if partition not in self._opened:
             if partition not in self.volumes:
                 raise EvidenceError(f"{self.disk.name} has no volume {partition}; is it the disk image that was carved?")
-            fs = open_filesystem(self.volumes[partition].source, self.replay_journal)
+            fs = open_volume(self.volumes[partition], self.replay_journal)
             if fs is None:
                 raise EvidenceError(
                     f"volume {partition} of {self.disk.name} has no filesystem; is it the disk image that was carved?"

@@ -16,12 +16,14 @@ from types import TracebackType
 
 import pytsk3
 
+from forensics.images.collections import DirectoryMedia, UnpackedMedia, packs_an_archive
 from forensics.images.ewf import open_ewf
 from forensics.images.files import EvidenceFile, Media
 from forensics.images.libyal import open_ex01, open_vhd, open_vmdk
 from forensics.images.qcow2 import open_qcow2
 from forensics.images.raw import RawMedia
 from forensics.images.segments import find_segments
+from forensics.images.unpack import PACKED
 from forensics.images.vdi import open_vdi
 from forensics.source import Slice, Source
 from parsers import image_formats
@@ -32,12 +34,15 @@ MAX_CHAIN = 64
 
 
 class DiskImage:
-    """A disk image, open for reading. Any number of threads may read it at once."""
+    """A disk image, or a collection in its place, open for reading. Any number of threads may read it at once.
 
-    def __init__(self, media: Media) -> None:
+    directory: the collection, where it is one; it has no bytes.
+    """
+
+    def __init__(self, media: Media, directory: Path | None = None) -> None:
         self._media = media
-        self.paths = tuple(file.path for file in media.files)
-        self.sizes = tuple(file.size for file in media.files)
+        self.paths = (directory,) if directory is not None else tuple(file.path for file in media.files)
+        self.sizes = (0,) if directory is not None else tuple(file.size for file in media.files)
         self.name, self.format, self.size = self.paths[0].name, media.format, media.size
         self.details, self.problems = media.details, media.problems
 
@@ -88,11 +93,12 @@ class Evidence:
         """The offset itself."""
         return offset if 0 <= offset < self.size else None
 
-    def each(self) -> tuple[Source, ...]:
-        """Every disk on its own, as a part of the evidence."""
+    def each(self) -> tuple[tuple[DiskImage, Source], ...]:
+        """Every disk, with its bytes as a part of the evidence."""
         if len(self.disks) == 1:
-            return (self,)
-        return tuple(Slice(self, start, disk.size, disk.name) for start, disk in zip(self.starts, self.disks, strict=True))
+            return ((self.disks[0], self),)
+        parts = (Slice(self, start, disk.size, disk.name) for start, disk in zip(self.starts, self.disks, strict=True))
+        return tuple(zip(self.disks, parts, strict=True))
 
     def close(self) -> None:
         """Close all files."""
@@ -106,13 +112,13 @@ class Evidence:
         self.close()
 
 
-def open_evidence(paths: Sequence[Path], snapshot: str | None = None) -> Evidence:
+def open_evidence(paths: Sequence[Path], snapshot: str | None = None, directory: Path | None = None) -> Evidence:
     """Open the disks of one host; see `open_disk_image`. Files of one set name one disk, however many of them are given."""
     disks: list[DiskImage] = []
     try:
         for path in paths:
             if not any(path.absolute() == known.absolute() for disk in disks for known in disk.paths):
-                disks.append(open_disk_image(path, snapshot))
+                disks.append(open_disk_image(path, snapshot, directory))
     except BaseException:
         for disk in disks:
             disk.close()
@@ -120,14 +126,17 @@ def open_evidence(paths: Sequence[Path], snapshot: str | None = None) -> Evidenc
     return Evidence(disks)
 
 
-def open_disk_image(path: Path, snapshot: str | None = None) -> DiskImage:
+def open_disk_image(path: Path, snapshot: str | None = None, directory: Path | None = None) -> DiskImage:
     """Open a disk image or block device; of one in several files, any of them may be given.
 
-    snapshot: the name or id of an internal snapshot (QCOW2) to read instead of the disk's last state.
+    A directory and a tar archive stand for the files that are in them. snapshot: the name or id of an internal snapshot (QCOW2)
+    to read instead of the disk's last state. directory: where a compressed archive is unpacked to.
     """
+    if path.is_dir():
+        return DiskImage(DirectoryMedia(), path)
     file = EvidenceFile(path)
     try:
-        media = _open_media(file, snapshot, ())
+        media = _open_media(file, snapshot, directory, ())
         if snapshot is not None and media.format != "QCOW2":
             media.close()
             raise UsageError(f"{path} is in the format {media.format}, which has no internal snapshots; leave --snapshot away")
@@ -137,17 +146,19 @@ def open_disk_image(path: Path, snapshot: str | None = None) -> DiskImage:
     return DiskImage(media)
 
 
-def _open_media(file: EvidenceFile, snapshot: str | None, above: tuple[Path, ...]) -> Media:
+def _open_media(file: EvidenceFile, snapshot: str | None, directory: Path | None, above: tuple[Path, ...]) -> Media:
     """The disk that a file stands for. above: the files of a chain whose backing file this is."""
     if file.path in above or len(above) >= MAX_CHAIN:
         raise EvidenceError(f"{file.path}: backing files lead in a circle")
     tail = file.read(max(0, file.size - image_formats.TAIL_SIZE), image_formats.TAIL_SIZE)
     kind, remedy = image_formats.name_format(file.read(0, image_formats.HEAD_SIZE), tail) or ("raw", None)
+    if kind in PACKED and not above and packs_an_archive(file.path, kind):
+        return UnpackedMedia(file, kind, directory)
     if remedy is not None:
         raise EvidenceError(f"{file.path}: is in the format {kind}, which is not read as it is; {remedy}")
 
     def open_backing(backing: EvidenceFile, raw: bool) -> Media:
-        return RawMedia((backing,)) if raw else _open_media(backing, None, (*above, file.path))
+        return RawMedia((backing,)) if raw else _open_media(backing, None, directory, (*above, file.path))
 
     if kind == "E01":
         return open_ewf(file)
@@ -161,7 +172,9 @@ def _open_media(file: EvidenceFile, snapshot: str | None, above: tuple[Path, ...
         return open_vhd(file)
     if kind == "VDI":
         return open_vdi(file)
-    return _open_raw(file)
+    media = _open_raw(file)
+    media.format = kind
+    return media
 
 
 def _open_raw(file: EvidenceFile) -> RawMedia:

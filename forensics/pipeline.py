@@ -46,14 +46,15 @@ class CarveOptions:
     """How a disk image is carved.
 
     hash: which layers' files get a SHA-256: all, changed (the containers' own), none. snapshot: an internal one of the disk
-    image, by name or id. findings: whether rules look for what is suspicious. carve: which space is searched for what was
-    removed: unallocated, all or none. secrets: what opens encrypted volumes.
+    image, by name or id. unpack: where a compressed archive is unpacked to. findings: whether rules look for what is suspicious.
+    carve: which space is searched for what was removed: unallocated, all or none. secrets: what opens encrypted volumes.
     """
 
     hash: str = "all"
     hash_image: bool = False
     replay_journal: bool = True
     snapshot: str | None = None
+    unpack: Path | None = None
     command: str = ""
     findings: bool = True
     carve: str = UNALLOCATED
@@ -72,7 +73,10 @@ class Summary:
 def carve(paths: Sequence[Path], case_path: Path, options: CarveOptions, progress: Progress) -> Summary:
     """Read the disk images at `paths`, all of one host, and leave a case file at `case_path`, replacing what is there."""
     started = datetime.now(UTC)
-    with open_evidence(paths, options.snapshot) as evidence, CaseWriter(case_path, own_process=evidence.size >= LARGE) as case:
+    with (
+        open_evidence(paths, options.snapshot, options.unpack) as evidence,
+        CaseWriter(case_path, own_process=evidence.size >= LARGE) as case,
+    ):
         files = 0
         for number, (start, disk) in enumerate(zip(evidence.starts, evidence.disks, strict=True), 1):
             case.disk_image(number, start, disk, files)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forensics.filesystem import Filesystem
-from forensics.filesystems.open import identify, open_filesystem
+from forensics.filesystems.open import identify, open_volume
 from forensics.host import Host, mount_points, read_host
 from forensics.records import Gap
 from forensics.source import Source
@@ -82,10 +82,10 @@ def _open(volume: Volume, replay_journal: bool, gaps: list[Gap]) -> Partition:
     if volume.scheme == "signature":
         found = ", found by signature"
     try:
-        kind = identify(volume.source)
+        kind = identify(volume.source) if volume.collection is None else volume.scheme
         if kind in NO_FILESYSTEMS:
             return Partition(volume, None, kind, NO_FILESYSTEMS[kind])
-        filesystem = open_filesystem(volume.source, replay_journal)
+        filesystem = open_volume(volume, replay_journal)
         if filesystem is not None:
             return Partition(volume, filesystem, filesystem.kind, filesystem.state + found)
         if volume.type in BOOT_CODE or volume.source.size == 0 or _is_empty(volume.source):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from forensics.source import Source
 
@@ -14,6 +15,7 @@ class Volume:
     number: unique in a disk image; a partition's own, logical volumes follow. scheme: gpt, dos, none, lvm, or signature where no
     table told of it. offset: in the disk image, None where the volume is in several pieces. length: as the table has it.
     label, uuid: the table's, not the filesystem's. source: what of it can be read, empty where nothing can; error says why.
+    collection: the directory or archive that it is instead of a disk's part.
     holds: where it is no filesystem but a part of other volumes, what kind of part, and which volumes.
     """
 
@@ -28,3 +30,4 @@ class Volume:
     source: Source
     error: str | None = None
     holds: str | None = None
+    collection: Path | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from forensics.evidence import Evidence
+from forensics.evidence import DiskImage, Evidence
 from forensics.partition_tables import Table, read_dos, read_gpt, search_filesystems
 from forensics.records import Gap
 from forensics.source import Buffer, Slice, Source
@@ -18,6 +18,7 @@ from forensics.volume import Volume
 from forensics.volume_stack import stack_volumes
 from parsers import magic
 
+COLLECTIONS = ("directory", "tar")
 MAX_PARTITIONS = 256
 """Linux 6.6 include/linux/genhd.h, DISK_MAX_PARTS."""
 
@@ -27,14 +28,24 @@ def find_volumes(evidence: Source, secrets: Sequence[bytes] = ()) -> tuple[tuple
 
     secrets: passphrases and keys for encrypted volumes.
     """
-    disks = evidence.each() if isinstance(evidence, Evidence) else (evidence,)
+    disks = evidence.each() if isinstance(evidence, Evidence) else ((None, evidence),)
     volumes: list[Volume] = []
     gaps: list[Gap] = []
-    for position, disk in enumerate(disks):
-        found, found_gaps = _on_disk(disk, f"d{position + 1}" if position else "", max((v.number for v in volumes), default=0))
+    for position, (image, disk) in enumerate(disks):
+        before = max((volume.number for volume in volumes), default=0)
+        if image is not None and image.format in COLLECTIONS:
+            volumes.append(_collection(image, disk, before + 1))
+            continue
+        found, found_gaps = _on_disk(disk, f"d{position + 1}" if position else "", before)
         volumes += found
         gaps += found_gaps
     return stack_volumes(volumes, gaps, secrets)
+
+
+def _collection(image: DiskImage, source: Source, number: int) -> Volume:
+    offset = source.locate(0) if image.size else None
+    path = image.paths[0]
+    return Volume(number, image.format, image.name, offset, image.size, None, None, None, source, collection=path)
 
 
 def _on_disk(disk: Source, prefix: str, before: int) -> tuple[list[Volume], list[Gap]]:

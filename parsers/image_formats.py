@@ -37,7 +37,7 @@ _HEAD: tuple[tuple[str, int, bytes, str | None], ...] = (
     ("lz4", 0, b"\x04\x22\x4d\x18", "unpack it first: lz4 -d IMAGE"),
     ("ZIP or AFF4", 0, b"PK\x03\x04", "unpack it first, or convert it to a raw disk image"),
     ("7-Zip", 0, b"7z\xbc\xaf\x27\x1c", "unpack it first: 7z x IMAGE"),
-    ("tar", 257, b"ustar", "unpack it first: tar -xf IMAGE"),
+    ("tar", 257, b"ustar", None),
 )
 _TAIL: tuple[tuple[str, int, bytes, str | None], ...] = (
     ("VHD", 0, b"conectix", None),

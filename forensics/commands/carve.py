@@ -39,7 +39,7 @@ class Hash(StrEnum):
     NONE = "none"
 
 
-_IMAGE_HELP = "A disk image, any file of one in several files, or a block device; several disks of one host."
+_IMAGE_HELP = "A disk image (any file of one in several), a block device, a directory or a tar archive; several of one host."
 ImageArgument = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help=_IMAGE_HELP, show_default=False)]
 _SNAPSHOT_HELP = "Read this internal snapshot of a QCOW2, by name or id."
 SnapshotOption = Annotated[str | None, typer.Option("--snapshot", metavar="NAME", help=_SNAPSHOT_HELP, show_default=False)]
@@ -77,7 +77,7 @@ def carve(
 
     Examples: ctrforensics carve disk.img -o disk.case.db; ctrforensics carve system.E01 data.E01
     """
-    case_path = output if output is not None else Path(f"{image[0].name}.case.db")
+    case_path = output if output is not None else Path(f"{image[0].absolute().name or 'collection'}.case.db")
     _check_output(case_path, image, force)
     from forensics import pipeline
     from reports.summary import summarise
@@ -92,6 +92,7 @@ def carve(
             hash_image=hash_image,
             replay_journal=not no_journal,
             snapshot=snapshot,
+            unpack=unpack,
             command=command,
             findings=not no_findings,
             carve=carve.value,
@@ -106,9 +107,11 @@ def carve(
 
 def _unpacked(path: Path, directory: Path, force: bool, progress: Progress) -> Path:
     """The disk image itself, or what a compressed one was unpacked to."""
+    from forensics.images.collections import packs_an_archive
     from forensics.images.unpack import packed_format, unpack
 
-    if packed_format(path) is None:
+    kind = None if path.is_dir() else packed_format(path)
+    if kind is None or packs_an_archive(path, kind):
         return path
     progress.stage(f"unpacking {path.name}", unit="B")
     return unpack(path, directory, force, progress.advance)
@@ -121,7 +124,11 @@ def _check_output(case_path: Path, images: Sequence[Path], force: bool) -> None:
         raise UsageError("a case file is a database and cannot go to stdout; name a file with -o")
     if case_path.exists() and not (case_path.is_file() or case_path.is_dir()):
         raise UsageError(f"{case_path} is no regular file; name another with -o")
-    refuse_to_overwrite(case_path, force, [path for image in images for path in (image, *find_segments(image))])
+    for image in images:
+        if image.is_dir() and case_path.absolute().is_relative_to(image.absolute()):
+            raise UsageError(f"{case_path} would lie in the evidence {image}; name a place outside of it with -o")
+    files = [image for image in images if not image.is_dir()]
+    refuse_to_overwrite(case_path, force, [path for image in files for path in (image, *find_segments(image))])
 
 
 def _print_summary(summary: Summary) -> None:

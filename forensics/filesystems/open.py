@@ -6,12 +6,15 @@ from collections.abc import Callable
 
 from forensics.filesystem import Filesystem
 from forensics.filesystems import tsk
+from forensics.filesystems.collected.archive import open_archive
+from forensics.filesystems.collected.directory import open_directory
 from forensics.filesystems.ext4.mount import open_ext4
 from forensics.filesystems.xfs.backups import is_backed_up
 from forensics.filesystems.xfs.mount import open_xfs
 from forensics.records import Gap
 from forensics.source import Source
 from forensics.tolerant import Tolerant
+from forensics.volume import Volume
 from parsers import magic
 from parsers.errors import EvidenceError, UnsupportedFormat
 
@@ -55,6 +58,13 @@ def identify(volume: Source) -> str | None:
 
 def _raid_level(source: Source, place: int) -> int | None:
     return magic.md_level(source.read(place, 4096)) if place > 0 else None
+
+
+def open_volume(volume: Volume, replay_journal: bool = True) -> Filesystem | None:
+    """The filesystem in a volume, or the collection that it is; see `open_filesystem`."""
+    if volume.collection is None:
+        return open_filesystem(volume.source, replay_journal)
+    return open_directory(volume.collection) if volume.scheme == "directory" else open_archive(volume.source)
 
 
 def open_filesystem(source: Source, replay_journal: bool = True) -> Filesystem | None:

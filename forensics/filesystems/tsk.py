@@ -13,11 +13,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-import numpy as np
 import pytsk3
 
 from forensics.evidence import tsk_image
-from forensics.filesystem import NO_TIME, DirEntry, Extent, Inode, Problem, Tree
+from forensics.filesystem import DirEntry, Extent, Inode, Problem, Tree
+from forensics.filesystems.rows import Row, tree_of
 from forensics.source import Source
 from parsers import boot_sectors, magic
 from parsers.errors import FormatError
@@ -188,7 +188,7 @@ class TskFilesystem:
 
     def tree(self, number: int) -> Tree:
         """A directory and all below it, one entry after the other."""
-        rows: list[tuple[bytes, int, Inode]] = [(b"", -1, self.inode(number))]
+        rows: list[Row] = [(b"", -1, self.inode(number))]
         seen, pending = {number}, [0]
         while pending:
             parent = pending.pop()
@@ -206,35 +206,8 @@ class TskFilesystem:
                 rows.append((entry.name, parent, inode))
             if len(rows) > MAX_ENTRIES:
                 raise FormatError(f"more than {MAX_ENTRIES} entries", self.source.name)
-        return self._columns(rows)
-
-    def _columns(self, rows: list[tuple[bytes, int, Inode]]) -> Tree:
-        inodes = [inode for _, _, inode in rows]
-        none = np.zeros(len(rows), np.uint32)
-
-        def times(column: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-            known = (getattr(inode, column) for inode in inodes)
-            return np.array([NO_TIME if value is None else value for value in known], np.int64)
-
-        return Tree(
-            names=[name for name, _, _ in rows],
-            parent=np.array([parent for _, parent, _ in rows], np.int64),
-            inode=np.array([inode.number for inode in inodes], np.int64),
-            type=np.array([ord(inode.type) for inode in inodes], np.uint8),
-            mode=np.array([inode.mode for inode in inodes], np.uint16),
-            uid=np.array([inode.uid for inode in inodes], np.uint32),
-            gid=np.array([inode.gid for inode in inodes], np.uint32),
-            size=np.array([inode.size for inode in inodes], np.int64),
-            nlink=np.array([inode.nlink for inode in inodes], np.int64),
-            mtime_ns=times("mtime_ns"),
-            atime_ns=times("atime_ns"),
-            ctime_ns=times("ctime_ns"),
-            crtime_ns=times("crtime_ns"),
-            rdev_major=none,
-            rdev_minor=none,
-            offset=np.full(len(rows), -1, np.int64),
-            targets={row: self.target(inode.number) for row, inode in enumerate(inodes) if inode.type == "l"},
-        )
+        targets = {row: self.target(inode.number) for row, (_, _, inode) in enumerate(rows) if inode.type == "l"}
+        return tree_of(rows, targets, {})
 
 
 def open_tsk(source: Source, kind: str) -> TskFilesystem:

@@ -20,6 +20,7 @@ from parsers.errors import EvidenceError, UsageError
 BLOCK = 1 << 20
 SIP = 1 << 10  # bytes of a zstd file taken at a time: four of them can stand for 128 KiB
 PACKED = ("gzip", "zstd", "xz", "bzip2")
+PACKED_ERRORS = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError)
 
 
 def packed_format(path: Path) -> str | None:
@@ -42,7 +43,7 @@ def unpack(path: Path, directory: Path, force: bool, advance: Callable[[int], ob
     try:
         with path.open("rb") as packed, partial.open("wb") as out:
             size = 0
-            for block in _blocks(kind, packed):
+            for block in blocks(kind, packed):
                 if block.count(0) == len(block):
                     out.seek(len(block), 1)
                 else:
@@ -51,7 +52,7 @@ def unpack(path: Path, directory: Path, force: bool, advance: Callable[[int], ob
                 advance(len(block))
             out.truncate(size)
         partial.replace(target)
-    except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
+    except PACKED_ERRORS as error:
         raise EvidenceError(f"{path}: cannot be unpacked: {error}; copy it again") from error
     except OSError as error:
         raise EvidenceError(f"{partial}: {error.strerror or error}; is there room for the unpacked disk image?") from error
@@ -60,12 +61,13 @@ def unpack(path: Path, directory: Path, force: bool, advance: Callable[[int], ob
     return target
 
 
-def _blocks(kind: str | None, packed: BinaryIO) -> Iterator[bytes]:
+def blocks(kind: str | None, packed: BinaryIO) -> Iterator[bytes]:
+    """What a compressed file unpacks to, piece by piece. Raises PACKED_ERRORS where it is damaged."""
     if kind == "zstd":
         yield from _zstd_blocks(packed)
         return
     stream = _open(kind, packed)
-    while block := stream.read(BLOCK):
+    while block := stream.read1(BLOCK):  # read would lose what stands before damage
         yield block
 
 
@@ -87,7 +89,7 @@ def _zstd_blocks(packed: BinaryIO) -> Iterator[bytes]:
 
 
 class _Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
+    def read1(self, size: int, /) -> bytes: ...
 
 
 def _open(kind: str | None, packed: BinaryIO) -> _Readable:
