@@ -126,7 +126,9 @@ def _check_output(case_path: Path, images: Sequence[Path], force: bool) -> None:
         raise UsageError(f"{case_path} is no regular file; name another with -o")
     for image in images:
         if image.is_dir() and case_path.absolute().is_relative_to(image.absolute()):
-            raise UsageError(f"{case_path} would lie in the evidence {image}; name a place outside of it with -o")
+            raise UsageError(
+                f"{case_path} would lie in the directory {image}, which is the evidence; name a place outside of it with -o"
+            )
     files = [image for image in images if not image.is_dir()]
     refuse_to_overwrite(case_path, force, [path for image in files for path in (image, *find_segments(image))])
 
