@@ -119,7 +119,7 @@ def _write_stores(
     stores = list(find_stores(found, reader))
     progress.stage("looking for deleted files")
     deleted = find_all_deleted(_filesystems(found))
-    recovery = recover(stores, hits)
+    recovery = recover(stores, hits, _filesystems(found), deleted)
     case.run_facts({"carve": options.carve, "tried": json.dumps(recovery.tried), "lost": json.dumps(recovery.lost)})
     removed = with_removed_layers(recovery.stores, _filesystems(found), deleted)
     filesystems = with_deleted(_filesystems(found), deleted, removed.trees)

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from forensics.records import Container, ContainerImage, HistoryStep, Provenance
-from forensics.recovery.clues import ENVIRONMENT, POSSIBLE, PROBABLE, Clue
+from forensics.recovery.clues import CREATED, ENVIRONMENT, POSSIBLE, PROBABLE, Clue
 from forensics.recovery.documents import Document, DocumentReader
 from forensics.recovery.scan import ARRAY, OBJECT, SPEC, TAIL, Hits
 from forensics.recovery.space import Space
 from forensics.recovery.spec_identity import identity_of, layer_directory
 from forensics.stores.containerd.mounts import spec_mounts
 from forensics.stores.docker.containers import config_record
-from parsers.container_storage import parse_containers, parse_images
+from parsers.container_storage import ContainerRecord, parse_containers, parse_images
 from parsers.docker_container import ContainerConfig, parse_config
 from parsers.docker_image import ImageConfig, parse_image_config, parse_repositories
 from parsers.errors import CtrForensicsError, FormatError
@@ -74,17 +74,15 @@ class _Volume:
         return Provenance(self.space.partition, "", None, self.space.source.locate(offset), how)
 
 
-def carved_clues(hits: Sequence[Hits]) -> Carved:
-    """Everything that the hits turn out to be."""
+def carved_clues(hits: Sequence[Hits], is_containers_own: Callable[[int, int], bool] = lambda partition, offset: False) -> Carved:
+    """Everything that the hits turn out to be. is_containers_own: whether a byte of a partition was in a file of a container."""
     found = Carved()
     for each in hits:
         volume = _Volume(each.space, DocumentReader(each.space, each.texts), found)
-        for offset in (*each.of(OBJECT), *each.of(ARRAY))[:MAX_DOCUMENTS]:
-            _document(volume, offset)
-        for offset in each.of(SPEC)[:MAX_DOCUMENTS]:
-            _spec(volume, offset)
-        for offset in each.of(TAIL)[:MAX_DOCUMENTS]:
-            _tail(volume, offset)
+        for kinds, look in (((OBJECT, ARRAY), _document), ((SPEC,), _spec), ((TAIL,), _tail)):
+            for offset in [offset for kind in kinds for offset in each.of(kind)][:MAX_DOCUMENTS]:
+                if not is_containers_own(each.space.partition, offset):
+                    look(volume, offset)
     return found
 
 
@@ -158,11 +156,8 @@ def _storage(volume: _Volume, offset: int) -> None:
         if record.layer is None or record.metadata is None:
             continue  # layers and images have no metadata
         known += 1
-        name = record.names[0] if record.names else record.metadata.name
-        engine = "crio" if record.metadata.pod_name is not None else "podman"
-        made = Container(engine, None, record.id, name, record.metadata.image_name, record.image, created_ns=record.created_ns)
-        made = replace(made, layer=f"overlay/{record.layer}", source=volume.source(offset, more))
-        volume.found.containers.append(Clue(made, confidence, TEXT, "podman"))
+        made = replace(storage_container(record, "overlay"), source=volume.source(offset, more))
+        volume.found.containers.append(Clue(made, confidence, TEXT, "podman", CREATED))
     for image in images:
         if image.digest is None or image.layer is None:
             continue
@@ -171,6 +166,21 @@ def _storage(volume: _Volume, offset: int) -> None:
         known_image = replace(known_image, top=f"overlay/{image.layer}", source=volume.source(offset, more))
         volume.found.images.append(Clue(known_image, confidence, TEXT, "podman"))
     volume.found.count("containers/storage JSON", known > 0)
+
+
+def storage_container(record: ContainerRecord, driver: str) -> Container:
+    """A container as its record in containers.json tells of it."""
+    metadata = record.metadata
+    return Container(
+        engine="crio" if metadata is not None and metadata.pod_name is not None else "podman",
+        namespace=None,
+        container_id=record.id,
+        name=record.names[0] if record.names else metadata.name if metadata is not None else None,
+        image=metadata.image_name if metadata is not None else None,
+        image_id=record.image,
+        created_ns=record.created_ns,
+        layer=f"{driver}/{record.layer}" if record.layer is not None else None,
+    )
 
 
 def _repositories(volume: _Volume, offset: int) -> None:
@@ -195,12 +205,13 @@ def _image(volume: _Volume, offset: int) -> None:
         return  # other programs' documents begin alike
     volume.found.count("container image config", True)
     digest = f"sha256:{hashlib.sha256(document.text).hexdigest()}"
-    made = _image_record(digest, config, document.text.decode("utf-8", "replace"))
+    made = image_record(digest, config, document.text.decode("utf-8", "replace"))
     made = replace(made, source=volume.source(offset, _manner(document)))
     volume.found.images.append(Clue(made, POSSIBLE, TEXT, "image"))
 
 
-def _image_record(image_id: str, config: ImageConfig, text: str) -> ContainerImage:
+def image_record(image_id: str, config: ImageConfig, text: str) -> ContainerImage:
+    """A container image of Docker's as its config tells of it."""
     return ContainerImage(
         engine="docker",
         namespace=None,

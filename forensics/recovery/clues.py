@@ -16,6 +16,7 @@ CERTAIN, PROBABLE, POSSIBLE = "certain", "probable", "possible"
 RANK = {CERTAIN: 0, PROBABLE: 1, POSSIBLE: 2}
 
 ENVIRONMENT = frozenset(("env",))
+CREATED = frozenset(("created_ns",))
 
 Recovered = TypeVar("Recovered", Container, ContainerImage)
 
@@ -26,7 +27,8 @@ class Clue(Generic[Recovered]):
 
     kind: database, file, text (carved), reference: two of different kinds do not come from one and the same write.
     store: the key of the store that it belongs to, or what is known of it (see homes). weak: columns that any other source tells
-    better: Docker's spec has an environment to which the engine added, libpod's config one to which it is yet to add.
+    better: Docker's spec has an environment to which the engine added, libpod's config one to which it is yet to add;
+    containers/storage's time of creation is that of the layer.
     """
 
     record: Recovered

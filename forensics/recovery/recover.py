@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from forensics.filesystem import Filesystem
 from forensics.records import Artefact, Container, ContainerImage, StoreContents
 from forensics.recovery.carved import carved_clues
 from forensics.recovery.clues import Clue
 from forensics.recovery.containerd import containerd_clues
+from forensics.recovery.deleted import Numbered
+from forensics.recovery.deleted_clues import deleted_clues
 from forensics.recovery.docker_network import network_clues
 from forensics.recovery.homes import STORAGE, Homes
 from forensics.recovery.join import container_key, image_key, join_containers, join_images
@@ -36,17 +39,25 @@ class Recovery:
     lost: Mapping[str, int]
 
 
-def recover(stores: Sequence[FoundStore], hits: Sequence[Hits] = ()) -> Recovery:
+def recover(
+    stores: Sequence[FoundStore],
+    hits: Sequence[Hits] = (),
+    filesystems: Mapping[int, Filesystem] | None = None,
+    deleted: Sequence[Numbered] = (),
+) -> Recovery:
     """The contents of the stores, with the containers and images that were removed from each behind those that are there.
 
-    hits: where something may stand in what no file has.
+    hits: where something may stand in what no file has. deleted: of the filesystems.
     """
     clues = Clues()
     for store in stores:
         _database_clues(store, clues)
     roots = [(each.root, each.contents.store.key) for each in stores if each.root and each.contents.store.engine in STORAGE]
     clues.containers += journal_clues(hits, roots)
-    carved = carved_clues(hits)
+    gone = deleted_clues(filesystems or {}, deleted)
+    clues.containers += gone.containers
+    clues.images += gone.images
+    carved = carved_clues(hits, gone.is_containers_own)
     clues.containers += carved.containers
     clues.images += carved.images
     return Recovery(with_recovered([store.contents for store in stores], clues), carved.tried, carved.lost)
