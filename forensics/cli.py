@@ -19,6 +19,7 @@ from typer.main import get_command
 from forensics.commands.bolt import bolt
 from forensics.commands.browse import cat, ls
 from forensics.commands.carve import carve
+from forensics.commands.datasette import datasette
 from forensics.commands.diff import diff
 from forensics.commands.export import export
 from forensics.commands.extract import extract
@@ -51,6 +52,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     timeline,
     report,
     query,
+    datasette,
     bolt,
 )
 

@@ -30,16 +30,31 @@ def as_html(report: Report) -> str:
     )  # fmt: skip
 
 
+def _wrapped(text: str | None) -> Markup:
+    """A path or name that may be broken behind its slashes and the like, where a line has no room for it."""
+    escaped = str(escape(harmless(text or "")))
+    return Markup(re.sub(r"([/:@=,])(?=\S)", r"\1<wbr>", escaped))
+
+
+_FILTERS = (
+    wording.when,
+    wording.exactly,
+    wording.finely,
+    wording.size,
+    wording.number,
+    wording.mode,
+    wording.short,
+    wording.counted,
+)
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("reports", "templates/html"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, finalize=_shown,
     )  # fmt: skip
     environment.globals |= {"command_line": wording.command_line, "zip": zip}
-    environment.filters |= {
-        "when": wording.when, "exactly": wording.exactly, "size": wording.size, "number": wording.number, "mode": wording.mode,
-        "short": wording.short, "wrap": _wrap,
-    }  # fmt: skip
+    environment.filters |= {each.__name__: each for each in _FILTERS} | {"wrap": _wrapped}
     return environment
 
 
@@ -48,12 +63,6 @@ def _shown(value: Any) -> Any:
     if value is None:
         return ""
     return value if isinstance(value, Markup) or not isinstance(value, str) else harmless(value)
-
-
-def _wrap(text: str | None) -> Markup:
-    """A path or name that may be broken behind its slashes and dots, where a line has no room for it."""
-    escaped = str(escape(harmless(text or "")))
-    return Markup(re.sub(r"([/:@=,])(?=\S)", r"\1<wbr>", escaped))
 
 
 def _print_style(report: Report) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from forensics.text import utc
 
@@ -18,6 +18,11 @@ _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 def when(ns: int | None) -> str:
     """A time to the second, in UTC."""
     return "" if ns is None else utc(ns).partition(".")[0].replace("T", " ")
+
+
+def finely(ns: int | None) -> str:
+    """A time to the millisecond, in UTC."""
+    return "" if ns is None else utc(ns)[:-7].replace("T", " ")
 
 
 def exactly(ns: int | None) -> str:
@@ -42,6 +47,19 @@ def size(count: int | None) -> str:
 def number(count: int | None) -> str:
     """A number with thousands apart."""
     return "" if count is None else f"{count:,}"
+
+
+def counted(count: int, thing: str) -> str:
+    """So many things."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def listed(names: Iterable[str], most: int = 6) -> str:
+    """Names as a person would list them, the first ones only where there are many."""
+    shown = list(names)
+    if len(shown) > most:
+        shown = [*shown[:most], f"{len(shown) - most} more"]
+    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
 
 
 def mode(bits: int | None, kind: str | None) -> str:

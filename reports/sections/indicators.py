@@ -18,7 +18,7 @@ _URL = re.compile(r"\b(?:https?|ftp|stratum\+tcp|stratum\+ssl|tcp|ssh)://[^\s\"'
 _IPV4 = re.compile(r"(?<![\w.:/-])(?:\d{1,3}\.){3}\d{1,3}(?![\w.-])|(?<=//)(?:\d{1,3}\.){3}\d{1,3}(?![\w.-])")
 _DOMAIN = re.compile(r"(?<=//)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.){1,8}[a-z]{2,24}(?![\w.-])", re.IGNORECASE)
 _KEY = re.compile(r"\b(?:ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-[a-z0-9-]{3,40}|sk-[a-z0-9@.-]{3,60}) [A-Za-z0-9+/=]{16,800}")
-_ACCOUNT = re.compile(r"\b[a-z_][a-z0-9_.-]{0,31}:[^:\s]{0,200}:\d{1,10}:\d{1,10}:[^:\n]{0,200}:[^:\n]{0,200}:[^\s:]{0,100}")
+_ACCOUNT = re.compile(r"\b[a-z_][a-z0-9_.-]{0,31}:[^:\s]{0,200}:\d{1,10}:\d{1,10}:[^:\n]{0,200}:[^:\n]{0,200}:[^\s:'\"\\]{0,100}")
 _LOOPBACK = (ipaddress.ip_network("0.0.0.0/8"), ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("255.0.0.0/8"))
 
 

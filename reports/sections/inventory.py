@@ -79,10 +79,15 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """The containers of the report, oldest first. left_out: how many more there are."""
+    """The containers of the report, oldest first. left_out: how many more there are.
+
+    states: how many are in each state, as their engines have it; removed: how many their engines no longer know.
+    """
 
     containers: tuple[Container, ...]
     left_out: int
+    states: tuple[tuple[str | None, int], ...]
+    removed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +134,13 @@ def read_inventory(scope: Scope, show_secrets: bool) -> Inventory:
     return Inventory(
         tuple(_container(scope, row, addresses.get(row.container_id, ()), show_secrets) for row in rows),
         scope.count("containers", scope.only()) - len(rows),
+        tuple(
+            scope.db.execute(
+                f"SELECT state, count(*) FROM containers WHERE origin = 'allocated' AND {scope.only()}"
+                " GROUP BY state ORDER BY 2 DESC, 1"
+            ).fetchall()
+        ),
+        scope.count("containers", f"origin <> 'allocated' AND {scope.only()}"),
     )
 
 

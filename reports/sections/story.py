@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from forensics.text import utc
 from reports.sections.deleted import Deleted
 from reports.sections.evidence import Examined
 from reports.sections.findings import Findings
 from reports.sections.inventory import Container, Inventory
 from reports.sections.timeline import Timeline
 from reports.sections.unread import Unread
-
-NAMED = 6  # things that a sentence names
+from reports.wording import counted, listed, when
 
 
 def tell(
@@ -34,20 +32,22 @@ def tell(
 def _what_was_found(examined: Examined, inventory: Inventory) -> Iterator[str]:
     hosts = [f"{host.hostname or 'a host without a name'}{f' ({host.os})' if host.os else ''}" for host in examined.hosts]
     stores = Counter(store.engine for store in examined.stores)
-    where = f" of {_listed(hosts)}" if hosts else ""
-    disks = f"{_counted(len(examined.disk_images), 'disk image')}{where}" if examined.disk_images else "The evidence"
+    where = f" of {listed(hosts)}" if hosts else ""
+    disks = len(examined.disk_images)
+    evidence = "The disk image" if disks == 1 else f"The evidence ({counted(disks, 'disk image')})"
+    evidence += where
     number = len(inventory.containers) + inventory.left_out
     if not number:
-        yield f"{_upper(disks)} holds no container."
+        yield f"{evidence} holds no container."
         return
-    engines = _listed([f"{_counted(count, 'store')} of {engine}" for engine, count in sorted(stores.items())])
+    engines = listed([f"{counted(count, 'store')} of {engine}" for engine, count in sorted(stores.items())])
     if number == 1:
         (container,) = inventory.containers
-        yield f"This report is about one container, {container.title}, on {disks[:1].lower() + disks[1:]}."
+        yield f"This report is about one container, {container.title}, on {evidence[:1].lower() + evidence[1:]}."
         yield _one_container(container)
         return
-    yield f"{_upper(disks)} holds {_counted(number, 'container')}{f' in {engines}' if engines else ''}."
-    yield _states(inventory.containers)
+    yield f"{evidence} holds {counted(number, 'container')}{f', in {engines}' if engines else ''}."
+    yield _states(inventory)
 
 
 def _one_container(container: Container) -> str:
@@ -69,15 +69,13 @@ def _state_of(container: Container) -> str:
     return f"its state was {state}"
 
 
-def _states(containers: tuple[Container, ...]) -> str:
+def _states(inventory: Inventory) -> str:
     says = {"running": "running when the host stopped", "exited": "ended", "created": "never started", "paused": "paused"}
-    allocated = [each for each in containers if each.origin == "allocated"]
-    states = Counter(says.get(each.state or "", each.state or "in an unknown state") for each in allocated)
-    parts = [f"{count} {state}" for state, count in states.most_common()]
-    removed = len(containers) - len(allocated)
-    if removed:
-        parts.append(f"{removed} removed by the engine and recovered from what was left of {'it' if removed == 1 else 'them'}")
-    return f"Of these, {_listed(parts)}."
+    parts = [f"{count} {says.get(state or '', state or 'in an unknown state')}" for state, count in inventory.states]
+    if inventory.removed:
+        left = "it" if inventory.removed == 1 else "them"
+        parts.append(f"{inventory.removed} removed by the engine and recovered from what was left of {left}")
+    return f"Of these: {listed(parts)}."
 
 
 def _what_is_suspicious(findings: Findings, inventory: Inventory) -> Iterator[str]:
@@ -85,12 +83,12 @@ def _what_is_suspicious(findings: Findings, inventory: Inventory) -> Iterator[st
         yield "Nobody looked for suspicious things: the disk image was carved without findings."
         return
     if not findings.counts:
-        yield f"None of the {findings.rules} rules found anything suspicious."
+        yield f"Nothing suspicious was found by {counted(findings.rules, 'rule')}."
         return
-    counts = _listed([f"{count} of {severity} severity" for severity, count in findings.counts if severity != "info"])
+    counts = listed([f"{count} of {severity} severity" for severity, count in findings.counts if severity != "info"])
     info = findings.count("info")
-    more = f"{' and ' if counts else ''}{_counted(info, 'remark')}" if info else ""
-    yield f"Suspicious: {counts}{more}, by {findings.rules} rules."
+    more = f"{' and ' if counts else ''}{counted(info, 'remark')}" if info else ""
+    yield f"Suspicious: {counts}{more}, by {counted(findings.rules, 'rule')}."
     grave = [suspicion for suspicion in findings.suspicions if suspicion.severity == "high"]
     by_container = Counter(place.container or "the host" for suspicion in grave for place in suspicion.places)
     for name, count in by_container.most_common(3):
@@ -100,10 +98,10 @@ def _what_is_suspicious(findings: Findings, inventory: Inventory) -> Iterator[st
             for place in suspicion.places
             if (place.container or "the host") == name
         )
-        yield f"In {name}, {_counted(count, 'finding')} of high severity: {_listed(titles)}."
-    clean = [each.title for each in inventory.containers if not each.high and not each.medium]
+        yield f"In {name}, {counted(count, 'finding')} of high severity: {listed(titles)}."
+    clean = [each.title for each in inventory.containers if not each.high and not each.medium and each.rootfs == "complete"]
     if clean and len(inventory.containers) > 1:
-        yield f"Nothing of high or medium severity was found in {_listed(clean)}."
+        yield f"Nothing of high or medium severity was found in {listed(clean)}."
 
 
 def _place_text(title: str, path: str | None) -> str:
@@ -121,12 +119,12 @@ def _what_changed(inventory: Inventory) -> Iterator[str]:
         f"{each.title} {each.changes:,} ({each.added:,} added, {each.changed:,} changed, {each.deleted:,} deleted)"
         for each in busy
     ]
-    yield f"Paths that differ from the container images: {_listed(told, 4)}."
+    yield f"Paths that differ from the container images: {listed(told, 4)}."
 
 
 def _what_was_deleted(deleted: Deleted) -> Iterator[str]:
     if deleted.total:
-        yield f"Of {_counted(deleted.total, 'deleted file')} something is left on the disk; {deleted.whole:,} with every byte."
+        yield f"Of {counted(deleted.total, 'deleted file')} something is left on the disk; {deleted.whole:,} with every byte."
 
 
 def _when(timeline: Timeline, inventory: Inventory) -> Iterator[str]:
@@ -139,34 +137,24 @@ def _when(timeline: Timeline, inventory: Inventory) -> Iterator[str]:
             else (f"The oldest container was made {_second(first)}; none was ever started.")
         )
     if timeline.total:
-        yield f"The timeline has {_counted(timeline.total, 'event')}."
+        yield f"The timeline has {counted(timeline.total, 'event')}."
 
 
 def _what_is_missing(unread: Unread) -> Iterator[str]:
     if unread.total:
-        yield f"{_upper(_counted(unread.total, 'thing'))} could not be read; what they held is not in this report."
+        yield f"{_upper(counted(unread.total, 'thing'))} could not be read; what they held is not in this report."
     else:
         yield "Everything that was found could be read."
     if unread.altered:
-        yield f"{_upper(_counted(len(unread.altered), 'layer'))} no longer hold what their container image says."
-    if unread.incomplete:
-        yield f"The filesystem of {_listed([name for name, _state in unread.incomplete])} is not whole."
+        yield f"{_upper(counted(len(unread.altered), 'layer'))} no longer hold what their container image says."
+    for state, says in (("partial", "A part of the filesystem of {} is lost."), ("missing", "The filesystem of {} is gone.")):
+        names = [name for name, rootfs in unread.incomplete if rootfs == state]
+        if names:
+            yield says.format(listed(names))
 
 
 def _second(ns: int) -> str:
-    return utc(ns).partition(".")[0].replace("T", " ") + " UTC"
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{'one' if number == 1 else f'{number:,}'} {thing}{'' if number == 1 else 's'}"
-
-
-def _listed(names: Iterable[str], most: int = NAMED) -> str:
-    """Names as a person would list them."""
-    shown = list(names)
-    if len(shown) > most:
-        shown = [*shown[:most], f"{len(shown) - most} more"]
-    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
+    return f"{when(ns)} UTC"
 
 
 def _upper(text: str) -> str:

@@ -8,7 +8,7 @@ from reports.scope import Scope, read
 from reports.sections.inventory import Container
 
 MAX_EVENTS = 400  # of engines and deletions
-MAX_BURSTS = 300  # minutes in which files of a container changed
+MAX_BURSTS = 300  # of what containers did to files within a minute
 BINS = 1_200  # parts of the plotted time whose events are counted
 MAX_LIVES = 16  # containers in the plot
 MINUTE = 60_000_000_000
@@ -16,12 +16,22 @@ LANES = ("engine", "files", "deletions", "logs")
 _LANE = """CASE WHEN event LIKE '%log line' THEN 'logs'
     WHEN event LIKE 'deleted %' OR event LIKE '% deleted%' OR event LIKE '%deletion' OR event LIKE 'whiteout %' THEN 'deletions'
     WHEN source IN ('crtime', 'mtime', 'ctime', 'atime') THEN 'files' ELSE 'engine' END"""
+# What the list tells one by one: not what stands behind it (the whiteouts, times that a deleted inode still has) ...
+_TOLD = (
+    f"{_LANE} IN ('engine', 'deletions') AND event NOT LIKE 'whiteout %'"
+    " AND (event NOT LIKE 'deleted %' OR event = 'deleted file changed')"
+)
+# ... and of files what says that a container made or wrote them: a directory's time of modification tells nothing more
+_TOLD_FILES = (
+    f"{_LANE} = 'files' AND (source = 'crtime' OR source = 'mtime' AND event LIKE 'file %' AND event NOT LIKE '%before copy-up')"
+    " AND NOT (path = '/' AND event = 'directory created')"
+)
 _EDGE = 0.02  # of the plotted time is left free at both ends
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened. count: how many events of the kind this stands for, all in the minute that begins then."""
+    """Something that happened. count: how many events of the kind it stands for: the first one and those of the same minute."""
 
     time_ns: int
     lane: str
@@ -125,7 +135,7 @@ def _events(scope: Scope) -> tuple[Event, ...]:
     return read(
         scope,
         Event,
-        f"FROM timeline WHERE {scope.only()} AND {_LANE} IN ('engine', 'deletions')"
+        f"FROM timeline WHERE {scope.only()} AND {_TOLD}"
         f" ORDER BY event LIKE 'container %' DESC, {_LANE} = 'engine' DESC, confidence = 'certain' DESC, time_ns, path"
         f" LIMIT {MAX_EVENTS}",
         spelled={"lane": _LANE, "count": "1", "container": "coalesce(container, substr(container_id, 1, 12))"},
@@ -135,12 +145,12 @@ def _events(scope: Scope) -> tuple[Event, ...]:
 def _bursts(scope: Scope, start: int, end: int) -> tuple[Event, ...]:
     """What containers did to their files, minute by minute: the birth of each, and each change of its content."""
     inner = (
-        f"SELECT time_ns / {MINUTE} * {MINUTE} AS time_ns, 'files' AS lane, event, count(*) AS count, source,"
+        "SELECT min(time_ns) AS time_ns, 'files' AS lane, event, count(*) AS count, source,"
         " coalesce(container, substr(container_id, 1, 12)) AS container, container_number, min(path) AS path,"
         " CASE count(*) WHEN 1 THEN max(message) WHEN 2 THEN max(path) ELSE 'and others, up to ' || max(path) END AS message,"
         " CASE WHEN min(confidence) = max(confidence) THEN min(confidence) ELSE 'possible' END AS confidence,"
         " CASE count(*) WHEN 1 THEN max(offset) END AS offset FROM timeline"
-        f" WHERE {scope.only()} AND source IN ('crtime', 'mtime') AND {_LANE} = 'files' AND event NOT LIKE '%before copy-up'"
-        " AND container_number IS NOT NULL AND time_ns BETWEEN ? AND ? GROUP BY time_ns / 60000000000, container_number, event"
+        f" WHERE {scope.only()} AND container_number IS NOT NULL AND time_ns BETWEEN ? AND ? AND {_TOLD_FILES}"
+        f" GROUP BY time_ns / {MINUTE}, container_number, event"
     )
     return read(scope, Event, f"FROM ({inner}) ORDER BY count DESC, time_ns, container_number LIMIT {MAX_BURSTS}", (start, end))
