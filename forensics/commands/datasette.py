@@ -12,8 +12,8 @@ from forensics.commands.tables import CaseArgument, destination
 def datasette(case: CaseArgument, output: OutputOption = None, force: ForceOption = False) -> None:
     """Write what datasette needs to show a case file well.
 
-    Descriptions of its views, and named queries: `datasette disk.img.case.db -m metadata.json` shows them. datasette is a program of
-    its own (pip install datasette).
+    Descriptions of its views, and named queries: `datasette disk.img.case.db -m metadata.json` shows them.
+    datasette is a program of its own (pip install datasette).
 
     Example: ctrforensics datasette disk.img.case.db -o metadata.json
     """
