@@ -57,7 +57,7 @@ class Contents:
         """What is left of a deleted file in pieces; zeros for the rest."""
         file = found.file
         stored = sum(extent.length for extent in file.extents or ())
-        if file.size - stored > ZEROS_LIMIT:
+        if (file.size or 0) - stored > ZEROS_LIMIT:
             raise FormatError(f"{file.size} bytes long, of which {stored} are left", f"deleted file {found.number}")
         return read_deleted(self._filesystem(found.partition), file)
 

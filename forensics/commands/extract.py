@@ -80,6 +80,9 @@ def _extract_deleted(case: Path, number: int, disks: Disks, output: Path, force:
     with open_case(case) as opened:
         found = find_deleted_file(opened.db, number)
         file, left = found.file, found.recovered
+        size = file.size
+        if size is None:
+            raise UsageError(f"of deleted file {number} no content is left to extract")
         if file.type != "f" or left is None:
             raise UsageError(f"deleted file {number} is {KINDS.get(file.type, 'no file')}; only files have content to extract")
         with open_contents(opened, *disks) as contents:
@@ -87,6 +90,6 @@ def _extract_deleted(case: Path, number: int, disks: Disks, output: Path, force:
             with open_output(Destination(output, force, (opened.path, *contents.disk.paths))) as stream:
                 for piece in contents.deleted(found):
                     stream.write(piece)
-    if left < file.size:
-        say(f"deleted file {number}: {file.size - left} of its {file.size} bytes are lost; zeros stand for them")
+    if left < size:
+        say(f"deleted file {number}: {size - left} of its {size} bytes are lost; zeros stand for them")
         raise typer.Exit(GAPS)

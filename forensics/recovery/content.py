@@ -30,13 +30,17 @@ class Content:
 
 def examine(fs: Filesystem, file: DeletedFile, hashed: bool = True) -> Content:
     """Read what is left of a regular file; hashed: its SHA-256 too."""
+    if file.size is None:
+        return Content(0, None, False)
     if file.inline is not None:
         whole = len(file.inline) == file.size
         return Content(len(file.inline), hashlib.sha256(file.inline).hexdigest() if whole and hashed else None, False)
     if file.extents is None:
         return Content(0, None, False)
-    digest = hashlib.sha256() if hashed and not file.lost and _holes(file) <= MOST_ZEROS else None
-    missing, blank, position = sum(length for _, length in _inside(file)), False, 0
+    stored = sum(extent.length for extent in file.extents)
+    digest = hashlib.sha256() if hashed and not file.lost and file.size - stored <= MOST_ZEROS else None
+    missing = sum(min(length, file.size - first) for first, length in file.lost if first < file.size)
+    blank, position = False, 0
     for extent in file.extents:
         length = min(extent.length, file.size - extent.logical)
         if length <= 0:
@@ -63,7 +67,7 @@ def examine(fs: Filesystem, file: DeletedFile, hashed: bool = True) -> Content:
 
 def read_deleted(fs: Filesystem, file: DeletedFile, offset: int = 0, size: int | None = None) -> Iterator[bytes]:
     """A file's bytes from `offset` on in pieces; zeros for holes and what is lost. EvidenceError where the device fails."""
-    end = file.size if size is None else min(file.size, offset + size)
+    end = (file.size or 0) if size is None else min(file.size or 0, offset + size)
     if file.inline is not None:
         yield file.inline[offset:end]
         return
@@ -84,17 +88,6 @@ def read_deleted(fs: Filesystem, file: DeletedFile, offset: int = 0, size: int |
 def _blank(count: int) -> Iterator[bytes]:
     for done in range(0, count, CHUNK):
         yield _ZEROS[: min(CHUNK, count - done)]
-
-
-def _inside(file: DeletedFile) -> Iterator[tuple[int, int]]:
-    """The lost parts, cut at the file's size."""
-    for first, length in file.lost:
-        if first < file.size:
-            yield first, min(length, file.size - first)
-
-
-def _holes(file: DeletedFile) -> int:
-    return file.size - sum(extent.length for extent in file.extents or ())
 
 
 def _pieces(fs: Filesystem, offset: int | None, length: int) -> Iterator[bytes | None]:

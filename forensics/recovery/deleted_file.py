@@ -15,13 +15,14 @@ class DeletedFile:
     """One name of a file, directory or other inode that was deleted.
 
     path: on its filesystem; None where no name is known. A path that begins with `#` and an inode number is what stood in that
-    directory, of which no more is known. method: orphan (unlinked, but held open when the power went: whole), journal, log, dtime
-    (an inode that tells when it was deleted), slack (a name in the unused part of a directory). size: of the file as it last was.
-    extents: where its content still stands, as in Filesystem.extents; content that stood in the inode is `inline`; both are None
-    where nothing tells, or where it has no content. lost: the parts, (first byte, length), that were given to others since, or
-    were never written as far as the filesystem knew. reuse: how much was given to others: none, some, all, None where that is not
-    known. within: where no path is known, a directory that it was somewhere below. deleted_ns: when it was deleted; no_later: it
-    may have been before that. parent: the inode of its directory, with its generation. offset: of the inode, in the disk image.
+    directory, of which no more is known. method: orphan (unlinked, but held open when the power went: whole), journal, log, names
+    (named in a block of its directory, while its inode is known as a deleted one only), dtime (such an inode alone). size: of the
+    file as it last was, None where that is not known. extents: where its content still stands, as in Filesystem.extents; content
+    that stood in the inode is `inline`; both are None where nothing tells, or where it has no content. lost: the parts, (first
+    byte, length), that were given to others since, or were never written as far as the filesystem knew. reuse: how much was given
+    to others: none, some, all, None where that is not known. within: where no path is known, a directory that it was somewhere
+    below. deleted_ns: when it was deleted; no_later: it may have been before that. parent: the inode of its directory, with its
+    generation. offset: of the inode, in the disk image.
     """
 
     path: bytes | None
@@ -30,7 +31,7 @@ class DeletedFile:
     mode: int
     uid: int
     gid: int
-    size: int
+    size: int | None
     method: str
     confidence: str
     generation: int | None = None

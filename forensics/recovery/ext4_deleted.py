@@ -15,6 +15,7 @@ from forensics.filesystem import Extent
 from forensics.filesystems.ext4.attributes import Attributes
 from forensics.filesystems.ext4.blockmap import block_map
 from forensics.filesystems.ext4.content import is_fast_link, read_content
+from forensics.filesystems.ext4.freed_directories import read_freed_names
 from forensics.filesystems.ext4.history import BEFORE, History, read_history
 from forensics.filesystems.ext4.inodes import InodeTables, records
 from forensics.filesystems.ext4.orphans import orphans
@@ -23,7 +24,7 @@ from forensics.filesystems.ext4.past_names import directory_blocks, read_inline_
 from forensics.filesystems.ext4.past_paths import Life, PastPaths
 from forensics.filesystems.ext4.problems import ProblemLog
 from forensics.filesystems.ext4.reader import Ext4
-from forensics.filesystems.ext4.reuse import Reuse, read_reuse
+from forensics.filesystems.ext4.reuse import TICK, Reuse, read_reuse
 from forensics.recovery.deleted_file import CERTAIN, POSSIBLE, PROBABLE, DeletedFile
 from forensics.recovery.ext4_unnamed import Unnamed
 from forensics.recovery.unallocated import Unallocated, unallocated
@@ -92,6 +93,7 @@ class _Finder:
         blocks = directory_blocks(self.history, self.states, self.fs.tables)
         names = read_names(self.history, blocks, self.fs.tables)
         read_inline_names(self.states, self.fs.tables, names)
+        read_freed_names(self.history, self.states, self.fs.tables, names)
         return PastPaths(self.fs, names, self._lives)
 
     def run(self) -> Iterator[DeletedFile]:
@@ -104,9 +106,11 @@ class _Finder:
                 continue
             for rows in _by_generation(s, first, end):
                 key = int(s.number[first]), int(s.generation[rows[0]])
-                if key in self._lives and self._lives[key][1] < self.history.end:
-                    told.add(key)
-                    yield from self._from_journal(rows)
+                found = self._from_journal(rows) if key in self._lives else self._from_names(rows)
+                if key not in self._lives or self._lives[key][1] < self.history.end:
+                    for file in found:
+                        told.add(key)
+                        yield file
         yield from self._from_tables(told)
 
     def _from_journal(self, rows: list[int]) -> Iterator[DeletedFile]:
@@ -139,6 +143,29 @@ class _Finder:
         yield from (replace(base, path=path, parent=parent, confidence=sure) for path, parent in earlier)
         if not earlier:
             yield replace(base, confidence=sure)
+
+    def _from_names(self, rows: list[int]) -> Iterator[DeletedFile]:
+        """An inode that the journal knows as a deleted one only, where a directory block still names it."""
+        s = self.states
+        number, moment = int(s.number[rows[0]]), int(s.first[rows[0]])
+        names = self._paths.paths(number, moment - 1) if moment > BEFORE and number not in self.held else []
+        if not names:
+            return
+        kind = _type(s.raw[rows[0]])
+        if kind == "?":
+            return
+        try:
+            base = self._describe(s.raw[rows[0]].tobytes(), number, int(s.place[rows[0]]), moment, kind=kind)
+        except FormatError:
+            return
+        base = replace(base, method="names", deleted_ns=base.ctime_ns)
+        if kind in "fdl":  # its end took its size and its map, and with these its time of modification
+            cut = base.mtime_ns is not None and base.ctime_ns is not None and base.mtime_ns >= base.ctime_ns - TICK
+            base = replace(
+                base, size=None, extents=None, inline=None, target=None, reuse=None, mtime_ns=None if cut else base.mtime_ns
+            )
+            base = replace(base, confidence=CERTAIN if kind == "d" else PROBABLE)
+        yield from (replace(base, path=path, parent=parent) for path, parent in names)
 
     def _deleted(self, life: Life, after: list[int]) -> tuple[int | None, bool]:
         """When an inode's last name went, and whether it may have been earlier."""

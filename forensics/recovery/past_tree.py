@@ -19,11 +19,11 @@ def removed_tree(root: Numbered, files: Iterable[tuple[bytes, Numbered]]) -> Tre
     """The tree of the directory `root`. files: each with its path below it, `/etc/passwd`.
 
     Inode numbers are those of the deleted files, negative: they are no inodes of the filesystem as it is now. A file whose
-    directory did not come back is left out.
+    directory did not come back is left out, and so is one of which no more than its name did.
     """
     last: dict[bytes, Numbered] = {}
     for path, each in sorted(files, key=lambda pair: (pair[1].file.deleted_ns or 0, pair[1].number)):
-        if path and _went_with(root, each):
+        if path and _went_with(root, each) and (each.file.size is not None or each.file.type == "d"):
             last[path] = each
     rows: list[tuple[bytes, int, Numbered]] = [(b"", -1, root)]
     places = {b"": 0}
@@ -66,7 +66,7 @@ def _tree(rows: list[tuple[bytes, int, Numbered]]) -> Tree:
         mode=np.array([file.mode for file in files], np.uint16),
         uid=np.array([file.uid for file in files], np.uint32),
         gid=np.array([file.gid for file in files], np.uint32),
-        size=np.array([file.size for file in files], np.int64),
+        size=np.array([file.size or 0 for file in files], np.int64),
         nlink=np.where(is_directory, 2, counts[inverse.reshape(-1)]),
         rdev_major=np.array([file.rdev[0] if file.rdev else 0 for file in files], np.uint32),
         rdev_minor=np.array([file.rdev[1] if file.rdev else 0 for file in files], np.uint32),

@@ -33,7 +33,7 @@ class _Restored:
             return self._fs.inode(number)
         file = self._file_of(-number)
         return Inode(
-            number, file.type, file.mode, file.uid, file.gid, file.size, 0, file.mtime_ns, file.atime_ns, file.ctime_ns,
+            number, file.type, file.mode, file.uid, file.gid, file.size or 0, 0, file.mtime_ns, file.atime_ns, file.ctime_ns,
             file.crtime_ns, file.rdev, file.generation, file.offset,
         )  # fmt: skip
 
@@ -63,7 +63,7 @@ class _Restored:
         if number >= 0:
             return self._fs.read(number, offset, size)
         file = self._whole(-number)
-        length = max(0, file.size - offset)
+        length = max(0, (file.size or 0) - offset)
         length = length if size is None else min(length, size)
         if length > MAX_READ:
             raise FormatError(f"deleted file {-number}: {length} bytes are too many to be read at once")
@@ -87,6 +87,8 @@ class _Restored:
 
     def _whole(self, number: int) -> DeletedFile:
         file = self._file_of(number)
+        if file.size is None:
+            raise FormatError(f"deleted file {number}: its content is lost")
         missing = file.size - examine(self._fs, file, hashed=False).recovered
         if file.type == "f" and missing > 0:
             raise FormatError(f"deleted file {number}: {missing} of its {file.size} bytes are lost")

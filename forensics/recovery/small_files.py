@@ -12,6 +12,8 @@ LIMIT = 4 << 20
 
 def small_content(fs: Filesystem, file: DeletedFile, limit: int = LIMIT) -> bytes:
     """A deleted file's bytes. Raises FormatError where a part of them is lost, or where they are more than `limit`."""
+    if file.size is None:
+        raise FormatError("its size is not known")
     if file.size > limit:
         raise FormatError(f"{file.size} bytes long, more than the {limit} that such a file may have")
     left = examine(fs, file, hashed=False)
