@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from forensics.case.deleted_rows import deleted_row
+from forensics.case.deleted_rows import deleted_row, fragment_row
 from forensics.case.writer import CaseWriter
 from forensics.filesystem import Filesystem, Tree
 from forensics.hashing import Hashed
@@ -15,6 +15,7 @@ from forensics.records import Gap
 from forensics.recovery.content import Content, examine
 from forensics.recovery.deleted import Numbered
 from forensics.recovery.deleted_file import DeletedFile
+from forensics.recovery.fragments import MOST, find_fragments
 from forensics.recovery.removed_layers import Inside
 from forensics.recovery.restored import restored
 
@@ -61,6 +62,25 @@ def write_deleted(
         progress.advance(1)
     for partition, contents in sorted(done.items()):
         case.contents(partition, contents)
+
+
+def write_fragments(
+    case: CaseWriter, filesystems: Mapping[int, Filesystem], deleted: Sequence[Numbered], progress: Progress
+) -> None:
+    """Write the contents that nothing names any more, numbered behind the deleted files."""
+    progress.stage("looking for contents without names")
+    number = max((each.number for each in deleted), default=0)
+    for partition, fs in sorted(filesystems.items()):
+        known = (each.file for each in deleted if each.partition == partition)
+        for count, fragment in enumerate(find_fragments(fs, known)):
+            if count == MOST:
+                case.gaps(
+                    [Gap("deleted files", f"more than {MOST} contents without a name; the others are not listed", partition)]
+                )
+                break
+            number += 1
+            row = fragment_row(number, partition, fragment, fs.source.locate(fragment.start))
+            case.insert_rows("deleted_file", tuple(row), [tuple(row.values())])
 
 
 def _rows(

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from forensics.case.writer import CaseWriter
 from forensics.content_plan import ContentPlan
-from forensics.deleted_files import Owners, with_deleted, write_deleted
+from forensics.deleted_files import Owners, with_deleted, write_deleted, write_fragments
 from forensics.disk_pass import read_disks
 from forensics.evidence import Evidence, open_evidence
 from forensics.filesystem import Filesystem
@@ -31,7 +31,7 @@ from forensics.recovery.deleted import find_all_deleted
 from forensics.recovery.recover import recover
 from forensics.recovery.removed_layers import with_removed_layers
 from forensics.recovery.scan import Hits
-from forensics.recovery.space import UNALLOCATED
+from forensics.recovery.space import NONE, UNALLOCATED
 from forensics.stores.all import find_stores
 from forensics.stores.reading import StoreReader
 from forensics.survey import Survey, survey
@@ -141,6 +141,8 @@ def _write_stores(
     case.gaps(reader.gaps)
     plan.hash_all(case, filesystems, progress)
     write_deleted(case, filesystems, deleted, removed.inside, owners, options.hash != "none", progress)
+    if options.carve != NONE and options.hash != "none":
+        write_fragments(case, _filesystems(found), deleted, progress)
     return containers, filesystems
 
 

@@ -12,7 +12,8 @@ from typing import Any
 from forensics.filesystem import Extent
 from forensics.recovery.content import Content
 from forensics.recovery.deleted import Numbered
-from forensics.recovery.deleted_file import PROBABLE, DeletedFile
+from forensics.recovery.deleted_file import POSSIBLE, PROBABLE, DeletedFile
+from forensics.recovery.fragments import Fragment
 from forensics.text import raw_if_unequal, readable
 from parsers.errors import UsageError
 
@@ -49,6 +50,15 @@ def deleted_row(
     }  # fmt: skip
 
 
+def fragment_row(number: int, partition: int, fragment: Fragment, offset: int | None) -> dict[str, Any]:
+    """A content without a name as a row of the table; offset: where it begins in the disk image."""
+    return {
+        "id": number, "partition": partition, "type": "f", "size": fragment.size, "recovered_bytes": fragment.size,
+        "sha256": fragment.sha256, "method": "blocks", "confidence": POSSIBLE,
+        "extents": json.dumps([[0, fragment.start, fragment.size]]), "offset": offset,
+    }  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class FoundDeleted:
     """A deleted file of a case. file: what its content and its times need; recovered: bytes, None where it is no regular file."""
@@ -66,8 +76,9 @@ def find_deleted_file(db: sqlite3.Connection, number: int) -> FoundDeleted:
         raise UsageError(f"there is no deleted file {number}; ctrforensics deleted lists them with their numbers")
     row = dict(zip(_READ, found, strict=True))
     file = DeletedFile(
-        path=None if row["path"] is None else row["path_raw"] or row["path"].encode(), inode=row["inode"], type=row["type"],
-        mode=row["mode"], uid=row["uid"], gid=row["gid"], size=row["size"], method=row["method"], confidence=row["confidence"],
+        path=None if row["path"] is None else row["path_raw"] or row["path"].encode(), inode=row["inode"] or 0, type=row["type"],
+        mode=row["mode"] or 0, uid=row["uid"] or 0, gid=row["gid"] or 0, size=row["size"],
+        method=row["method"], confidence=row["confidence"],
         mtime_ns=row["mtime_ns"], atime_ns=row["atime_ns"], reuse=row["reused"], inline=row["inline"],
         extents=None if row["extents"] is None else tuple(Extent(*each) for each in json.loads(row["extents"])),
         lost=tuple((first, length) for first, length in json.loads(row["lost"] or "[]")),

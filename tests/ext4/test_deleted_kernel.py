@@ -11,6 +11,7 @@ import pytest
 from forensics.filesystems.ext4.mount import open_ext4
 from forensics.recovery.content import examine, read_deleted
 from forensics.recovery.deleted import find_deleted
+from forensics.recovery.fragments import find_fragments
 from support import ext4_images as lab
 
 MIB = 1 << 20
@@ -214,3 +215,53 @@ def test_old_versions_of_a_file_that_is_replaced_by_renaming(tmp_path):
     old = [file for file in find_deleted(fs) if file.path == b"/config.v2.json"]
     assert sorted(content(fs, file) for file in old) == [b"version %d" % n for n in range(4)]
     assert len({file.deleted_ns for file in old}) == 4
+
+
+def wrap(top, count):
+    """Transactions that fill a small journal's ring, in a place of their own."""
+    (top / "noise").mkdir(exist_ok=True)
+    for n in range(count):
+        (top / f"tick{n}").touch()  # as in any directory that is in use, so that the journal has it too
+        (top / f"tick{n - 1}").unlink(missing_ok=True)
+        file = os.open(top / "noise" / f"n{n % 7}", os.O_RDWR | os.O_CREAT)
+        os.write(file, bytes([n % 251]))
+        os.fsync(file)
+        os.close(file)
+
+
+def test_what_is_older_than_the_ring_comes_back_by_its_names_and_by_its_blocks(tmp_path):
+    path = lab.make(tmp_path / "fs.img", "-b", "4096", "-J", "size=4", size=64 * MIB)
+    with mounted(path, tmp_path / "m") as top:
+        (top / "noise").mkdir()
+        made = fill(top, 40)
+        os.setxattr(top / "containers/03", "trusted.overlay.opaque", b"y")
+    with mounted(path, tmp_path / "m") as top:
+        wrap(top, 400)
+        subprocess.run(["rm", "-rf", top / "containers"], check=True)
+    fs = open_ext4(lab.image(path))
+    found = list(find_deleted(fs))
+    by_path = {file.path: file for file in found}
+    named = [by_path[os.fsencode(name)] for name in made if os.fsencode(name) in by_path]
+    assert len(named) == len(made)
+    assert {file.method for file in named} <= {"names", "journal"}
+    assert sum(file.method == "names" for file in named) > 20
+    for file in named:
+        if file.method == "names":
+            assert (file.size, file.extents, file.confidence) == (None, None, "probable")
+            assert file.crtime_ns < file.deleted_ns
+    assert by_path[b"/containers/03"].xattrs == {b"trusted.overlay.opaque": b"y"}
+    contents = {fragment.sha256 for fragment in find_fragments(fs, found)}
+    contents |= {examine(fs, file).sha256 for file in found}
+    assert [len(data) for data in made.values() if data and hashlib.sha256(data).hexdigest() not in contents] == []
+
+
+def test_contents_of_known_files_are_no_fragments(tmp_path):
+    path = lab.make(tmp_path / "fs.img", size=64 * MIB)
+    with mounted(path, tmp_path / "m") as top:
+        fill(top)
+        sync(top)
+        subprocess.run(["rm", "-rf", top / "containers"], check=True)
+    fs = open_ext4(lab.image(path))
+    found = list(find_deleted(fs))
+    assert list(find_fragments(fs, found)) == []
+    assert len(list(find_fragments(fs, ()))) > 20
