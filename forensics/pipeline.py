@@ -33,6 +33,8 @@ from forensics.recovery.removed_layers import with_removed_layers
 from forensics.recovery.scan import Hits
 from forensics.recovery.space import NONE, UNALLOCATED
 from forensics.stores.all import find_stores
+from forensics.stores.bolt_files import bolt_files
+from forensics.stores.bolt_keys import bolt_keys
 from forensics.stores.reading import StoreReader
 from forensics.survey import Survey, survey
 from forensics.timeline.all import read_events
@@ -119,6 +121,8 @@ def _write_stores(
     stores = list(find_stores(found, reader))
     progress.stage("looking for deleted files")
     deleted = find_all_deleted(_filesystems(found))
+    for database in bolt_files(reader, stores):
+        case.bolt_keys(bolt_keys(reader, database))
     recovery = recover(stores, hits, _filesystems(found), deleted)
     case.run_facts({"carve": options.carve, "tried": json.dumps(recovery.tried), "lost": json.dumps(recovery.lost)})
     removed = with_removed_layers(recovery.stores, _filesystems(found), deleted)
@@ -175,7 +179,6 @@ def _write_records(
     for build in contents.builds:
         own = by_key.get(build.layer) if build.layer is not None else None
         case.build_record(store_id, build, own.number if own else None)
-    case.bolt_keys(contents.bolt_keys)
     return len(contents.containers)
 
 

@@ -227,16 +227,21 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class BoltKey:
-    """One key of a bbolt file. bucket: the path of bucket names; page: the page id; offset: of the key in the disk image."""
+    """One key of a bbolt file. bucket: the path of bucket names; page: the page id; offset: of the key in the disk image.
+
+    value: its first bytes, None where they are not kept; value_bytes: how many it has.
+    """
 
     file: str
     bucket: tuple[bytes, ...]
     key: bytes
-    value: bytes
+    value: bytes | None
+    value_bytes: int
     page: int
     offset: int | None
     state: str
     txid: int | None
+    partition: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,7 +345,6 @@ class StoreContents:
     containers: tuple[Container, ...] = ()
     volumes: tuple[Volume, ...] = ()
     networks: tuple[Network, ...] = ()
-    bolt_keys: tuple[BoltKey, ...] = ()
     artefacts: tuple[Artefact, ...] = ()
     builds: tuple[BuildRecord, ...] = ()
     gaps: tuple[Gap, ...] = ()

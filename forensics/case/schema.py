@@ -104,8 +104,9 @@ CREATE TABLE anomaly (entry_id INTEGER NOT NULL REFERENCES entry, kind TEXT NOT 
 CREATE TABLE container_change (
     container INTEGER NOT NULL REFERENCES container, kind TEXT NOT NULL, path TEXT NOT NULL, path_raw BLOB) STRICT;
 CREATE TABLE bolt_key (
-    id INTEGER PRIMARY KEY, file TEXT NOT NULL, bucket TEXT NOT NULL, key TEXT NOT NULL, key_raw BLOB, value BLOB NOT NULL,
-    page INTEGER NOT NULL, offset INTEGER, state TEXT NOT NULL, txid INTEGER) STRICT;
+    id INTEGER PRIMARY KEY, file TEXT NOT NULL, bucket TEXT NOT NULL, key TEXT NOT NULL, key_raw BLOB, value BLOB,
+    value_bytes INTEGER NOT NULL, page INTEGER NOT NULL, offset INTEGER, state TEXT NOT NULL, txid INTEGER,
+    partition INTEGER NOT NULL) STRICT;
 CREATE TABLE gap (
     id INTEGER PRIMARY KEY, artefact TEXT NOT NULL, partition INTEGER, path TEXT, offset INTEGER, error TEXT NOT NULL) STRICT;
 """
@@ -217,7 +218,7 @@ FROM build_record;
 CREATE VIEW artefacts AS SELECT
     engine, kind, namespace, name, path, time_ns, details, origin, {_SOURCE.format(t="artefact")} AS source FROM artefact;
 CREATE VIEW bolt_keys AS SELECT
-    file, bucket, key, length(value) AS value_bytes, page, offset, state, txid, key_raw, value FROM bolt_key;
+    file, bucket, key, value_bytes, page, offset, state, txid, key_raw, value, partition FROM bolt_key;
 CREATE VIEW anomalies AS SELECT
     l.name AS layer, l.kind AS layer_kind, e.path, a.kind, a.text, e.inode, e.offset, e.id AS entry_id
 FROM anomaly a JOIN entry e ON e.id = a.entry_id JOIN layer l ON l.id = e.layer_id;

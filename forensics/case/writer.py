@@ -278,13 +278,7 @@ class CaseWriter:
 
     def bolt_keys(self, keys: Iterable[BoltKey]) -> None:
         """Keys of a store's bbolt files."""
-        for key in keys:
-            text = readable(key.key)
-            self.insert("bolt_key", {
-                "file": key.file, "bucket": _json([readable(b) for b in key.bucket]), "key": text,
-                "key_raw": raw_if_unequal(key.key, text), "value": key.value, "page": key.page, "offset": key.offset,
-                "state": key.state, "txid": key.txid,
-            })  # fmt: skip
+        self.insert_rows("bolt_key", _BOLT_COLUMNS, (_bolt_row(key) for key in keys))
 
     # -- layers' content
 
@@ -330,6 +324,19 @@ class CaseWriter:
     def lower_entries(self, entries: Iterable[tuple[int, int | None, str | None]]) -> None:
         """What entries of containers' layers stand for, as (entry, lower entry, how sure a copy-up is)."""
         self.insert_rows("lower_entry", ("entry_id", "lower", "copied"), entries)
+
+
+_BOLT_COLUMNS = (
+    "file", "bucket", "key", "key_raw", "value", "value_bytes", "page", "offset", "state", "txid", "partition",
+)  # fmt: skip
+
+
+def _bolt_row(key: BoltKey) -> tuple[Any, ...]:
+    text, bucket = readable(key.key), _json([readable(name) for name in key.bucket])
+    raw = raw_if_unequal(key.key, text)
+    return (
+        key.file, bucket, text, raw, key.value, key.value_bytes, key.page, key.offset, key.state, key.txid, key.partition,
+    )  # fmt: skip
 
 
 def _json(value: object) -> str:

@@ -60,6 +60,6 @@ def _engines(found: Survey, reader: StoreReader) -> Iterator[FoundStore]:
         yield FoundStore(containerd_contents(store, without=others), store.root.place, store, others)
     docker_builds = (reader.child(root.place, b"buildkit") for root in docker_roots)
     for buildkit in find_buildkit_roots(found, reader, {(place.partition, place.inode) for place in docker_builds if place}):
-        yield FoundStore(read_buildkit(buildkit))
+        yield FoundStore(read_buildkit(buildkit), buildkit.place)
     for graph_root in find_graph_roots(found, reader):
         yield FoundStore(read_graph_root(graph_root), graph_root.place)

@@ -6,29 +6,47 @@ from collections.abc import Iterator
 
 from forensics.file_source import FileSource
 from forensics.records import BoltKey
-from forensics.stores.bolt import MAX_VALUE, open_database
+from forensics.stores.bolt import open_database
 from forensics.stores.reading import Place, StoreReader
 from forensics.text import readable
 from parsers.bbolt_tree import Key
+from parsers.errors import FormatError
+
+ARTEFACT = "bbolt file"
+MAX_VALUE = 64 << 10  # bytes of a value that are kept
+MAX_KEPT = 16 << 20  # bytes of a file's live values, and as much again of its old ones; what comes then is listed without
+MAX_LISTED = 32 << 20  # bytes of a file whose live keys are listed: those of a larger one the store's own records tell
 
 
-def bolt_keys(reader: StoreReader, database: Place, artefact: str) -> Iterator[BoltKey]:
+def bolt_keys(reader: StoreReader, database: Place) -> Iterator[BoltKey]:
     """Every key with a value, live ones first; the bucket path of a stale key may lack its beginning.
 
     state: live, or as in parsers.bbolt_free. Problems of the live tree are not told again: whoever read the store told them.
     """
-    bolt = open_database(reader, database, artefact)
+    bolt = open_database(reader, database, ARTEFACT)
     if bolt is None:
         return
     source = FileSource(database.fs, database.inode, readable(database.path))
+    kept = {True: 0, False: 0}
 
     def record(key: Key, value: bytes, state: str, txid: int) -> BoltKey:
+        live = state == "live"
+        room = kept[live] < MAX_KEPT
+        kept[live] += min(len(value), MAX_VALUE)
+        stored = value[:MAX_VALUE] if room else None
         offset = source.locate(key.offset)
-        return BoltKey(source.name, key.bucket, key.key, value[:MAX_VALUE], key.page, offset, state, txid)
+        return BoltKey(source.name, key.bucket, key.key, stored, len(value), key.page, offset, state, txid, database.partition)
 
-    for key in bolt.walk():
-        if key.value is not None:
-            yield record(key, key.value, "live", bolt.txid)
-    for gone in bolt.deleted():
-        if gone.key.value is not None:
-            yield record(gone.key, gone.key.value, gone.state, gone.txid)
+    try:
+        if source.size <= MAX_LISTED:
+            for key in bolt.walk():
+                if key.value is not None:
+                    yield record(key, key.value, "live", bolt.txid)
+        else:
+            error = f"{source.size} bytes: its live keys are not listed in bolt_keys; ctrforensics bolt lists them"
+            reader.gap(ARTEFACT, error, database)
+        for gone in bolt.deleted():
+            if gone.key.value is not None:
+                yield record(gone.key, gone.key.value, gone.state, gone.txid)
+    except FormatError as error:
+        reader.gap(ARTEFACT, error.what, database, error.offset)
