@@ -184,3 +184,10 @@ def test_a_log_that_cannot_be_unpacked_is_a_gap(tmp_path):
     found, gaps = events_of(tmp_path, {b"/var/log/dpkg.log.2.gz": b"no gzip", b"/root/.bash_history": b"id\n"})
     assert [e.event for e in found] == ["shell command (latest)"]
     assert [gap.path for gap in gaps] == ["/var/log/dpkg.log.2.gz"]
+
+
+def test_more_than_can_be_told_is_a_gap(tmp_path, monkeypatch):
+    monkeypatch.setattr("forensics.timeline.guest_logs.MAX_EVENTS", 3)
+    found, gaps = events_of(tmp_path, {b"/a/.bash_history": b"1\n2\n3\n4\n", b"/b/.bash_history": b"5\n"})
+    assert [e.message[0] for e in found] == ["1", "2", "3"]
+    assert [gap.path for gap in gaps] == ["/b/.bash_history"]

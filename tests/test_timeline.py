@@ -156,6 +156,7 @@ def test_a_containers_life(builder):
         config=json.dumps(config), source_path="/c/config.v2.json", source_partition=1, source_offset=77,
     )  # fmt: skip
     builder.container("c" * 64, "now", None, state="running", created_ns=T, started_ns=T + 8, finished_ns=T + 4)
+    builder.container("d" * 64, "torn", None, state="running", exit_code=None, started_ns=T + 8, finished_ns=T + 9)
     case = analysed(builder)
     found = events(case, "container = 'db'")
     assert sorted(e["event"] for e in found) == [
@@ -165,6 +166,9 @@ def test_a_containers_life(builder):
     assert "unhealthy, exit code 1: refused" in {e["message"] for e in found}
     (earlier,) = events(case, "container = 'now' AND event = 'container exited'")
     assert "the run before" in earlier["message"]
+    assert [e["message"] for e in events(case, "container = 'torn' AND event = 'container exited'")] == [
+        "torn: an unknown exit code"
+    ]
 
 
 def test_a_step_that_images_share_is_one_event(builder):

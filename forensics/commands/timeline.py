@@ -105,7 +105,7 @@ def _for_people(rows: Iterable[EventRow]) -> Iterator[tuple[Any, ...]]:
 
     for _, same in groupby(rows, key=what):
         first, *more = same
-        verbs = [row.event.partition(" ")[2] for row in more]
+        verbs = [row.event.removeprefix("deleted ").partition(" ")[2] for row in more]
         doubt = "" if first.confidence == "certain" else f"[{first.confidence}] "
         yield (
             first.time or f"@{first.time_ns}ns",

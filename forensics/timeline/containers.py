@@ -42,8 +42,9 @@ class _Container:
 
     @property
     def runs(self) -> bool:
-        """Whether it ran when the host stopped: its record's end, if any, is the one of an earlier run."""
-        return self.state in _RUNNING
+        """Whether it ran when its record was written: the record's end, if any, is the one of an earlier run."""
+        earlier = self.started_ns is None or self.finished_ns is None or self.finished_ns < self.started_ns
+        return self.state in _RUNNING and earlier
 
 
 def container_events(db: sqlite3.Connection) -> Iterator[Event]:

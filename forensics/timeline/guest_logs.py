@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 from forensics.filesystem import Filesystem
@@ -25,6 +26,8 @@ from parsers.shell_history import parse_history
 
 MAX_FILE = 16 << 20  # bytes of one file that are read: its last ones
 MAX_FILES = 5000
+MAX_TOTAL = 512 << 20  # bytes of all files together
+MAX_EVENTS = 1_000_000
 MAX_UNPACKED = 64 << 20
 SECOND = 1_000_000_000
 _HISTORIES = {
@@ -76,10 +79,14 @@ def guest_events(db: sqlite3.Connection, filesystems: Mapping[int, Filesystem], 
     wanted = [file for row in db.execute(_FILES) if _kind((file := _File(*row)).path) is not None]
     if len(wanted) > MAX_FILES:
         gaps.append(Gap("timeline", f"{len(wanted)} histories and package logs; only {MAX_FILES} were read"))
+    budget, events = MAX_TOTAL, MAX_EVENTS
     for file in wanted[:MAX_FILES]:
         fs = filesystems.get(file.partition)
         if fs is None:
             continue
+        if budget <= 0 or events <= 0:
+            gaps.append(Gap("timeline", "more histories and package logs than are read", file.partition, file.path, file.offset))
+            return
         try:
             start = max(0, file.size - MAX_FILE)
             data = fs.read(file.inode, start, file.size - start)
@@ -87,8 +94,11 @@ def guest_events(db: sqlite3.Connection, filesystems: Mapping[int, Filesystem], 
         except (FormatError, EvidenceError) as error:
             gaps.append(Gap("history or package log", str(error), file.partition, file.path, file.offset))
             continue
+        budget -= len(data)
         is_log, kind = _kind(file.path) or (False, "")
-        yield from _packages(db, file, kind, data) if is_log else _commands(file, kind, data)
+        for event in islice(_packages(db, file, kind, data) if is_log else _commands(file, kind, data), events):
+            events -= 1
+            yield event
 
 
 def _kind(path: str) -> tuple[bool, str] | None:

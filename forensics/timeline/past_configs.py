@@ -20,8 +20,8 @@ from forensics.recovery.content import read_deleted
 from parsers.docker_container import ContainerConfig, parse_config
 from parsers.errors import EvidenceError, FormatError
 
-MAX_CONFIG = 4 << 20
-MAX_VERSIONS = 20_000
+MAX_CONFIG = 1 << 20
+MAX_VERSIONS = 2000  # of all containers: 2 GiB at most
 SOURCE = "deleted config.v2.json"
 _PATH = re.compile(r"/containers/([0-9a-f]{64})/config\.v2\.json$")
 _VERSIONS = """SELECT id, path, partition, coalesce(crtime_ns, mtime_ns), deleted_ns, deleted_means, offset FROM deleted_file
