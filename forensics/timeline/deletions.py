@@ -9,7 +9,7 @@ modification of the directory, if no program set the latter. Where the two bound
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 
 from forensics.records import Event
@@ -20,10 +20,12 @@ _LAYERS = """SELECT l.id, l.marks, l.partition, l.first_entry, l.first_entry + l
     FROM layer l WHERE l.kind IN ('container', 'orphan') AND l.stacked AND l.first_entry IS NOT NULL ORDER BY l.id"""
 _NAMES = """SELECT id, coalesce(path_raw, CAST(path AS BLOB)), crtime_ns, ctime_ns, mtime_ns, offset, mark FROM entry
     WHERE id >= ? AND id < ? AND {condition} ORDER BY id"""
-_HIDDEN = """SELECT h.by_entry, coalesce(o.path_raw, CAST(o.path AS BLOB)), o.type FROM hidden h JOIN entry o ON o.id = h.entry_id
-    WHERE h.layer_id = ? AND h.reason IN ('whiteout', 'opaque')"""
+# what is below a name that goes, goes with it; only whiteouts of fuse-overlayfs and aufs have another name than what they hide
+_HIDDEN = """SELECT h.by_entry, coalesce(o.path_raw, CAST(o.path AS BLOB)), o.type
+    FROM hidden h JOIN entry o ON o.id = h.entry_id JOIN entry b ON b.id = h.by_entry
+    WHERE h.layer_id = ? AND h.reason IN ('whiteout', 'opaque') AND (o.path = b.path OR ? AND h.reason = 'whiteout')"""
 _KINDS = {"d": "directory", "l": "symlink"}
-_WH = b".wh."
+_WH, _WH_MARKS = b".wh.", ("fuse", "aufs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +61,37 @@ class _Bound:
 def deletion_events(db: sqlite3.Connection) -> Iterator[Event]:
     """For each whiteout and each directory made anew, when what it hides was deleted, or the two bounds of that time."""
     for layer in [_Layer(*row) for row in db.execute(_LAYERS)]:
-        hidden = {(by, path): kind for by, path, kind in db.execute(_HIDDEN, (layer.number,))}
+        hidden = {(by, path): kind for by, path, kind in db.execute(_HIDDEN, (layer.number, layer.marks in _WH_MARKS))}
         if hidden:
-            directories = {name.path: name for name in _names(db, layer, "type = 'd'")}
-            for whiteout in _names(db, layer, "mark = 'whiteout'"):
+            whiteouts = list(_names(db, layer, "mark = 'whiteout'"))
+            wanted = {_above(name.path) for name in whiteouts} | {each for _, path in hidden for each in (path, _above(path))}
+            directories = {name.path: name for name in _names(db, layer, "type = 'd'", wanted)}
+            for whiteout in whiteouts:
                 yield from _deleted(layer, whiteout, directories, hidden)
             for name in directories.values():
                 if (name.entry, name.path) in hidden:
                     yield from _replaced(layer, name, directories)
 
 
-def _names(db: sqlite3.Connection, layer: _Layer, condition: str) -> Iterator[_Name]:
-    return (_Name(*row) for row in db.execute(_NAMES.format(condition=condition), (layer.first, layer.end)))
+def _names(db: sqlite3.Connection, layer: _Layer, condition: str, paths: Container[bytes] | None = None) -> Iterator[_Name]:
+    """Entries of a layer; only those at `paths`, where given."""
+    rows = db.execute(_NAMES.format(condition=condition), (layer.first, layer.end))
+    return (_Name(*row) for row in rows if paths is None or row[1] in paths)
+
+
+def _above(path: bytes) -> bytes:
+    return path.rpartition(b"/")[0] or b"/"
 
 
 def _parent(name: _Name, directories: Mapping[bytes, _Name]) -> _Name | None:
-    return directories.get(name.path.rpartition(b"/")[0] or b"/")
+    return directories.get(_above(name.path))
 
 
 def _deleted(
     layer: _Layer, whiteout: _Name, directories: Mapping[bytes, _Name], hidden: Mapping[tuple[int, bytes], str]
 ) -> Iterator[Event]:
     path = whiteout.path
-    if layer.marks in ("fuse", "aufs"):
+    if layer.marks in _WH_MARKS:
         above, _, last = path.rpartition(b"/")
         path = above + b"/" + last.removeprefix(_WH)
     kind = _KINDS.get(hidden.get((whiteout.entry, path), "f"), "file")

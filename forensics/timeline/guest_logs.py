@@ -46,9 +46,9 @@ _LOGS = (
     (re.compile(r"/var/log/pacman\.log(\.\d+)?(\.gz)?"), "pacman"),
 )
 _FILES = """SELECT c.id, c.created_ns, c.env, l.partition, e.path, e.path_raw, e.inode, e.size, e.mtime_ns, e.offset
-    FROM layer l JOIN entry e ON e.id >= l.first_entry AND e.id < l.first_entry + l.entries
+    FROM layer l CROSS JOIN entry e ON e.id >= l.first_entry AND e.id < l.first_entry + l.entries
     LEFT JOIN container c ON c.layer_id = l.id
-    WHERE l.kind IN ('container', 'orphan') AND e.type = 'f' AND e.mark IS NULL AND e.metacopy IS NULL AND e.size > 0
+    WHERE l.kind IN ('container', 'orphan') AND +e.type = 'f' AND e.mark IS NULL AND e.metacopy IS NULL AND e.size > 0
     AND (e.path GLOB '*history*' OR e.path GLOB '*/.histfile' OR e.path GLOB '/var/log/*.log*') ORDER BY e.id, c.id"""
 _ZONE = """SELECT target FROM files WHERE container_number = ? AND path = '/etc/localtime' AND type = 'l' LIMIT 1"""
 
