@@ -137,8 +137,9 @@ FROM layer l JOIN entry e ON e.layer_id = l.id LEFT JOIN container c ON c.layer_
     AND l.origin = 'allocated'
 UNION ALL SELECT
     coalesce({_PLACE.replace("'layer-' || l.id", "NULL")}, 'disk-p' || d.partition),
-    coalesce(d.path, 'inode-' || d.inode), coalesce(d.type, '?'), coalesce(d.mode, 0), d.uid, d.gid, d.size, d.mtime_ns,
-    d.atime_ns, d.ctime_ns, d.crtime_ns, NULL, d.inode, iif(d.reused IN ('some', 'all'), 'deleted-realloc', 'deleted'),
+    coalesce(d.path, 'inode-' || d.inode, 'deleted-file-' || d.id), coalesce(d.type, '?'), coalesce(d.mode, 0), d.uid, d.gid,
+    d.size, d.mtime_ns, d.atime_ns, d.ctime_ns, d.crtime_ns, NULL, d.inode,
+    iif(d.reused IN ('some', 'all'), 'deleted-realloc', 'deleted'),
     d.path_raw, NULL, c.id
 FROM deleted_file d LEFT JOIN container c ON c.id = d.container;
 """

@@ -35,16 +35,17 @@ class EventFilter:
         return f"SELECT {columns} FROM timeline WHERE {' AND '.join(where) or '1'} ORDER BY {ORDER}", values
 
     def select_files(self, columns: str) -> tuple[str, list[Any]]:
-        """The same for files whole, on `timeline_files`: those with one time at least that is wanted."""
+        """The same for files whole, on `timeline_files`: those with one time at least, and that is wanted."""
         conditions = [(text, value) for text, value in self._common() if value is not None]
         where, values = [text for text, _ in conditions], [value for _, value in conditions]
+        where.append(f"coalesce({', '.join(_FILE_TIMES)}) IS NOT NULL")
         bounds = [(f"{sign} ?", ns) for sign, ns in ((">=", self.since_ns), ("<=", self.until_ns)) if ns is not None]
         if bounds:
             within = " AND ".join(f"{{time}} {text}" for text, _ in bounds)
             where.append(f"({' OR '.join(within.format(time=time) for time in _FILE_TIMES)})")
             values.extend([ns for _, ns in bounds] * len(_FILE_TIMES))
         return (
-            f"SELECT {columns} FROM timeline_files WHERE {' AND '.join(where) or '1'} ORDER BY place, path, path_raw, state",
+            f"SELECT {columns} FROM timeline_files WHERE {' AND '.join(where)} ORDER BY place, path, path_raw, state",
             values,
         )
 
