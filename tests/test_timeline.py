@@ -17,6 +17,7 @@ from forensics.commands.times import parse_time
 from forensics.text import utc
 from forensics.timeline.all import read_events
 from forensics.timeline.copy_up import lower_entries
+from forensics.timeline.old_keys import old_key_events
 from forensics.timeline.past_configs import past_config_events
 from forensics.timeline.removals import removal_events
 from parsers.errors import UsageError
@@ -477,3 +478,25 @@ def test_a_block_that_another_file_has_now_tells_nothing(builder):
     version(builder, "c" * 64, 3, Running=True, StartedAt=stamp(2))
     builder.db.execute("UPDATE deleted_file SET inline = x'00000000', size = 4, recovered_bytes = 4 WHERE path LIKE '%ccc%'")
     assert past(builder) == []
+
+
+def test_old_bolt_keys_tell_of_records_that_are_gone(builder):
+    moment = bytes.fromhex("010000000EE292EFB813E5968FFFFF")
+    for bucket, state in (
+        (["v1", "default", "snapshots", "overlayfs", "doomed"], "stale"),
+        (["v1", "default", "content", "blob", "sha256:1"], "live"),
+        ([], "stale"),
+        (["v1", "default", "containers", "a" * 64], "previous"),
+    ):  # fmt: skip
+        for key, value in (("createdat", moment), ("updatedat", moment), ("size", b"12345678901234567")):
+            builder.insert(
+                "bolt_key", file="/x/meta.db", bucket=json.dumps(bucket), key=key, value=value, value_bytes=len(value), page=5,
+                offset=99, state=state, partition=1,
+            )  # fmt: skip
+    with closing(builder.db):
+        found = [(e.event, e.confidence, e.container, e.source) for e in old_key_events(builder.db)]
+    assert found == [
+        ("snapshot created", "probable", None, "stale key of meta.db"),
+        ("record created", "possible", None, "stale key of meta.db"),
+        ("container created", "probable", builder.web, "previous key of meta.db"),
+    ]

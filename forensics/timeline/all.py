@@ -12,6 +12,7 @@ from forensics.timeline.deletions import deletion_events
 from forensics.timeline.guest_logs import guest_events
 from forensics.timeline.images import build_events, image_events
 from forensics.timeline.mounts import mount_events
+from forensics.timeline.old_keys import old_key_events
 from forensics.timeline.past_configs import past_config_events
 from forensics.timeline.removals import removal_events
 from forensics.timeline.set_times import set_time_events
@@ -19,7 +20,7 @@ from forensics.timeline.storage import artefact_events, layer_events, network_ev
 
 OF_RECORDS = (
     image_events, build_events, layer_events, volume_events, network_events, artefact_events, container_events, deletion_events,
-    set_time_events,
+    set_time_events, old_key_events,
 )  # fmt: skip
 
 
