@@ -3,26 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from forensics.findings import configuration, host_mounts
+from forensics.findings import (
+    accounts,
+    antiforensics,
+    configuration,
+    escapes,
+    executables,
+    host_mounts,
+    images,
+    malware,
+    persistence,
+    secrets,
+)
+from forensics.findings.changed_files import ChangedFile, changed_files
 from forensics.findings.grouping import grouped
 from forensics.findings.rule import Rule
 from forensics.findings.scene import Container, Scene
 from forensics.records import Finding, RuleText
 
-CONTAINER_RULES: tuple[Rule[Container], ...] = (*configuration.RULES, *host_mounts.RULES)
+CONTAINER_RULES: tuple[Rule[Container], ...] = (
+    *configuration.RULES,
+    *host_mounts.RULES,
+    *escapes.CONTAINER_RULES,
+    *malware.CONTAINER_RULES,
+    *secrets.CONTAINER_RULES,
+)
+FILE_RULES: tuple[Rule[ChangedFile], ...] = (
+    *accounts.RULES,
+    *persistence.RULES,
+    *executables.RULES,
+    *malware.FILE_RULES,
+    *escapes.FILE_RULES,
+    *antiforensics.FILE_RULES,
+    *secrets.FILE_RULES,
+)
+SCENE_RULES: tuple[Rule[Scene], ...] = (
+    *escapes.SCENE_RULES,
+    *antiforensics.SCENE_RULES,
+    *images.RULES,
+    *secrets.SCENE_RULES,
+)
 
 
 def find(scene: Scene) -> Iterator[tuple[RuleText, list[Finding]]]:
     """What each rule found, in the order of the rules; a rule without a finding was looked for all the same."""
-    found: dict[str, list[Finding]] = {}
+    found: dict[str, list[Finding]] = {text.name: [] for text in texts()}
     for container in scene.containers:
         for rule in CONTAINER_RULES:
-            found.setdefault(rule.text.name, []).extend(grouped(rule.look(container)))
+            found[rule.text.name] += grouped(rule.look(container))
+        in_files: dict[str, list[Finding]] = {}
+        for file in changed_files(scene, container):
+            for file_rule in FILE_RULES:
+                in_files.setdefault(file_rule.text.name, []).extend(file_rule.look(file))
+        for name, findings in in_files.items():
+            found[name] += grouped(findings)
+    for scene_rule in SCENE_RULES:
+        found[scene_rule.text.name] += scene_rule.look(scene)
     for text in texts():
-        yield text, found.get(text.name, [])
+        yield text, found[text.name]
 
 
 def texts() -> tuple[RuleText, ...]:
     """What all rules say of themselves."""
-    return tuple(rule.text for rule in CONTAINER_RULES)
+    rules: tuple[Rule[Any], ...] = (*CONTAINER_RULES, *FILE_RULES, *SCENE_RULES)
+    return tuple(rule.text for rule in rules)

@@ -16,6 +16,7 @@ from forensics.records import Finding
 
 HEAD = 128 << 10  # bytes read of a file's beginning: scripts and configuration are seldom longer
 WHOLE = 16 << 20  # bytes up to which two contents are compared
+WHOLE_PACKAGED = 64 << 20  # bytes up to which a content is held against its package's digest
 TEMPORARY = (b"/tmp/", b"/var/tmp/", b"/dev/", b"/run/", b"/var/run/", b"/proc/", b"/sys/")
 # directories with a dot that programs make by themselves
 _USUAL_HIDDEN = re.compile(
@@ -23,6 +24,15 @@ _USUAL_HIDDEN = re.compile(
     rb"|cpan|cpanm|vscode|vscode-server|vscode-remote|vscode-server-insiders|cursor-server|jenkins|bun|deno|nuget|dotnet|java|go|ivy2|sbt"
     rb"|stack|ghcup|opam|tox|nox|eggs|bin|next|nuxt|output|svelte-kit|terraform|terraform\.d|pulumi|serverless|wine|steam|mozilla"
     rb"|juliaup|conda|ipython|jupyter|pyp|claude|husky|github|gitlab|circleci|docker|kube|helm|azure|aws|gcloud|s2i|pki)(?=/|$)"
+)
+_DULL = re.compile(
+    rb"/usr/(?:share|local/share)/(?:doc|man|info|locale|i18n|zoneinfo|icons|fonts|perl|perl5|mime|X11|bash-completion|vim)/|"
+    rb"/var/(?:lib/(?:dpkg|apt|apk|rpm|dnf|pacman)|cache)/|/lib/apk/|/usr/lib/python3/dist-packages/|/proc/|/sys/"
+)  # text in great amounts that no rule has anything to say about
+_UNLIKE_BELOW = (
+    " AND l.lower_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM entry b WHERE b.layer_id = l.lower_id AND b.path = e.path"
+    " AND b.type = e.type AND b.mode = e.mode AND b.uid = e.uid AND b.gid = e.gid AND b.size = e.size"
+    " AND b.mtime_ns IS e.mtime_ns AND b.xattrs IS e.xattrs AND b.target IS e.target)"
 )
 _TEXT = re.compile(rb"[\x00\x01-\x06\x0e-\x1a\x1c-\x1f]")
 ELF = b"\x7fELF"
@@ -130,6 +140,39 @@ class ChangedFile:
         return self.scene.read(self.lower.partition, self.lower.inode, 0, min(self.lower.size, HEAD))
 
     @cached_property
+    def text(self) -> bytes:
+        """What of it is to be searched for words: the beginning of text that is new, and that no package brought along."""
+        if self.type != "f" or not self.size or _DULL.match(self.path) or not self.is_new_content or not self.is_text:
+            return b""
+        return b"" if self.owner is not None and self.packaged != "differs" else self.head
+
+    @cached_property
+    def packaged(self) -> str | None:
+        """What the container's package database says of it: `verified`, its content has the digest that is listed; `listed`, it
+        is there without one, or too large to tell; `differs`; None, it is not there.
+        """
+        if self.owner is None:
+            return None
+        if self.owner.digest is None or self.type != "f" or self.metacopy or self.size > WHOLE_PACKAGED:
+            return "listed"
+        if len(self.owner.digest) == 64 and self.sha256 is not None:
+            return "verified" if self.sha256 == self.owner.digest else "differs"
+        content = self.head if self.size <= HEAD else self.scene.read(self.partition, self.inode, 0, self.size)
+        if len(content) < self.size:
+            return "listed"
+        return "verified" if self.owner.matches(content) else "differs"
+
+    @property
+    def package_words(self) -> str:
+        """What the package database says, in words."""
+        if self.owner is None:
+            return ""
+        state = {"verified": "and has the content that is listed", "listed": "without a digest to compare"}
+        return (
+            f"{self.owner.manager} lists it in {self.owner.package}, {state.get(self.packaged or '', 'but with other content')}"
+        )
+
+    @cached_property
     def is_new_content(self) -> bool:
         """Whether its content is not the one at the same path in the image."""
         lower = self.lower
@@ -181,39 +224,27 @@ def removed_paths(scene: Scene, container: Container) -> Iterator[tuple[str, int
 
 
 def _rows(scene: Scene, container: Container) -> list[tuple[Any, ...]]:
-    """The layer's entries by path; of a layer that is a whole root filesystem, those that the engine calls changed."""
-    only = (
-        ""
-        if container.stacked
-        else " AND e.path IN (SELECT path FROM container_change WHERE container = :container AND kind <> 'D')"
-    )
-    return scene.db.execute(
+    """The layer's entries by path; of a layer that is a whole root filesystem, those that the layer it began as has not so."""
+    rows = scene.db.execute(
         "SELECT e.path, e.path_raw, e.type, e.mode, e.uid, e.gid, e.size, e.mtime_ns, e.ctime_ns, e.crtime_ns, e.nlink, e.inode,"
         " e.offset, e.target, e.target_raw, e.rdev, e.xattrs, l.partition, k.sha256, k.offset, e.metacopy, e.id"
         " FROM entry e JOIN layer l ON l.id = e.layer_id LEFT JOIN content k ON k.partition = l.partition AND k.inode = e.inode"
-        f" WHERE e.layer_id = :layer AND e.mark IS NULL{only} ORDER BY e.path, e.path_raw",
-        {"layer": container.layer, "container": container.number},
-    ).fetchall()
+        f" WHERE e.layer_id = ? AND e.mark IS NULL{'' if container.stacked else _UNLIKE_BELOW} ORDER BY e.path, e.path_raw",
+        (container.layer,),
+    )
+    return rows.fetchall()
 
 
 def _lower_files(scene: Scene, container: Container) -> dict[str, Lower]:
     """By path, what the layer hides of the view below it; of a whole root filesystem, what the layer that it began as has."""
     columns = "e.path, e.type, e.mode, e.uid, e.gid, e.size, e.mtime_ns, e.xattrs, l.partition, e.inode, k.sha256, e.target"
-    content = "LEFT JOIN content k ON k.partition = l.partition AND k.inode = e.inode"
+    source = "JOIN layer l ON l.id = e.layer_id LEFT JOIN content k ON k.partition = l.partition AND k.inode = e.inode"
     if container.stacked:
-        found = scene.db.execute(
-            f"SELECT {columns} FROM hidden h JOIN entry e ON e.id = h.entry_id JOIN layer l ON l.id = e.layer_id {content}"
-            " WHERE h.layer_id = ? AND e.type <> 'd'",
-            (container.layer,),
-        )
+        lower = "hidden h JOIN entry e ON e.id = h.entry_id", "h.layer_id"
     else:
-        found = scene.db.execute(
-            f"SELECT {columns} FROM layer own JOIN layer l ON l.id = own.lower_id JOIN entry e ON e.layer_id = l.id {content}"
-            " WHERE own.id = ? AND e.mark IS NULL AND e.type <> 'd' AND e.path IN"
-            " (SELECT path FROM container_change WHERE container = ? AND kind <> 'D')",
-            (container.layer, container.number),
-        )
-    return {path: Lower(*rest) for path, *rest in found}
+        lower = "layer own JOIN entry e ON e.layer_id = own.lower_id AND e.mark IS NULL", "own.id"
+    sql = f"SELECT {columns} FROM {lower[0]} {source} WHERE {lower[1]} = ? AND e.type <> 'd'"
+    return {path: Lower(*rest) for path, *rest in scene.db.execute(sql, (container.layer,))}
 
 
 def _owner(packages: Packages, path: bytes) -> Owner | None:

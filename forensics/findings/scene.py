@@ -7,8 +7,9 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
+from forensics.filesystem import Filesystem
 from forensics.findings.host_settings import HostSettings, host_settings
 from forensics.records import Finding, Mount
 from parsers.errors import EvidenceError, FormatError
@@ -16,20 +17,12 @@ from parsers.errors import EvidenceError, FormatError
 TOTAL = 2 << 30  # bytes of contents that all rules together may read
 
 
-class Readable(Protocol):
-    """What rules need of a filesystem."""
-
-    def read(self, number: int, offset: int = 0, size: int | None = None) -> bytes:
-        """A file's content, as forensics.filesystem.Filesystem gives it."""
-        ...
-
-
 @dataclass
 class Scene:
     """A case with all its layers and records written and indexed, and the filesystems of the disk image by partition."""
 
     db: sqlite3.Connection
-    filesystems: Mapping[int, Readable]
+    filesystems: Mapping[int, Filesystem]
     budget: int = TOTAL
     unread: set[tuple[int, int]] = field(default_factory=set)
 
