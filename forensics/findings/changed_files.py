@@ -30,7 +30,7 @@ _DULL = re.compile(
     rb"/var/(?:lib/(?:dpkg|apt|apk|rpm|dnf|pacman)|cache)/|/lib/apk/|/usr/lib/python3/dist-packages/|/proc/|/sys/"
 )  # text in great amounts that no rule has anything to say about
 _UNLIKE_BELOW = (
-    " AND l.lower_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM entry b WHERE b.layer_id = l.lower_id AND b.path = e.path"
+    " AND :base IS NOT NULL AND NOT EXISTS (SELECT 1 FROM entry b WHERE b.layer_id = :base AND b.path = e.path"
     " AND b.type = e.type AND b.mode = e.mode AND b.uid = e.uid AND b.gid = e.gid AND b.size = e.size"
     " AND b.mtime_ns IS e.mtime_ns AND b.xattrs IS e.xattrs AND b.target IS e.target)"
 )
@@ -199,8 +199,9 @@ def changed_files(scene: Scene, container: Container) -> Iterator[ChangedFile]:
     """What a container's own layer shows: nothing of its image, and nothing where the layer is gone."""
     if container.layer is None:
         return
-    lower = _lower_files(scene, container)
-    rows = _rows(scene, container)
+    base = None if container.stacked else _base(scene, container)
+    lower = _lower_files(scene, container, base)
+    rows = _rows(scene, container, base)
     born = next((row[9] for row in rows if row[0] == "/"), None)
     packages = read_packages(scene, rows)
     for row in rows:
@@ -223,28 +224,37 @@ def removed_paths(scene: Scene, container: Container) -> Iterator[tuple[str, int
     )
 
 
-def _rows(scene: Scene, container: Container) -> list[tuple[Any, ...]]:
+def _rows(scene: Scene, container: Container, base: int | None) -> list[tuple[Any, ...]]:
     """The layer's entries by path; of a layer that is a whole root filesystem, those that the layer it began as has not so."""
     rows = scene.db.execute(
         "SELECT e.path, e.path_raw, e.type, e.mode, e.uid, e.gid, e.size, e.mtime_ns, e.ctime_ns, e.crtime_ns, e.nlink, e.inode,"
         " e.offset, e.target, e.target_raw, e.rdev, e.xattrs, l.partition, k.sha256, k.offset, e.metacopy, e.id"
         " FROM entry e JOIN layer l ON l.id = e.layer_id LEFT JOIN content k ON k.partition = l.partition AND k.inode = e.inode"
-        f" WHERE e.layer_id = ? AND e.mark IS NULL{'' if container.stacked else _UNLIKE_BELOW} ORDER BY e.path, e.path_raw",
-        (container.layer,),
+        f" WHERE e.layer_id = :layer AND e.mark IS NULL{'' if container.stacked else _UNLIKE_BELOW} ORDER BY e.path, e.path_raw",
+        {"layer": container.layer, "base": base},
     )
     return rows.fetchall()
 
 
-def _lower_files(scene: Scene, container: Container) -> dict[str, Lower]:
+def _lower_files(scene: Scene, container: Container, base: int | None) -> dict[str, Lower]:
     """By path, what the layer hides of the view below it; of a whole root filesystem, what the layer that it began as has."""
     columns = "e.path, e.type, e.mode, e.uid, e.gid, e.size, e.mtime_ns, e.xattrs, l.partition, e.inode, k.sha256, e.target"
     source = "JOIN layer l ON l.id = e.layer_id LEFT JOIN content k ON k.partition = l.partition AND k.inode = e.inode"
     if container.stacked:
-        lower = "hidden h JOIN entry e ON e.id = h.entry_id", "h.layer_id"
+        sql = f"SELECT {columns} FROM hidden h JOIN entry e ON e.id = h.entry_id {source} WHERE h.layer_id = ? AND e.type <> 'd'"
     else:
-        lower = "layer own JOIN entry e ON e.layer_id = own.lower_id AND e.mark IS NULL", "own.id"
-    sql = f"SELECT {columns} FROM {lower[0]} {source} WHERE {lower[1]} = ? AND e.type <> 'd'"
-    return {path: Lower(*rest) for path, *rest in scene.db.execute(sql, (container.layer,))}
+        sql = f"SELECT {columns} FROM entry e {source} WHERE e.layer_id = ? AND e.type <> 'd' AND e.mark IS NULL"
+    return {path: Lower(*rest) for path, *rest in scene.db.execute(sql, (container.layer if container.stacked else base,))}
+
+
+def _base(scene: Scene, container: Container) -> int | None:
+    """The layer that a whole root filesystem began as: the store says which by its name or chain id."""
+    row = scene.db.execute(
+        "SELECT b.id FROM layer l JOIN layer b ON b.store_id = l.store_id AND (b.name = l.parent OR b.chain_id = l.parent)"
+        " WHERE l.id = ? AND b.id <> l.id ORDER BY b.kind = 'init', b.id LIMIT 1",
+        (container.layer,),
+    ).fetchone()
+    return row[0] if row is not None else None
 
 
 def _owner(packages: Packages, path: bytes) -> Owner | None:
