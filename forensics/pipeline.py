@@ -22,7 +22,9 @@ from forensics.disk_pass import read_disks
 from forensics.evidence import Evidence, open_evidence
 from forensics.filesystem import Filesystem
 from forensics.findings.all import find
+from forensics.findings.rule import Rule
 from forensics.findings.scene import Scene
+from forensics.findings.yara import compiled, yara_rule
 from forensics.layer_content import LayerContent
 from forensics.layers import NumberedLayer, number_layers, rootfs_state
 from forensics.progress import Progress
@@ -49,6 +51,7 @@ class CarveOptions:
 
     hash: which layers' files get a SHA-256: all, changed (the containers' own), none. snapshot: an internal one of the disk
     image, by name or id. unpack: where a compressed archive is unpacked to. findings: whether rules look for what is suspicious.
+    yara: rules of the analyst's own, a file or a directory; yara_scope: the files that they look at, one of yara.SCOPES.
     carve: which space is searched for what was removed: unallocated, all or none. secrets: what opens encrypted volumes.
     """
 
@@ -60,6 +63,8 @@ class CarveOptions:
     command: str = ""
     findings: bool = True
     carve: str = UNALLOCATED
+    yara: Path | None = None
+    yara_scope: str = "changed"
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
 
 
@@ -75,6 +80,7 @@ class Summary:
 def carve(paths: Sequence[Path], case_path: Path, options: CarveOptions, progress: Progress) -> Summary:
     """Read the disk images at `paths`, all of one host, and leave a case file at `case_path`, replacing what is there."""
     started = datetime.now(UTC)
+    own_rules = (yara_rule(compiled(options.yara), options.yara_scope),) if options.yara is not None else ()
     with (
         open_evidence(paths, options.snapshot, options.unpack) as evidence,
         CaseWriter(case_path, own_process=evidence.size >= LARGE) as case,
@@ -99,7 +105,7 @@ def carve(paths: Sequence[Path], case_path: Path, options: CarveOptions, progres
         with case.analysis() as db:
             if options.findings:
                 progress.stage("looking for what is suspicious")
-                _write_findings(case, Scene(db, filesystems))
+                _write_findings(case, Scene(db, filesystems), own_rules)
             case.run_facts(_run_facts(started, evidence, options))
             gaps = case.gap_count
     return Summary(case_path, containers, gaps)
@@ -192,9 +198,10 @@ def _filesystems(found: Survey) -> dict[int, Filesystem]:
     return {p.volume.number: p.filesystem for p in found.partitions if p.filesystem is not None}
 
 
-def _write_findings(case: CaseWriter, scene: Scene) -> None:
-    for rule, findings in find(scene):
+def _write_findings(case: CaseWriter, scene: Scene, own_rules: tuple[Rule[Scene], ...]) -> None:
+    for rule, findings in find(scene, own_rules):
         case.rule(rule, findings)
+    case.gaps(scene.gaps)
 
 
 def _write_problems(case: CaseWriter, found: Survey) -> None:

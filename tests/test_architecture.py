@@ -136,7 +136,8 @@ def test_neighbours_do_not_import_each_other_in_a_ring():
 
 def test_dependencies_are_the_declared_ones():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = {re.split(r"[^\w-]", wanted)[0].replace("-", "_") for wanted in project["dependencies"]}
+    wanted_by_all, extras = project["dependencies"], project["optional-dependencies"]
+    declared = {re.split(r"[^\w-]", wanted)[0].replace("-", "_") for wanted in wanted_by_all + extras["yara"]}
     declared = {MODULES_OF.get(name, name) for name in declared}
     used = {name.split(".")[0] for name in itertools.chain.from_iterable(imports(path) for path in MODULES) if outside(name)}
     assert used - set(sys.stdlib_module_names) <= declared

@@ -39,6 +39,16 @@ class Hash(StrEnum):
     NONE = "none"
 
 
+class YaraScope(StrEnum):
+    """Which files YARA rules look at."""
+
+    CHANGED = "changed"
+    RECOVERED = "recovered"
+    ALL = "all"
+
+
+_YARA_HELP = "YARA rules of your own, a file or a directory; needs pip install 'ctrforensics[yara]'."
+_SCOPE_HELP = "What --yara looks at: files of containers' own layers, deleted files, all of them and all layers."
 _IMAGE_HELP = "A disk image (any file of one in several), a block device, a directory or a tar archive; several of one host."
 ImageArgument = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help=_IMAGE_HELP, show_default=False)]
 _SNAPSHOT_HELP = "Read this internal snapshot of a QCOW2, by name or id."
@@ -69,6 +79,8 @@ def carve(
     passphrase_file: PassphraseOption = None,
     key_file: KeyOption = None,
     no_findings: Annotated[bool, typer.Option("--no-findings", help="Look for nothing suspicious.")] = False,
+    yara: Annotated[Path | None, typer.Option("--yara", metavar="RULES", help=_YARA_HELP, show_default=False)] = None,
+    yara_scope: Annotated[YaraScope, typer.Option("--yara-scope", help=_SCOPE_HELP)] = YaraScope.CHANGED,
 ) -> None:
     """Read a disk image, leave a case file with all its containers.
 
@@ -79,6 +91,8 @@ def carve(
     """
     case_path = output if output is not None else Path(f"{image[0].absolute().name or 'collection'}.case.db")
     _check_output(case_path, image, force)
+    if yara is not None and no_findings:
+        raise UsageError("--yara looks for findings, --no-findings looks for none; leave one of them out")
     from forensics import pipeline
     from reports.summary import summarise
 
@@ -96,6 +110,8 @@ def carve(
             command=command,
             findings=not no_findings,
             carve=carve.value,
+            yara=yara,
+            yara_scope=yara_scope.value,
             secrets=secrets(passphrase_file, key_file),
         )
         done = pipeline.carve(disks, case_path, options, progress)

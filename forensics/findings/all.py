@@ -47,9 +47,13 @@ SCENE_RULES: tuple[Rule[Scene], ...] = (
 )
 
 
-def find(scene: Scene) -> Iterator[tuple[RuleText, list[Finding]]]:
-    """What each rule found, in the order of the rules; a rule without a finding was looked for all the same."""
-    found: dict[str, list[Finding]] = {text.name: [] for text in texts()}
+def find(scene: Scene, more: tuple[Rule[Scene], ...] = ()) -> Iterator[tuple[RuleText, list[Finding]]]:
+    """What each rule found, in the order of the rules; a rule without a finding was looked for all the same.
+
+    more: rules of the analyst's own.
+    """
+    asked = (*texts(), *(rule.text for rule in more))
+    found: dict[str, list[Finding]] = {text.name: [] for text in asked}
     for container in scene.containers:
         for rule in CONTAINER_RULES:
             found[rule.text.name] += grouped(rule.look(container))
@@ -59,9 +63,9 @@ def find(scene: Scene) -> Iterator[tuple[RuleText, list[Finding]]]:
                 in_files.setdefault(file_rule.text.name, []).extend(file_rule.look(file))
         for name, findings in in_files.items():
             found[name] += grouped(findings)
-    for scene_rule in SCENE_RULES:
+    for scene_rule in (*SCENE_RULES, *more):
         found[scene_rule.text.name] += scene_rule.look(scene)
-    for text in texts():
+    for text in asked:
         yield text, found[text.name]
 
 

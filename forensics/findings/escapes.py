@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from forensics.filesystem import Filesystem, read_file, resolve
 from forensics.findings.changed_files import ChangedFile
-from forensics.findings.commands_seen import suspicious
+from forensics.findings.commands_seen import MAX_LINE, MAX_LINES, suspicious
 from forensics.findings.redact import quoted, redacted
 from forensics.findings.rule import Rule, rule
 from forensics.findings.scene import Container, Scene
@@ -20,11 +20,12 @@ _TRACES = (
     (rb"/release_agent\b|\brelease_agent\s*=|notify_on_release", "release_agent of cgroups"),
     (rb"/proc/sys/kernel/core_pattern|kernel\.core_pattern\s*=\s*\|", "core_pattern"),
     (rb"/sys/kernel/uevent_helper|/proc/sys/kernel/modprobe\b|/proc/sys/fs/binfmt_misc/register", "helpers that the kernel runs"),
-    (rb"nsenter\s[^\n]*(?:-t\s*1\b|--target[ =]1\b)", "nsenter into the host's namespaces"),
+    (rb"nsenter\s[^\n]{0,200}?(?:-t\s*1\b|--target[ =]1\b)", "nsenter into the host's namespaces"),
     (rb"chroot\s+/(?:host|hostfs|rootfs|mnt/host|hostroot)\b", "chroot into the host's files"),
     (rb"mount\s+(?:-\S+\s+)*/dev/(?:sd[a-z]|nvme|vd[a-z]|xvd[a-z]|dm-|mapper/)", "mount of the host's disk"),
-    (rb"(?:curl|wget)[^\n]*--unix-socket\s*\S*docker\.sock|docker\s+(?:-H\s*\S+\s+)?run\s[^\n]*(?:-v|--volume)[ =]/:/"
-     rb"|--privileged[^\n]*-v\s*/:",
+    (rb"(?:curl|wget)[^\n]{0,300}?--unix-socket\s*\S*docker\.sock"
+     rb"|docker\s+(?:-H\s*\S+\s+)?run\s[^\n]{0,500}?(?:-v|--volume)[ =]/:/"
+     rb"|--privileged[^\n]{0,300}?-v\s*/:",
      "engine's socket, or the host's root mounted"),
     (rb"debugfs\s+-w|/proc/1/root/|/proc/sysrq-trigger", "the host's files or kernel from inside"),
 )  # fmt: skip
@@ -49,11 +50,11 @@ def escape_traces(text: bytes) -> tuple[str, bytes] | None:
     """The first trace of an escape in a text, with its line."""
     if not any(word in text for word in _WORDS):
         return None
-    for pattern, what in TRACES:
-        match = pattern.search(text)
-        if match is not None:
-            start = text.rfind(b"\n", 0, match.start()) + 1
-            return what, text[start : start + 4096].partition(b"\n")[0]
+    for line in text.split(b"\n")[:MAX_LINES]:
+        if any(word in line for word in _WORDS):
+            for pattern, what in TRACES:
+                if pattern.search(line[:MAX_LINE]):
+                    return what, line[:MAX_LINE]
     return None
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from forensics.findings.changed_files import ChangedFile
-from forensics.findings.commands_seen import suspicious
+from forensics.findings.commands_seen import MAX_LINE, suspicious
 from forensics.findings.redact import quoted
 from forensics.findings.rule import Rule, rule
 from forensics.records import Finding
@@ -39,7 +39,9 @@ _MADE_BY_PACKAGES = re.compile(rb"/etc/pam\.d/common-[a-z-]+|/etc/systemd/system
 _HIJACKS = re.compile(
     rb"LD_PRELOAD|LD_LIBRARY_PATH=[^\n]*/(?:tmp|dev/shm)|PROMPT_COMMAND=.*(?:curl|wget|nc )|alias (?:sudo|su|ssh|passwd)="
 )
-_RUNS = re.compile(rb"\s*(?:Exec(?:Start|StartPre|StartPost|Stop|Reload|Condition)\s*=|RUN\+?=|command\s*=|DPkg::|APT::Update::)")
+_RUNS = re.compile(
+    rb"(?:Exec(?:Start|StartPre|StartPost|Stop|Reload|Condition)\s{0,9}=|RUN\+?=|command\s{0,9}=|DPkg::|APT::Update::)"
+)
 
 
 def cron(file: ChangedFile) -> Iterator[Finding]:
@@ -162,7 +164,7 @@ def _new_lines(file: ChangedFile) -> list[bytes]:
     if not file.is_text:
         return [] if not file.head else [b"(no text)"]
     known = set(file.lower_head.split(b"\n"))
-    lines = (line.strip() for line in file.head.split(b"\n") if line not in known)
+    lines = (line[:MAX_LINE].strip() for line in file.head.split(b"\n") if line not in known)
     return [line for line in lines if line and not line.startswith((b"#", b";", b"//"))]
 
 

@@ -7,8 +7,10 @@ import re
 QUOTED = 240  # characters of the evidence that a finding quotes
 LOOKED_AT = 2000  # characters of it that are looked at
 _NAME = r"pass(?:word|wd|phrase)?|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|auth|credentials?"
-_ASSIGNED = re.compile(rf"(?i)([\w.-]*(?:{_NAME})[\w.-]*[\"']?\s*[:=]\s*[\"']?)([^\s\"'&;,|]+)")
-_OPTION = re.compile(rf"(?i)(--?[\w-]*(?:{_NAME})[\w-]*[ \t]+)([^\s\"'&;,|-][^\s\"'&;,|]*)")
+_ASSIGNED = re.compile(
+    rf"(?i)(?<![\w.-])([\w.-]{{0,40}}?(?:{_NAME})[\w.-]{{0,40}}[\"']?\s{{0,9}}[:=]\s{{0,9}}[\"']?)([^\s\"'&;,|]+)"
+)
+_OPTION = re.compile(rf"(?i)(?<![\w-])(--?[\w-]{{0,40}}?(?:{_NAME})[\w-]{{0,40}}[ \t]{{1,9}})([^\s\"'&;,|-][^\s\"'&;,|]*)")
 _SHORT_OPTION = re.compile(r"((?:mysql\w*|mariadb\w*|sshpass|7z\w*|htpasswd -b)\b[^|;&\n]*?\s-p)([^\s]+)")
 _USERINFO = re.compile(r"(\w+://[^\s:/@]*:)([^\s/@]+)(?=@)")
 _CURL_USER = re.compile(r"((?:curl|wget)\b[^|;&\n]*?\s(?:-u|--user)[ =]?[^\s:]+:)([^\s]+)")

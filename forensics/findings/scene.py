@@ -11,7 +11,7 @@ from typing import Any
 
 from forensics.filesystem import Filesystem
 from forensics.findings.host_settings import HostSettings, host_settings
-from forensics.records import Finding, Mount
+from forensics.records import Finding, Gap, Mount
 from parsers.errors import EvidenceError, FormatError
 
 TOTAL = 2 << 30  # bytes of contents that all rules together may read
@@ -24,23 +24,28 @@ class Scene:
     db: sqlite3.Connection
     filesystems: Mapping[int, Filesystem]
     budget: int = TOTAL
-    unread: set[tuple[int, int]] = field(default_factory=set)
+    gaps: list[Gap] = field(default_factory=list)
 
     def read(self, partition: int, inode: int, offset: int, size: int) -> bytes:
-        """Bytes of a file; fewer or none where they cannot be read, which hashing has told already, or are too many."""
+        """Bytes of a file, within the budget; none where they cannot be read, and from its end on, which is a gap."""
+        if size > self.budget >= 0:
+            self.gaps.append(Gap("findings", f"rules read {TOTAL:,} bytes of contents; what came after that was not looked into"))
+            self.budget = -1
+        if size > self.budget:
+            return b""
+        data = self.content(partition, inode, offset, size)
+        self.budget -= len(data)
+        return data
+
+    def content(self, partition: int, inode: int, offset: int, size: int) -> bytes:
+        """Bytes of a file; none where they cannot be read, which hashing has told already."""
         filesystem = self.filesystems.get(partition)
         if filesystem is None or size <= 0:
             return b""
-        if size > self.budget:
-            self.unread.add((partition, inode))
-            return b""
         try:
-            data = filesystem.read(inode, offset, size)
+            return filesystem.read(inode, offset, size)
         except (FormatError, EvidenceError):
-            self.unread.add((partition, inode))
             return b""
-        self.budget -= len(data)
-        return data
 
     @cached_property
     def containers(self) -> tuple[Container, ...]:

@@ -49,7 +49,8 @@ ENV_FILES = re.compile(rb"(?:^|/)(?:\.env(?:\.[\w-]+)?|[\w.-]+\.env|wp-config\.p
                        rb"|appsettings[\w.]*\.json|application[\w-]*\.(?:properties|ya?ml)|config\.php|credentials(?:\.json)?"
                        rb"|service-account[\w-]*\.json)$")  # fmt: skip
 _ASSIGNMENT = re.compile(
-    r"""(?:^|[\s;{,(]|define\()\s*(?:export\s+)?["']?([A-Za-z_][\w.-]{2,60})["']?\s*(?:=>|[:=,])\s*["']?([^\s"'#;,)}\\]{1,200})""",
+    r"""(?:^|[\s;{,(]|define\()[ \t]{0,20}(?:export[ \t]{1,9})?["']?([A-Za-z_][\w.-]{2,60})["']?"""
+    r"""[ \t]{0,20}(?:=>|[:=,])[ \t]{0,20}["']?([^\s"'#;,)}\\]{1,200})""",
     re.MULTILINE,
 )
 
