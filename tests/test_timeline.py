@@ -500,3 +500,25 @@ def test_old_bolt_keys_tell_of_records_that_are_gone(builder):
         ("record created", "possible", None, "stale key of meta.db"),
         ("container created", "probable", builder.web, "previous key of meta.db"),
     ]
+
+
+# -- layers of other kinds
+
+
+def test_fuse_overlayfs_marks_one_name_each_and_a_directorys_own_mark_is_no_deletion(builder):
+    builder.db.execute("UPDATE layer SET marks = 'fuse' WHERE id = ?", (builder.own,))
+    upper(builder, b"/d", T + 4, type="d", mtime_ns=T + 5)
+    upper(builder, b"/d/.wh..wh..opq", T + 5, mark="whiteout")
+    upper(builder, b"/d/.wh..opq", T + 5, mark="whiteout", type="c")
+    number = upper(builder, b"/d/.wh.gone", T + 5, mark="whiteout")
+    builder.hide(builder.own, builder.entry(builder.image, b"/d/gone"), "whiteout", number)
+    found = events(analysed(builder), "event LIKE '% deleted%'")
+    assert [(e["path"], e["event"]) for e in found] == [("/d/gone", "file deleted")]
+
+
+def test_a_whole_root_filesystem_is_the_engines_copy(builder):
+    builder.db.execute("UPDATE layer SET stacked = 0 WHERE id = ?", (builder.own,))
+    upper(builder, b"/bin/sh", T + 5, mtime_ns=T - 500 * S)
+    found = {e["source"]: (e["event"], e["confidence"]) for e in events(analysed(builder), "path = '/bin/sh'")}
+    assert found["crtime"] == ("file created", "possible")
+    assert found["mtime"] == ("file modified before copy-up", "possible")

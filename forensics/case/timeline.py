@@ -53,7 +53,8 @@ _TIMES = (
         "crtime_ns", 1,
         f"{_KIND} || CASE WHEN {_COPY} THEN ' copied up' WHEN {_ANEW} THEN ' replaced' ELSE ' created' END",
         f"CASE WHEN {_COPY} THEN u.copied WHEN l.stacked THEN 'certain' ELSE 'possible' END",
-        f"CASE WHEN e.mark IS NOT NULL THEN 'the first deletion during one mount of the layer, of this name or another'"
+        f"CASE WHEN e.mark IS NOT NULL AND l.marks IN ('fuse', 'aufs') THEN 'a name was deleted, or a directory made anew'"
+        f" WHEN e.mark IS NOT NULL THEN 'the first deletion during one mount of the layer, of this name or another'"
         f" WHEN {_COPY} THEN 'first changed here; copied from ' || coalesce(ol.kind || ' layer #' || ol.id || ' ' || o.path,"
         f" 'a lower layer') || '; ' || {_ABOUT}"
         f" WHEN {_MOUNT_POINT} THEN 'a mount point, made by the engine'"
@@ -63,16 +64,18 @@ _TIMES = (
     (
         "mtime_ns", 2,
         f"CASE WHEN {_FROM_BELOW.format(time='mtime_ns')} THEN {_KIND} || ' modified before copy-up'"
-        f" WHEN {_SET_BACK} THEN {_KIND} || ' time set back' ELSE {_KIND} || ' modified' END",
+        f" WHEN {_SET_BACK} THEN {_KIND} || iif(l.stacked, ' time set back', ' modified before copy-up')"
+        f" ELSE {_KIND} || ' modified' END",
         f"CASE WHEN {_SET_BACK} AND NOT ({_FROM_BELOW.format(time='mtime_ns')}) THEN 'possible' ELSE 'certain' END",
         f"CASE WHEN e.mark IS NOT NULL THEN 'as its birth'"
         f" WHEN {_FROM_BELOW.format(time='mtime_ns')} THEN 'the lower layer''s time: nothing was written to it in this container'"
+        f" WHEN {_SET_BACK} AND NOT l.stacked THEN 'earlier than its birth: the container image''s, of which it is a copy'"
         f" WHEN {_SET_BACK} THEN 'earlier than its birth: a program set it (cp -p, mv, tar, a package manager, touch)'"
         f" WHEN e.type = 'd' THEN 'an entry was last made, deleted or renamed in it' ELSE 'content last written' END",
     ),
     (
         "ctime_ns", 3, f"{_KIND} || ' changed'", "'certain'",
-        "CASE WHEN e.mark IS NOT NULL THEN 'last link or unlink of the whiteout''s inode, at a deletion or at a later mount'"
+        "CASE WHEN e.mark IS NOT NULL THEN 'last link or unlink of the whiteout, at a deletion or at a later mount'"
         " ELSE 'owner, mode, links, name, attributes or content last changed' END",
     ),
     (

@@ -25,6 +25,7 @@ _HIDDEN = """SELECT h.by_entry, coalesce(o.path_raw, CAST(o.path AS BLOB)), o.ty
     FROM hidden h JOIN entry o ON o.id = h.entry_id JOIN entry b ON b.id = h.by_entry
     WHERE h.layer_id = ? AND h.reason IN ('whiteout', 'opaque') AND (o.path = b.path OR ? AND h.reason = 'whiteout')"""
 _KINDS = {"d": "directory", "l": "symlink"}
+_OPAQUE = b".wh..opq"  # which fuse-overlayfs 1.10 leaves beside `.wh..wh..opq`
 _WH, _WH_MARKS = b".wh.", ("fuse", "aufs")
 
 
@@ -93,6 +94,8 @@ def _deleted(
     path = whiteout.path
     if layer.marks in _WH_MARKS:
         above, _, last = path.rpartition(b"/")
+        if last.startswith(_WH * 2) or last == _OPAQUE:
+            return  # a mark of the directory itself
         path = above + b"/" + last.removeprefix(_WH)
     kind = _KINDS.get(hidden.get((whiteout.entry, path), "f"), "file")
     parent = _parent(whiteout, directories)

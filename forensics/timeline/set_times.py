@@ -23,7 +23,7 @@ _LAYERS = """SELECT l.id, l.first_entry, l.entries, l.partition, r.crtime_ns,
     (SELECT c.id FROM container c WHERE c.layer_id = l.id ORDER BY c.id LIMIT 1)
     FROM layer l JOIN entry r ON r.id = l.first_entry
     WHERE l.kind IN ('container', 'orphan') AND l.stacked AND r.crtime_ns IS NOT NULL ORDER BY l.id"""
-_FILES = """SELECT e.path, e.path_raw, e.mtime_ns, e.atime_ns, e.ctime_ns, e.crtime_ns, e.offset, o.mtime_ns,
+_FILES = """SELECT e.path, e.path_raw, e.mtime_ns, e.atime_ns, e.ctime_ns, e.crtime_ns, e.offset, o.mtime_ns, u.copied,
     e.size <> o.size OR k.sha256 <> ok.sha256
     FROM entry e LEFT JOIN lower_entry u ON u.entry_id = e.id AND u.copied IS NOT NULL LEFT JOIN entry o ON o.id = u.lower
     LEFT JOIN layer ol ON ol.id = o.layer_id
@@ -45,6 +45,7 @@ class _File:
     crtime_ns: int | None
     offset: int | None
     below_ns: int | None
+    copied: str | None
     content_differs: int | None
 
     @property
@@ -88,8 +89,8 @@ def set_time_events(db: sqlite3.Connection) -> Iterator[Event]:
             elif file.below_ns == file.mtime_ns:
                 if file.content_differs:
                     yield _suspicion(layer, file, "its mtime is that of the image's file, but its content is another", "probable")
-            else:
-                older.append(file)
+            elif file.copied is None or file.below_ns is not None:
+                older.append(file)  # of a copied file whose lower one is unknown, the time may be that one's
         yield from _older(layer, older)
 
 
