@@ -50,6 +50,7 @@ class Container:
     layer: str | None
     rootfs: str
     origin: str
+    confidence: str | None
     source: str | None
     added: int
     changed: int
@@ -72,9 +73,11 @@ class Container:
 
     @property
     def state_text(self) -> str:
-        """Its state, with the exit code of one that ended."""
+        """Its state, with the exit code of one that ended; of a removed one, what its record said last."""
         state = self.state or "unknown"
-        return f"{state} ({self.exit_code})" if self.exit_code is not None and state in ("exited", "dead") else state
+        if self.exit_code is not None and state in ("exited", "dead"):
+            state = f"{state} ({self.exit_code})"
+        return state if self.origin == "allocated" else f"removed; last record: {state}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,7 @@ class _Row:
     layer: str | None
     rootfs: str
     origin: str
+    confidence: str | None
     source: str | None
 
 
@@ -159,8 +163,9 @@ def _container(scope: Scope, row: _Row, addresses: tuple[Address, ...], show_sec
         row.error, row.created_ns, row.started_ns, row.finished_ns, words(row.command), _env(words(row.env), show_secrets),
         hidden_values(pairs(row.labels), show_secrets), None if row.privileged is None else bool(row.privileged),
         row.restart_count, row.restart_policy, row.hostname, row.user, row.working_dir, row.log_driver, row.layer, row.rootfs,
-        row.origin, row.source, changes.get("A", 0), changes.get("C", 0), changes.get("D", 0), found.get("high", 0),
-        found.get("medium", 0), sum(found.values()), scope.count("logs", f"container_number = {number}"), addresses,
+        row.origin, row.confidence, row.source, changes.get("A", 0), changes.get("C", 0), changes.get("D", 0),
+        found.get("high", 0), found.get("medium", 0), sum(found.values()), scope.count("logs", f"container_number = {number}"),
+        addresses,
     )  # fmt: skip
 
 

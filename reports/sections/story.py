@@ -58,6 +58,8 @@ def _one_container(container: Container) -> str:
 
 def _state_of(container: Container) -> str:
     state = container.state or "unknown"
+    if container.origin != "allocated":
+        return "its engine had removed it, and what is told here was recovered"
     if state == "running":
         return "it was running when the host stopped"
     if state == "created":
@@ -124,18 +126,17 @@ def _what_changed(inventory: Inventory) -> Iterator[str]:
 
 def _what_was_deleted(deleted: Deleted) -> Iterator[str]:
     if deleted.total:
-        yield f"Of {counted(deleted.total, 'deleted file')} something is left on the disk; {deleted.whole:,} with every byte."
+        whole = f" Of {counted(deleted.whole, 'file')} every byte is left." if deleted.whole else ""
+        own = f"{deleted.of_containers:,} of them containers' own"
+        yield f"{counted(deleted.total, 'deleted file')} left traces on the disk, {own}.{whole}"
 
 
 def _when(timeline: Timeline, inventory: Inventory) -> Iterator[str]:
     first = min((each.created_ns for each in inventory.containers if each.created_ns is not None), default=None)
     starts = [each.started_ns for each in inventory.containers if each.started_ns is not None]
     if first is not None and len(inventory.containers) > 1:
-        yield (
-            f"The oldest container was made {_second(first)}; the last start was {_second(max(starts))}."
-            if starts
-            else (f"The oldest container was made {_second(first)}; none was ever started.")
-        )
+        last = f"the last start was {_second(max(starts))}" if starts else "no record tells of a start"
+        yield f"The oldest container was made {_second(first)}; {last}."
     if timeline.total:
         yield f"The timeline has {counted(timeline.total, 'event')}."
 

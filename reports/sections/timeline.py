@@ -124,7 +124,7 @@ def _lives(containers: tuple[Container, ...]) -> list[Life]:
     lives = []
     for container in containers:
         if container.created_ns is not None:
-            running = container.state in ("running", "paused", "restarting")
+            running = container.origin == "allocated" and container.state in ("running", "paused", "restarting")
             end = None if running else container.finished_ns
             lives.append(Life(container.title, container.created_ns, container.started_ns, end, running))
     return lives
