@@ -127,7 +127,7 @@ def _what_changed(inventory: Inventory) -> Iterator[str]:
 def _what_was_deleted(deleted: Deleted) -> Iterator[str]:
     if deleted.total:
         whole = f" Of {counted(deleted.whole, 'file')} every byte is left." if deleted.whole else ""
-        own = f"{deleted.of_containers:,} of them containers' own"
+        own = f"{deleted.of_containers or 'none'} of them containers' own"
         yield f"{counted(deleted.total, 'deleted file')} left traces on the disk, {own}.{whole}"
 
 
