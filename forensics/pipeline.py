@@ -25,6 +25,7 @@ from forensics.findings.all import find
 from forensics.findings.rule import Rule
 from forensics.findings.scene import Scene
 from forensics.findings.yara import compiled, yara_rule
+from forensics.integrity import verify_layer
 from forensics.layer_content import LayerContent
 from forensics.layers import NumberedLayer, number_layers, rootfs_state
 from forensics.progress import Progress
@@ -52,7 +53,8 @@ class CarveOptions:
     hash: which layers' files get a SHA-256: all, changed (the containers' own), none. snapshot: an internal one of the disk
     image, by name or id. unpack: where a compressed archive is unpacked to. findings: whether rules look for what is suspicious.
     yara: rules of the analyst's own, a file or a directory; yara_scope: the files that they look at, one of yara.SCOPES.
-    carve: which space is searched for what was removed: unallocated, all or none. secrets: what opens encrypted volumes.
+    carve: which space is searched for what was removed: unallocated, all or none. verify_layers: whether layers of container
+    images are held against their archives. secrets: what opens encrypted volumes.
     """
 
     hash: str = "all"
@@ -65,6 +67,7 @@ class CarveOptions:
     carve: str = UNALLOCATED
     yara: Path | None = None
     yara_scope: str = "changed"
+    verify_layers: bool = True
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
 
 
@@ -148,12 +151,24 @@ def _write_stores(
         content.write(store_id, layers)
         owners.layers |= {(each.layer.partition, each.layer.path): each.number for each in layers}
         containers += _write_records(case, store_id, contents, layers, content, owners)
+        if options.verify_layers:
+            _verify_layers(case, layers, filesystems, progress)
     case.gaps(reader.gaps)
     plan.hash_all(case, filesystems, progress)
     write_deleted(case, filesystems, deleted, removed.inside, owners, options.hash != "none", progress)
     if options.carve != NONE and options.hash != "none":
         write_fragments(case, _filesystems(found), deleted, progress)
     return containers, filesystems
+
+
+def _verify_layers(
+    case: CaseWriter, layers: Sequence[NumberedLayer], filesystems: Mapping[int, Filesystem], progress: Progress
+) -> None:
+    of_images = [each for each in layers if each.layer.kind == "image" and each.layer.origin == "allocated"]
+    progress.stage("holding layers against their archives", len(of_images), "layers")
+    for each in of_images:
+        case.verdict(each.number, verify_layer(each.layer, filesystems))
+        progress.advance(1)
 
 
 def _write_records(

@@ -59,6 +59,16 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerArchive:
+    """What a layer can be held against: `tar`, a blob of the content store, or `tar-split`, which its files complete."""
+
+    kind: str
+    partition: int
+    inode: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Layer:
     """One layer directory and what the store's metadata says of it.
 
@@ -84,6 +94,7 @@ class Layer:
     stacked: bool = True
     marks: str = "trusted"
     compared_with: str | None = None
+    archive: LayerArchive | None = None
     origin: str = "allocated"
     source: Provenance | None = None
 

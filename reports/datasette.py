@@ -36,6 +36,7 @@ VIEWS = (
     ("partitions", "Volumes of the disk images."),
     ("host", "Installed systems."),
     ("stores", "The engines' directories."),
+    ("layer_faults", "Entries of image layers that are not as the layer's archive has them."),
     ("anomalies", "Oddities that the merge of layers met."),
     ("gaps", "What could not be read, where, and why."),
 )

@@ -39,7 +39,7 @@ CREATE TABLE layer (
     id INTEGER PRIMARY KEY, store_id INTEGER NOT NULL REFERENCES store, key TEXT NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL,
     path TEXT NOT NULL, partition INTEGER NOT NULL, directory INTEGER, lower_id INTEGER REFERENCES layer, diff_id TEXT,
     chain_id TEXT, parent TEXT, size_bytes INTEGER, stacked INTEGER NOT NULL, marks TEXT NOT NULL, integrity TEXT,
-    origin TEXT NOT NULL, first_entry INTEGER, entries INTEGER NOT NULL,
+    integrity_reason TEXT, origin TEXT NOT NULL, first_entry INTEGER, entries INTEGER NOT NULL,
     source_partition INTEGER, source_path TEXT, source_inode INTEGER, source_offset INTEGER, source_how TEXT,
     UNIQUE (store_id, key)) STRICT;
 CREATE TABLE chain (
@@ -100,6 +100,8 @@ CREATE TABLE unplaced (layer_id INTEGER NOT NULL REFERENCES layer, placement_id 
     by_entry INTEGER REFERENCES entry, reason TEXT NOT NULL, PRIMARY KEY (placement_id, layer_id)) STRICT, WITHOUT ROWID;
 CREATE TABLE metacopy_data (layer_id INTEGER NOT NULL REFERENCES layer, entry_id INTEGER NOT NULL REFERENCES entry,
     data_entry INTEGER REFERENCES entry, PRIMARY KEY (entry_id, layer_id)) STRICT, WITHOUT ROWID;
+CREATE TABLE layer_fault (
+    layer_id INTEGER NOT NULL REFERENCES layer, kind TEXT NOT NULL, path TEXT NOT NULL, path_raw BLOB, text TEXT NOT NULL) STRICT;
 CREATE TABLE anomaly (entry_id INTEGER NOT NULL REFERENCES entry, kind TEXT NOT NULL, text TEXT NOT NULL) STRICT;
 CREATE TABLE container_change (
     container INTEGER NOT NULL REFERENCES container, kind TEXT NOT NULL, path TEXT NOT NULL, path_raw BLOB) STRICT;
@@ -164,7 +166,7 @@ CREATE VIEW layers AS SELECT
     layer.name AS layer, store.engine, layer.kind, layer.diff_id, layer.chain_id, layer.parent, layer.entries, layer.integrity,
     layer.origin, layer.path, layer.partition, layer.size_bytes,
     (SELECT name FROM layer lo WHERE lo.id = layer.lower_id) AS lower, store.root AS store, {_SOURCE.format(t="layer")} AS source,
-    layer.id AS layer_number
+    layer.id AS layer_number, layer.integrity_reason
 FROM layer JOIN store ON store.id = layer.store_id;
 CREATE VIEW files AS SELECT {_FILE_COLUMNS.format(path="e.path", raw="e.path_raw")}
 FROM container c JOIN chain ch ON ch.top = c.layer_id JOIN layer l ON l.id = ch.layer_id
@@ -222,6 +224,9 @@ CREATE VIEW bolt_keys AS SELECT
 CREATE VIEW anomalies AS SELECT
     l.name AS layer, l.kind AS layer_kind, e.path, a.kind, a.text, e.inode, e.offset, e.id AS entry_id
 FROM anomaly a JOIN entry e ON e.id = a.entry_id JOIN layer l ON l.id = e.layer_id;
+CREATE VIEW layer_faults AS SELECT
+    l.name AS layer, s.engine, f.kind, f.path, f.text, f.path_raw, l.path AS layer_path, l.id AS layer_number
+FROM layer_fault f JOIN layer l ON l.id = f.layer_id JOIN store s ON s.id = l.store_id;
 CREATE VIEW gaps AS SELECT artefact, partition, path, offset, error FROM gap;
 """
 

@@ -26,6 +26,7 @@ from forensics.case.timeline import EVENT_COLUMNS, event_row
 from forensics.evidence import DiskImage
 from forensics.hashing import Hashed
 from forensics.host import Host
+from forensics.integrity import Verdict
 from forensics.layers import NumberedLayer
 from forensics.overlay import Delta
 from forensics.records import (
@@ -279,6 +280,13 @@ class CaseWriter:
     def bolt_keys(self, keys: Iterable[BoltKey]) -> None:
         """Keys of a store's bbolt files."""
         self.insert_rows("bolt_key", _BOLT_COLUMNS, (_bolt_row(key) for key in keys))
+
+    def verdict(self, layer: int, verdict: Verdict) -> None:
+        """Whether a layer is still what was unpacked, and where it is not."""
+        changed = (verdict.state, verdict.reason, layer)
+        self._execute("UPDATE layer SET integrity = ?, integrity_reason = ? WHERE id = ?", [changed])
+        faults = ((layer, fault.kind, *_path(fault.path), fault.text) for fault in verdict.faults)
+        self.insert_rows("layer_fault", ("layer_id", "kind", "path", "path_raw", "text"), faults)
 
     # -- layers' content
 

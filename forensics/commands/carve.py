@@ -63,6 +63,8 @@ _CaseOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="CAS
 _ForceOption = Annotated[bool, typer.Option("--force", help="Replace the case file if it is there.")]
 _CARVE_HELP = "Search for what was removed: in unallocated space and journals, also in all that no filesystem has, or not at all."
 _CarveOption = Annotated[Carve, typer.Option("--carve", help=_CARVE_HELP)]
+_VERIFY_HELP = "Hold layers of container images against the archives that they were unpacked from; default: with --hash all."
+_VerifyOption = Annotated[bool | None, typer.Option("--verify-layers/--no-verify-layers", help=_VERIFY_HELP, show_default=False)]
 _HashOption = Annotated[Hash, typer.Option("--hash", help="SHA-256 of files: in all layers, in containers' own layers, of none.")]
 
 
@@ -78,6 +80,7 @@ def carve(
     unpack: _UnpackOption = None,
     passphrase_file: PassphraseOption = None,
     key_file: KeyOption = None,
+    verify_layers: _VerifyOption = None,
     no_findings: Annotated[bool, typer.Option("--no-findings", help="Look for nothing suspicious.")] = False,
     yara: Annotated[Path | None, typer.Option("--yara", metavar="RULES", help=_YARA_HELP, show_default=False)] = None,
     yara_scope: Annotated[YaraScope, typer.Option("--yara-scope", help=_SCOPE_HELP)] = YaraScope.CHANGED,
@@ -112,6 +115,7 @@ def carve(
             carve=carve.value,
             yara=yara,
             yara_scope=yara_scope.value,
+            verify_layers=hash is Hash.ALL if verify_layers is None else verify_layers,
             secrets=secrets(passphrase_file, key_file),
         )
         done = pipeline.carve(disks, case_path, options, progress)

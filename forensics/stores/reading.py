@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from forensics.file_source import FileSource
 from forensics.filesystem import Filesystem, Inode, read_file
-from forensics.records import Gap, Provenance
+from forensics.records import Gap, LayerArchive, Provenance
 from forensics.text import readable
 from parsers.errors import FormatError
 
@@ -138,3 +138,9 @@ class StoreReader:
             return place.fs.inode(place.inode).offset if found is None else found
         except FormatError:
             return None  # the place is the damage, and is told by whoever asks
+
+
+def tar_split(reader: StoreReader, directory: Place | None, name: bytes) -> LayerArchive | None:
+    """The file that rebuilds a layer's archive, where there is one."""
+    place = reader.child(directory, name) if directory is not None else None
+    return LayerArchive("tar-split", place.partition, place.inode, readable(place.path)) if place is not None else None

@@ -64,7 +64,7 @@ def read_buildkit(root: BuildkitRoot) -> StoreContents:
         name = readable(worker.name).partition("-")[2]
         snapshotters = read_snapshotters(reader, ContainerdRoot(worker, None, "buildkit", snapshotters={name: snapshots}))
         meta = read_meta(reader, reader.child(worker, b"containerdmeta.db"))
-        layers += tuple(each.layer for each in snapshot_layers(reader, meta, snapshotters, {}).all)
+        layers += tuple(each.layer for each in snapshot_layers(reader, meta, snapshotters, {}, {}).all)
     builds = read_builds(reader, "buildkit", root.place, layers)
     path = readable(root.host_path if root.host_path is not None else root.place.path)
     return StoreContents(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from forensics.records import ContainerImage, HistoryStep
+from forensics.records import ContainerImage, HistoryStep, LayerArchive
 from forensics.stores.containerd.content import ContentStore
 from forensics.stores.containerd.layers import SnapshotLayers
 from forensics.stores.containerd.meta import MetaDb
 from forensics.stores.reading import StoreReader
+from forensics.text import readable
 from parsers.containerd_meta import Image
 from parsers.docker_image import ImageConfig, parse_image_config
 from parsers.docker_layer import chain_ids
@@ -18,6 +19,7 @@ from parsers.oci_image import Descriptor, Index, Manifest, parse_index_or_manife
 
 MAX_NESTED = 8  # an index in an index in ...
 MAX_MANIFEST = 1 << 20  # bytes
+UNCOMPRESSED = "containerd.io/uncompressed"
 ATTESTATION = "vnd.docker.reference.type"  # BuildKit's, an annotation of manifests that are no images
 
 
@@ -31,6 +33,7 @@ class StoredImage:
     config_digest: str | None
     config: ImageConfig | None
     config_text: str | None
+    layer_digests: tuple[str, ...]
     size: int | None
 
     @property
@@ -99,6 +102,21 @@ def diff_ids(images: Iterable[StoredImage]) -> dict[str, str]:
         if image.config is not None:
             found.update(zip(image.chain, image.config.diff_ids, strict=True))
     return found
+
+
+def layer_archives(meta: MetaDb, content: ContentStore, images: Iterable[StoredImage]) -> dict[str, LayerArchive]:
+    """The blob of each diff id: as labels of blobs tell it, and as manifests and configs do."""
+    found: dict[str, str] = {}
+    for digest, records in sorted(meta.blobs.items()):
+        for record in records.values():
+            if (diff_id := record.labels.get(UNCOMPRESSED)) is not None:
+                found.setdefault(diff_id, digest)
+    for image in images:
+        if image.config is not None and len(image.config.diff_ids) == len(image.layer_digests):
+            for diff_id, digest in zip(image.config.diff_ids, image.layer_digests, strict=True):
+                found.setdefault(diff_id, digest)
+    places = {diff_id: content.blobs[digest] for diff_id, digest in found.items() if digest in content.blobs}
+    return {diff_id: LayerArchive("tar", place.partition, place.inode, readable(place.path)) for diff_id, place in places.items()}
 
 
 def image_records(
@@ -172,6 +190,7 @@ def _read(
         names=names,
         config_digest=config_digest,
         config=config,
+        layer_digests=tuple(each.digest for each in manifest.layers) if manifest is not None else (),
         config_text=data.decode("utf-8", "replace") if data is not None and config is not None else None,
         size=_size(reader, content, indexes, manifest, manifest_digest),
     )

@@ -6,10 +6,10 @@ A layer's key is its snapshotter and its directory; its name is the key by which
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from forensics.records import Layer
+from forensics.records import Layer, LayerArchive
 from forensics.stores.containerd.meta import MetaDb
 from forensics.stores.containerd.snapshotters import Snapshotter, is_remote
 from forensics.stores.reading import StoreReader
@@ -52,9 +52,13 @@ class SnapshotLayers:
 
 
 def snapshot_layers(
-    reader: StoreReader, meta: MetaDb, snapshotters: Mapping[str, Snapshotter], diff_ids: Mapping[str, str]
+    reader: StoreReader,
+    meta: MetaDb,
+    snapshotters: Mapping[str, Snapshotter],
+    diff_ids: Mapping[str, str],
+    archives: Mapping[str, LayerArchive],
 ) -> SnapshotLayers:
-    """Every snapshot and every leftover directory. diff_ids: by chain id."""
+    """Every snapshot and every leftover directory. diff_ids: by chain id. archives: by diff id."""
     found = SnapshotLayers()
     users = {(each.namespace, each.snapshotter, each.snapshot_key) for each in meta.containers}
     leased = {(lease.namespace, sn, lease.id) for lease in meta.leases for sn, key in lease.snapshots if key == lease.id}
@@ -66,7 +70,9 @@ def snapshot_layers(
             namespace, key = (record.namespace, record.key) if record is not None else split_name(name)
             where = (namespace, snapshotter.name, key)
             used = where in users or where in leased or _lost_its_record(meta, stored, record)
-            layer = _layer(reader, snapshotter, stored, record, key, used, diff_ids)
+            layer = _layer(reader, snapshotter, stored, record, key, used, diff_ids.get(key))
+            if layer.diff_id is not None and stored.kind == "committed":
+                layer = replace(layer, archive=archives.get(layer.diff_id))
             each = SnapshotLayer(namespace or None, snapshotter.name, key, layer, stored)
             taken.add(str(stored.id))
             found.all.append(each)
@@ -94,7 +100,7 @@ def _layer(
     record: Snapshot | None,
     key: str,
     used: bool,
-    diff_ids: Mapping[str, str],
+    diff_id: str | None,
 ) -> Layer:
     directory = snapshotter.directories.get(str(stored.id))
     content = directory.content if directory is not None and not is_remote(stored) else None
@@ -112,7 +118,7 @@ def _layer(
         path=readable(place.path) if content is not None else f"{readable(place.path)}/snapshots/{stored.id}/fs",
         partition=place.partition,
         lower=layer_key(snapshotter.name, parent.id if parent is not None else None, stored.parent) if stored.parent else None,
-        diff_id=diff_ids.get(chain_id) if chain_id is not None else None,
+        diff_id=diff_id,
         chain_id=chain_id,
         parent=parent_key,
         size_bytes=stored.size,

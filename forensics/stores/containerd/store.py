@@ -11,7 +11,7 @@ from forensics.stores.containerd.containers import Context, container_records
 from forensics.stores.containerd.content import read_content
 from forensics.stores.containerd.cri import read_statuses
 from forensics.stores.containerd.discover import CONTENT, META, ContainerdRoot, part
-from forensics.stores.containerd.images import StoredImage, diff_ids, image_records, nameless_images, read_images
+from forensics.stores.containerd.images import StoredImage, diff_ids, image_records, layer_archives, nameless_images, read_images
 from forensics.stores.containerd.layers import SnapshotLayers, snapshot_layers
 from forensics.stores.containerd.meta import MetaDb, read_meta
 from forensics.stores.containerd.nerdctl import nerdctl_volumes, read_nerdctl
@@ -66,7 +66,8 @@ def read_containerd(root: ContainerdRoot) -> ContainerdStore:
     images = read_images(reader, meta, content)
     if not meta.whole:
         images |= nameless_images(reader, content, images)
-    layers = snapshot_layers(reader, meta, snapshotters, diff_ids(images.values()))
+    archives = layer_archives(meta, content, images.values())
+    layers = snapshot_layers(reader, meta, snapshotters, diff_ids(images.values()), archives)
     nerdctl = read_nerdctl(reader, root, [(each.namespace, each.id) for each in meta.containers])
     context = Context(
         database or root.place,

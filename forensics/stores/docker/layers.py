@@ -13,7 +13,7 @@ from forensics.records import Layer
 from forensics.stores.docker.claims import Claims
 from forensics.stores.docker.graph_driver import GraphDriver, LayerDirectory
 from forensics.stores.docker.layerdb import ChainLink, LayerDb
-from forensics.stores.reading import Place, StoreReader
+from forensics.stores.reading import Place, StoreReader, tar_split
 from forensics.text import readable
 from parsers.docker_layer import INIT_SUFFIX
 
@@ -68,6 +68,7 @@ def docker_layers(reader: StoreReader, top: Place, graph: GraphDriver, db: Layer
                 stacked=not whole,
                 marks="none" if whole else marks,
                 compared_with=layer_key(graph.name, compared) if compared is not None else None,
+                archive=tar_split(reader, link.place, b"tar-split.json.gz") if link is not None else None,
                 source=reader.provenance(found.place) if found is not None else None,
             )
         )

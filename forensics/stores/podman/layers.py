@@ -18,7 +18,7 @@ from forensics.stores.docker.graph_driver import GraphDriver
 from forensics.stores.docker.overlay2 import read_overlay2
 from forensics.stores.podman.marks import overlay_marks
 from forensics.stores.podman.storage import StoredDriver
-from forensics.stores.reading import Place, StoreReader
+from forensics.stores.reading import Place, StoreReader, tar_split
 from forensics.text import readable
 from parsers.container_storage import LayerRecord
 from parsers.docker_layer import MAX_LOWER, chain_id
@@ -243,6 +243,7 @@ def _layer(
         size_bytes=record.diff_size if record is not None else None,
         stacked=stacked,
         marks="trusted" if stacked else "none",
+        archive=tar_split(reader, driver.layers_place, f"{name}.tar-split.gz".encode()),
         source=reader.provenance(told) if told is not None else reader.provenance(place) if place is not None else None,
     )
 

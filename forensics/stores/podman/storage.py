@@ -32,7 +32,7 @@ _T = TypeVar("_T", LayerRecord, ImageRecord, ContainerRecord)
 class StoredDriver:
     """What the metadata of one driver say, by id, each with the file that says it.
 
-    directory: of the driver's layers. containers_place: the directory of the containers.
+    directory: of the driver's layers. layers_place: of what is told of them. containers_place: of the containers.
     """
 
     name: str
@@ -40,6 +40,7 @@ class StoredDriver:
     layers: Mapping[str, tuple[LayerRecord, Place]]
     images: Mapping[str, tuple[ImageRecord, Place]]
     containers: Mapping[str, tuple[ContainerRecord, Place]]
+    layers_place: Place | None
     images_place: Place | None
     containers_place: Place | None
 
@@ -58,6 +59,7 @@ def read_drivers(reader: StoreReader, root: Place) -> tuple[StoredDriver, ...]:
                     layers=_read(reader, layers, b"layers.json", parse_layers),
                     images=_read(reader, images, b"images.json", parse_images),
                     containers=_read(reader, containers, b"containers.json", parse_containers),
+                    layers_place=layers,
                     images_place=images,
                     containers_place=containers,
                 )

@@ -1,0 +1,150 @@
+"""Layers of container images against the archives that they were unpacked from; tampered with by debugfs, as an intruder would."""
+
+import contextlib
+import gzip
+import json
+import shutil
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parsers.crc64 import Crc64
+from parsers.errors import FormatError
+from parsers.tar_split import Content, Segment, parse_tar_split
+from support.cli import ask, run_cli
+from support.disks import run
+
+IMAGES = "SELECT engine, layer, integrity, integrity_reason, path, partition, store FROM layers WHERE kind = 'image'"
+
+
+@pytest.mark.parametrize("name", ["webshop", "powercut", "snapshots", "podhost"])
+def test_layers_that_nobody_touched_are_verified(name, carved):
+    states = {row["integrity"] for row in ask(carved(name), IMAGES)}
+    assert states == {"verified"}
+    assert ask(carved(name), "SELECT * FROM layer_faults") == []
+    others = ask(carved(name), "SELECT DISTINCT integrity FROM layers WHERE kind <> 'image'")
+    assert [row["integrity"] for row in others] == [None]
+
+
+def test_layers_that_the_kernel_wrote_to_after_docker_made_them_are_altered(carved):
+    """samples/torture reopens each image layer but the lowest."""
+    states = sorted(row["integrity"] for row in ask(carved("torture"), IMAGES))
+    assert states == ["altered"] * (len(states) - 1) + ["verified"]
+
+
+def test_nothing_is_said_of_what_was_not_asked(carved):
+    assert {row["integrity"] for row in ask(carved("webshop", "--hash", "none"), IMAGES)} == {None}
+
+
+@pytest.fixture
+def tampered(tmp_path, sample, carved):
+    """tampered(sample, commands): the verdicts after debugfs ran these on an image layer; {layer} stands for its directory."""
+
+    def tamper(name, *commands, file="f"):
+        (offset,) = ask(carved(name), "SELECT offset FROM partitions WHERE filesystem LIKE 'ext%' AND offset IS NOT NULL LIMIT 1")
+        found = ask(
+            carved(name),
+            "SELECT l.layer_number, l.path AS layer, e.path FROM layers l JOIN layer_files e ON e.layer_number = l.layer_number"
+            f" WHERE l.kind = 'image' AND e.type = '{file}' AND e.size > 3 AND e.nlink = 1 AND l.path NOT LIKE '%native%'"
+            " ORDER BY 1, 3 LIMIT 1",
+        )[0]
+        disk = tmp_path / "disk.img"
+        shutil.copy(sample(name), disk)
+        (tmp_path / "new").write_bytes(b"#!/bin/sh\necho owned\n")
+        script = "\n".join(commands).format(layer=found["layer"], file=found["layer"] + found["path"], new=tmp_path / "new")
+        (tmp_path / "script").write_text(script + "\n")
+        run("debugfs", "-w", "-f", tmp_path / "script", f"{disk}?offset={offset['offset']}")
+        run_cli("carve", disk, "-o", tmp_path / "case.db", "--force")
+        rows = ask(tmp_path / "case.db", IMAGES)
+        return found, {row["path"]: row for row in rows}, ask(tmp_path / "case.db", "SELECT * FROM layer_faults")
+
+    return tamper
+
+
+def test_a_file_whose_bytes_were_changed_is_named(tampered):
+    """In place: names, sizes and times stay, which only the content's checksum tells."""
+    found, layers, faults = tampered("webshop", "rm {file}", "write {new} {file}")
+    assert layers[found["layer"]]["integrity"] == "altered"
+    assert [(fault["kind"], "/" + fault["path"]) for fault in faults] == [("altered", found["path"])] * len(faults)
+    assert "content" in " ".join(fault["text"] for fault in faults) or "bytes" in " ".join(fault["text"] for fault in faults)
+    assert [row["integrity"] for path, row in layers.items() if path != found["layer"]].count("altered") == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("sif {file} mode 0104755", "mode 4755"),
+        ("sif {file} mtime 20200101000000", "another time"),
+        ("sif {file} uid 1234", "belongs to 1234"),
+    ],
+)
+def test_metadata_that_were_changed_are_named(tampered, command, says):
+    found, layers, faults = tampered("webshop", command)
+    assert layers[found["layer"]]["integrity"] == "altered"
+    (fault,) = faults
+    assert ("/" + fault["path"], fault["kind"]) == (found["path"], "altered")
+    assert says in fault["text"]
+
+
+def test_a_file_that_was_removed_and_one_that_was_added(tampered):
+    found, layers, faults = tampered("webshop", "rm {file}", "write {new} {layer}/.hidden")
+    assert layers[found["layer"]]["integrity"] == "altered"
+    kinds = {(fault["kind"], "/" + fault["path"]) for fault in faults}
+    assert kinds == {("missing", found["path"]), ("added", "/.hidden")}
+
+
+def test_a_snapshot_is_held_against_the_blob(tampered):
+    found, layers, faults = tampered("snapshots", "rm {file}", "write {new} {file}", "write {new} {layer}/added")
+    assert layers[found["layer"]]["integrity"] == "altered"
+    assert {(fault["kind"], "/" + fault["path"]) for fault in faults} == {("altered", found["path"]), ("added", "/added")}
+
+
+def packed(*lines):
+    return gzip.compress(b"\n".join(json.dumps(line).encode() for line in lines))
+
+
+def parts(raw):
+    return list(parse_tar_split(lambda offset, size: raw[offset : offset + size]))
+
+
+LINES = (
+    {"type": 2, "payload": "aGVhZA==", "position": 0},
+    {"type": 1, "name": "f", "size": 9, "payload": "cst50d3CwpQ=", "position": 1},
+)
+
+
+def test_tar_split_and_its_checksum():
+    """The checksum of `layer2 a\\n` as Docker wrote it."""
+    head, content = parts(packed(*LINES))
+    assert head == Segment(b"head")
+    crc = Crc64()
+    crc.update(b"lay")
+    crc.update(b"er2 a\n")
+    assert content == Content(b"f", 9, crc.digest())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"type": 2, "payload": "AA==", "position": 7},
+        {"type": 1, "name": "f", "size": -1, "position": 0},
+        {"type": 1, "name": "f", "size": 1 << 70, "position": 0},
+        {"type": 3, "position": 0},
+        {"type": 2, "payload": "?", "position": 0},
+        [],
+        "text",
+    ],
+)
+def test_wrong_entries_are_format_errors(line):
+    with pytest.raises(FormatError):
+        parts(packed(line))
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.integers(0, 10_000), st.integers(0, 255), st.integers(0, 400))
+def test_any_damage_is_a_format_error_or_other_parts(at, value, length):
+    raw = bytearray(packed(*LINES * 3))
+    raw[at % len(raw)] = value
+    with contextlib.suppress(FormatError):
+        parts(bytes(raw[: max(length, 1)]))
