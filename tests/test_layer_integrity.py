@@ -1,4 +1,4 @@
-"""Layers of container images against the archives that they were unpacked from; debugfs tampers with them as an intruder would."""
+"""Layers of container images against the archives that they were unpacked from; debugfs tampers as an intruder would."""
 
 import contextlib
 import gzip
