@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from forensics.case.writer import CaseWriter
 from forensics.evidence import DiskImage, Evidence, hash_disk_image
 from forensics.progress import Progress
 from forensics.records import Gap
 from forensics.recovery.scan import Hits, Scanner, scan_space, scanners_for
-from forensics.recovery.space import spaces
+from forensics.recovery.space import Space, spaces
 from forensics.survey import Survey
 from parsers.errors import EvidenceError
 
@@ -27,9 +27,15 @@ def read_disks(case: CaseWriter, evidence: Evidence, found: Survey, carve: str, 
     done = {each.space.partition for each in hits}
     left = [space for space in searched if space.partition not in done]
     progress.stage("looking at unallocated space", sum(space.size for space in left), "B")
-    hits += [scan_space(space, progress.advance) for space in left]
+    hits += [scan_space(space, progress.advance, _data_from(evidence, space)) for space in left]
     case.gaps(gap for each in hits for gap in _search_gaps(each))
     return sorted(hits, key=lambda each: each.space.partition)
+
+
+def _data_from(evidence: Evidence, space: Space) -> Callable[[int], int]:
+    """Where in a volume something stands from a byte on, as far as the evidence's files tell: holes in them are not read."""
+    start = space.offset
+    return (lambda position: position) if start is None else (lambda position: evidence.data_from(start + position) - start)
 
 
 def _search_gaps(hits: Hits) -> Iterator[Gap]:

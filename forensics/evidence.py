@@ -56,6 +56,10 @@ class DiskImage:
         """The offset itself."""
         return offset if 0 <= offset < self.size else None
 
+    def data_from(self, offset: int) -> int:
+        """The first byte from `offset` on that is not known to be zero because a raw image's file has a hole there."""
+        return self._media.data_from(offset) if isinstance(self._media, RawMedia) else offset
+
     def close(self) -> None:
         """Close the files; nothing can be read any more."""
         self._media.close()
@@ -92,6 +96,11 @@ class Evidence:
     def locate(self, offset: int) -> int | None:
         """The offset itself."""
         return offset if 0 <= offset < self.size else None
+
+    def data_from(self, offset: int) -> int:
+        """As of a disk image; never beyond the end of the disk that `offset` is in."""
+        number = bisect_right(self.starts, offset) - 1
+        return self.starts[number] + self.disks[number].data_from(offset - self.starts[number])
 
     def each(self) -> tuple[tuple[DiskImage, Source], ...]:
         """Every disk, with its bytes as a part of the evidence."""

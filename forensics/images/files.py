@@ -43,6 +43,13 @@ class EvidenceFile:
             raise EvidenceError(f"{self.path}: cannot be read at byte {bad}{where}: {error.strerror}") from error
         return data
 
+    def data_from(self, offset: int) -> int:
+        """The first byte from `offset` on that is not known to be in a hole of the file, which reads as zeros."""
+        try:
+            return os.lseek(self._descriptor, offset, os.SEEK_DATA)
+        except OSError as error:
+            return self.size if error.errno == errno.ENXIO else offset  # ENXIO: a hole up to the end
+
     def close(self) -> None:
         """Close the file; nothing can be read any more."""
         if self._descriptor >= 0:

@@ -35,6 +35,17 @@ class RawMedia:
             offset, size = offset + length, size - length
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def data_from(self, offset: int) -> int:
+        """The first byte from `offset` on that is not known to be zero because its file has a hole there."""
+        while offset < self.size:
+            file = self.files[bisect_right(self._starts, offset) - 1]
+            start = file.start or 0
+            found = start + file.data_from(offset - start)
+            if found < start + file.size:
+                return found
+            offset = start + file.size
+        return self.size
+
     def close(self) -> None:
         """Close the files."""
         for file in self.files:

@@ -32,6 +32,7 @@ MOST = 1 << 20  # hits of one kind in one volume; those after it are counted onl
 CHUNK = 8 << 20
 SPAN = 64 << 10  # bytes that are searched or skipped together
 
+_ZEROS = bytes(SPAN)
 _OBJECT, _ARRAY = int.from_bytes(b'{"', "little"), int.from_bytes(b"[{", "little")
 _JOURNAL = np.uint64(int.from_bytes(JOURNAL_MAGIC, "little"))
 _LEAF, _BRANCH = 2, 1
@@ -125,7 +126,7 @@ class Scanner:
         """Where texts stand that may begin at any byte, in the spans that are not all zeros."""
         for span in range(low, high, SPAN):
             stop = min(high, span + SPAN)
-            if data.count(0, span - position, stop - position) == stop - span:
+            if data.startswith(_ZEROS[: stop - span], span - position):
                 continue
             for text in ANYWHERE:
                 self._find(text, data, position, max(low, span - len(text)), stop)
@@ -150,14 +151,24 @@ class Scanner:
         self._found.setdefault(kind, []).append(places[:room])
 
 
-def scan_space(space: Space, advance: Callable[[int], object]) -> Hits:
-    """Reads all of a space, in the order in which it lies. advance hears of each number of bytes that was done."""
+def scan_space(
+    space: Space, advance: Callable[[int], object], data_from: Callable[[int], int] = lambda position: position
+) -> Hits:
+    """Reads all of a space, in the order in which it lies.
+
+    advance hears of each number of bytes that was done. data_from: the first place from a given one on that is to be read;
+    what is before it is known to be zeros.
+    """
     scanner = Scanner(space)
     for start, end in zip(space.starts.tolist(), space.ends.tolist(), strict=True):
-        for position in range(start, end, CHUNK):
-            wanted = min(CHUNK, end - position)
-            look_at(scanner, space.source, position, wanted)
-            advance(wanted)
+        position = start
+        while position < end:
+            first = min(end, data_from(position))
+            wanted = min(CHUNK, end - first)
+            if wanted:
+                look_at(scanner, space.source, first, wanted)
+            advance(first + wanted - position)
+            position = first + wanted
     return scanner.hits()
 
 
