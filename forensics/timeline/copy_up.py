@@ -20,15 +20,17 @@ from parsers.overlay_marks import PREFIXES, FileHandle, parse_file_handle
 _ORIGIN = {**{marks: f"{prefix.decode()}origin" for marks, prefix in PREFIXES.items()}, "fuse": "user.fuseoverlayfs.origin"}
 _UPPER = """SELECT e.id, e.path, e.type, e.mtime_ns, e.inode, e.private_xattrs FROM entry e
     WHERE e.id >= ? AND e.id < ? AND e.mark IS NULL AND e.path <> '/' ORDER BY e.id"""
-# An opaque directory hides all that is below it; of that, the directory which has its own name is what it stands for.
+# An opaque directory hides all that is below it, but stands only for what had its own name; CROSS JOIN keeps the order, which
+# looks at no more than that.
 _REPLACED = """SELECT h.by_entry, o.id, o.type, o.mtime_ns, o.inode, o.nlink, 0, l.partition
     FROM hidden h JOIN entry o ON o.id = h.entry_id JOIN layer l ON l.id = o.layer_id JOIN entry u ON u.id = h.by_entry
     WHERE h.layer_id = :layer AND h.reason IN ('replaced', 'merged')
     UNION ALL SELECT u.id, o.id, o.type, o.mtime_ns, o.inode, o.nlink, 1, l.partition
-    FROM (SELECT DISTINCT by_entry FROM hidden WHERE layer_id = :layer AND reason = 'opaque') b JOIN entry u ON u.id = b.by_entry
-    JOIN chain c ON c.top = :layer JOIN entry o ON o.layer_id = c.layer_id AND o.path = u.path AND o.path_raw IS u.path_raw
-    JOIN layer l ON l.id = o.layer_id
-    JOIN hidden h ON h.layer_id = :layer AND h.entry_id = o.id AND h.by_entry = u.id AND h.reason = 'opaque' ORDER BY 1, 2"""
+    FROM (SELECT DISTINCT by_entry FROM hidden WHERE layer_id = :layer AND reason = 'opaque') b
+    CROSS JOIN entry u ON u.id = b.by_entry CROSS JOIN chain c ON c.top = :layer
+    CROSS JOIN entry o ON o.layer_id = c.layer_id AND o.path = u.path AND o.path_raw IS u.path_raw
+    CROSS JOIN hidden h ON h.layer_id = :layer AND h.entry_id = o.id AND h.by_entry = u.id AND h.reason = 'opaque'
+    JOIN layer l ON l.id = o.layer_id ORDER BY 1, 2"""
 _BY_INODE = """SELECT e.inode, e.type, e.id FROM chain c JOIN layer l ON l.id = c.layer_id
     JOIN entry e ON e.id >= l.first_entry AND e.id < l.first_entry + l.entries
     WHERE c.top = ? AND c.depth > 0 AND e.mark IS NULL ORDER BY c.depth DESC, e.id DESC"""
