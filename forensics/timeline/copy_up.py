@@ -12,6 +12,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from forensics.filesystem import Filesystem
 from parsers.errors import FormatError
@@ -48,8 +49,7 @@ class LowerEntry:
     copied: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Upper:
+class _Upper(NamedTuple):
     entry: int
     path: str
     type: str
@@ -58,8 +58,7 @@ class _Upper:
     private_xattrs: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Lower:
+class _Lower(NamedTuple):
     """What the upper entry's name showed below. opaque: the upper entry is a directory that hides it whole."""
 
     by: int
@@ -82,7 +81,10 @@ def lower_entries(db: sqlite3.Connection, filesystems: Mapping[int, Filesystem])
         below = {row[0]: _Lower(*row) for row in db.execute(_REPLACED, {"layer": number})}
         elsewhere: list[tuple[_Upper, FileHandle]] = []
         for row in db.execute(_UPPER, (first, first + entries)):
-            upper, lower = _Upper(*row), below.get(row[0])
+            upper = _Upper(*row)
+            lower = below.get(upper.entry)
+            if lower is None and upper.private_xattrs is None:
+                continue
             marked, origin = _origin(upper.private_xattrs, marks)
             if origin is not None and (lower is None or lower.inode != origin.inode):
                 elsewhere.append((upper, origin))

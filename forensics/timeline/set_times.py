@@ -11,6 +11,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from forensics.records import Event
 from forensics.text import utc
@@ -33,8 +34,7 @@ _FILES = """SELECT e.path, e.path_raw, e.mtime_ns, e.atime_ns, e.ctime_ns, e.crt
     AND (e.mtime_ns > e.ctime_ns + 1000000000 OR e.mtime_ns + 1000000000 <= :born) ORDER BY e.crtime_ns, e.id"""
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
+class _File(NamedTuple):
     """A file with a time that does not fit its layer. below_ns: the mtime of the file that it was copied up from, if it was."""
 
     path: str
