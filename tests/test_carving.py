@@ -164,6 +164,23 @@ def test_any_damage_is_survived(data):
         assert clue.confidence in ("probable", "possible")
 
 
+def test_what_is_known_to_be_zeros_is_not_read():
+    data = blocks(config(), bytes(64 * BLOCK), b"text of a log", bytes(9 * BLOCK), config(OTHER, "db"), bytes(30 * BLOCK))
+    known, heard = [], []
+
+    def data_from(position):
+        found = next((at for at in range(position, len(data)) if data[at]), len(data)) // BLOCK * BLOCK
+        known.append(found > position)
+        return max(found, position)
+
+    whole = scan_space(space(data), lambda size: None)
+    short = scan_space(space(data, [(0, 10), (10, len(data) // BLOCK - 10)]), heard.append, data_from)
+    assert any(known)
+    assert sum(heard) == len(data)
+    assert short.found == whole.found
+    assert short.texts.tolist() == whole.texts.tolist()
+
+
 def test_what_lies_across_two_pieces_is_found():
     data = blocks(b"\0" * 5000 + b'{"ociVersion":"1.2.0","linux":{"cgroupsPath":"/default/job"}}', config())
     whole = scan_space(space(data), lambda size: None)

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from forensics import evidence
-from forensics.evidence import find_segments, hash_disk_image, open_disk_image
+from forensics.evidence import find_segments, hash_disk_image, open_disk_image, open_evidence
 from parsers.errors import CtrForensicsError, EvidenceError
 
 
@@ -226,3 +226,35 @@ def test_many_threads_read_at_once(tmp_path):
         for thread in threads:
             thread.join()
     assert wrong == []
+
+
+def test_holes_of_the_files_are_known_to_be_zeros(tmp_path):
+    """Where a file system tells of no holes, nothing is passed over."""
+    size, data = 1 << 20, {0: b"begin", 700_000: b"middle", (3 << 20) - 9: b"close"}
+    for number in range(3):
+        with (tmp_path / f"d.{number + 1:03}").open("wb") as file:
+            file.truncate(size)
+            for offset, text in data.items():
+                if offset // size == number:
+                    file.seek(offset % size)
+                    file.write(text)
+    with open_disk_image(tmp_path / "d.001") as disk:
+        for start in (0, 4096, 699_999, 700_000, 900_000, size, 2 * size - 1, 2 * size, disk.size - 9, disk.size - 1):
+            found = disk.data_from(start)
+            assert start <= found <= disk.size
+            assert not any(disk.read(start, found - start))
+        assert disk.data_from(0) == 0
+        assert disk.data_from(700_003) <= 700_003 or not any(disk.read(700_003, 10))
+
+
+def test_evidence_of_several_disks_tells_its_holes(tmp_path):
+    for name in ("a.img", "b.img"):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(1 << 20)
+            file.seek((1 << 20) - 1)
+            file.write(name[:1].encode())
+    with open_evidence([tmp_path / "a.img", tmp_path / "b.img"]) as evidence:
+        for start in (0, 4096, (1 << 20) - 1, 1 << 20, (1 << 20) + 5, (2 << 20) - 1):
+            found = evidence.data_from(start)
+            assert start <= found < 2 << 20
+            assert not any(evidence.read(start, found - start))
