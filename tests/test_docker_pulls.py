@@ -2,7 +2,7 @@
 
 import contextlib
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forensics.stores.docker.pulls import pulled_layers
@@ -24,6 +24,7 @@ def test_each_layer_tells_its_repositories():
     assert found.digest == "sha256:8a1e25ce7c4f75e372e9884f8f7b1bedcfe4a7a7d452eb4b0a1c7477c9a90345"
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.binary(max_size=200) | st.integers(0, len(NGINX)).map(lambda n: NGINX[:n]))
 def test_damage_is_a_format_error(data):
     with contextlib.suppress(FormatError):

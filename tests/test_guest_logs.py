@@ -6,7 +6,7 @@ import subprocess
 from contextlib import closing
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forensics.case.schema import INDEXES, VIEWS
@@ -60,6 +60,7 @@ def test_fish():
     assert commands(data, "fish") == [(b"echo one\ntwo", NOON), (b"C:\\x", None)]
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.binary(max_size=400), st.sampled_from(["bash", "zsh", "fish"]))
 def test_any_bytes_are_a_history(data, shell):
     for command in parse_history(data, shell):
@@ -110,6 +111,7 @@ def test_dnf_zypper_and_pacman():
         (False, "run", "'pacman -S nmap'"), (False, "installed", "nmap (7.95-1)"), (True, "removed", "old (1)")]  # fmt: skip
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.text(max_size=300), st.sampled_from(["dpkg", "apt", "yum", "dnf", "zypp", "pacman"]), st.integers(1970, 9999))
 def test_any_text_is_a_package_log(text, kind, year):
     parse_package_log(text.encode("utf-8", "surrogatepass"), kind, year)
