@@ -20,6 +20,7 @@ _HISTORY = re.compile(
 _LOGIN = re.compile(rb"/(?:wtmp|btmp|lastlog|utmp|auth\.log|secure|faillog|tallylog|audit\.log)(?:\.1|\.gz)?$")
 _LOG = re.compile(rb"/var/log/.+|.*/logs?/[^/]+\.log$|.*\.log$")
 _ROTATED = re.compile(rb"\.(?:\d+|gz|old|xz|bz2)$")
+_BACKUP = re.compile(rb"(?:[-~]|\.(?:bak|old|orig|dpkg-\w+|rpm\w+|ucf-\w+))$")  # copies keep the time of what they were made from
 _NOWHERE = (b"/dev/null", b"/dev/zero")
 _ODD_NAMES = re.compile(rb"/(?:\.{3,}|\. |\.\. ?\.?| +|\.[\x00-\x1f\x7f][^/]*|[^/]*[\x00-\x08\x0b-\x1f\x7f][^/]*)(?:/|$)")
 
@@ -73,6 +74,8 @@ def history_off(file: ChangedFile) -> Iterator[Finding]:
 def timestomped(file: ChangedFile) -> Iterator[Finding]:
     """Times that cannot be as they are told, unless somebody set them."""
     if file.type != "f" or file.mtime_ns is None or not file.size or file.packaged in ("verified", "listed"):
+        return
+    if _BACKUP.search(file.path):
         return
     below = file.lower if file.lower is not None and file.lower.type == "f" else None
     born = file.crtime_ns or file.layer_born_ns

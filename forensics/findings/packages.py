@@ -18,7 +18,7 @@ from parsers.package_lists import apk_installed, dpkg_conffiles, dpkg_list, dpkg
 
 MAX_DATABASE = 32 << 20  # bytes of one file of a package database
 MAX_LISTED = 2_000_000  # paths in all of a layer's databases
-_DPKG_INFO = re.compile(rb"/var/lib/dpkg/info/([^/]+)\.(list|md5sums)")
+_DPKG_INFO = re.compile(rb"/var/lib/dpkg/info/([^/]+)\.(list|md5sums|preinst|postinst|prerm|postrm|config)")
 _APK = (b"/lib/apk/db/installed", b"/usr/lib/apk/db/installed")
 _RPM = re.compile(rb"(?:/var/lib/rpm|/usr/lib/sysimage/rpm)/(?:rpmdb\.sqlite|Packages|Packages\.db)")
 _RECORD = re.compile(rb"(/.*)/([^/]+)\.dist-info/RECORD")
@@ -90,7 +90,9 @@ def _dpkg(packages: Packages, path: bytes, content: Any) -> None:
     match = _DPKG_INFO.fullmatch(path)
     if match is not None:
         package = match[1].decode("utf-8", "backslashreplace").partition(":")[0]
-        if match[2] == b"list":
+        if match[2] not in (b"list", b"md5sums"):
+            packages.add(path, Owner("dpkg", package))  # the package's own scripts, which its lists do not have
+        elif match[2] == b"list":
             for listed in dpkg_list(content()):
                 packages.add(listed, Owner("dpkg", package))
         else:
