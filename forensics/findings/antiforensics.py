@@ -114,14 +114,16 @@ def deleted_open(scene: Scene) -> Iterator[Finding]:
 
 
 def removed_before_power_off(scene: Scene) -> Iterator[Finding]:
-    """Containers that were removed shortly before the last thing that happened on this host."""
+    """Containers that were removed shortly before the last thing that happened on this host.
+
+    One that was there at some moment was removed after that: its record says when it was made, started and ended.
+    """
     last = _last_moment(scene)
     for container in scene.containers:
-        ended = max((t for t in (container.finished_ns, container.started_ns) if t is not None), default=None)
-        if container.origin == "allocated" or ended is None or last is None or not 0 <= last - ended <= NEAR_THE_END:
-            continue
-        yield container.finding("medium", "removed soon before the power went off",
-                                f"it last ran at {utc(ended)}, the last trace on the host is of {utc(last)}")  # fmt: skip
+        times = [t for t in (container.created_ns, container.started_ns, container.finished_ns) if t is not None]
+        if container.origin != "allocated" and times and last is not None and 0 <= last - max(times) <= NEAR_THE_END:
+            told = f"it was there at {utc(max(times))}, the last trace on the host is of {utc(last)}"
+            yield container.finding("medium", "removed soon before the power went off", told)
 
 
 def _last_moment(scene: Scene) -> int | None:

@@ -241,7 +241,10 @@ def _lower_files(scene: Scene, container: Container, base: int | None) -> dict[s
     columns = "e.path, e.type, e.mode, e.uid, e.gid, e.size, e.mtime_ns, e.xattrs, l.partition, e.inode, k.sha256, e.target"
     source = "JOIN layer l ON l.id = e.layer_id LEFT JOIN content k ON k.partition = l.partition AND k.inode = e.inode"
     if container.stacked:
-        sql = f"SELECT {columns} FROM hidden h JOIN entry e ON e.id = h.entry_id {source} WHERE h.layer_id = ? AND e.type <> 'd'"
+        sql = (
+            f"SELECT {columns} FROM hidden h JOIN entry e ON e.id = h.entry_id AND e.type <> 'd' JOIN entry o ON"
+            f" o.layer_id = h.layer_id AND o.path = e.path AND o.mark IS NULL {source} WHERE h.layer_id = ?"
+        )
     else:
         sql = f"SELECT {columns} FROM entry e {source} WHERE e.layer_id = ? AND e.type <> 'd' AND e.mark IS NULL"
     return {path: Lower(*rest) for path, *rest in scene.db.execute(sql, (container.layer if container.stacked else base,))}

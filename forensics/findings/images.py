@@ -128,14 +128,15 @@ def altered_layers(scene: Scene) -> Iterator[Finding]:
 
 
 def anomalies(scene: Scene) -> Iterator[Finding]:
-    """Marks of overlayfs that no kernel writes."""
+    """Marks of overlayfs that no kernel writes; of one kind in one layer, the first stands for all."""
     rows = scene.db.execute(
-        "SELECT a.kind, a.text, e.path, e.path_raw, l.partition, e.offset, l.kind, (SELECT c.id FROM container c"
-        " WHERE c.layer_id = l.id) FROM anomaly a JOIN entry e ON e.id = a.entry_id JOIN layer l ON l.id = e.layer_id"
-        " ORDER BY a.rowid LIMIT 1000"
+        "SELECT a.kind, min(a.text), count(*), e.path, e.path_raw, l.partition, e.offset, l.kind, l.path, (SELECT min(c.id)"
+        " FROM container c WHERE c.layer_id = l.id) FROM anomaly a JOIN entry e ON e.id = a.entry_id"
+        " JOIN layer l ON l.id = e.layer_id GROUP BY l.id, a.kind HAVING e.id = min(e.id) ORDER BY l.id, a.kind"
     ).fetchall()
-    for kind, text, path, raw, partition, offset, layer_kind, container in rows:
-        yield Finding("low", f"odd mark of overlayfs: {kind}", f"{text}; in a layer of kind {layer_kind}", container,
+    for kind, text, count, path, raw, partition, offset, layer_kind, layer, container in rows:
+        more = f", and {count - 1} more of that kind in the layer" if count > 1 else ""
+        yield Finding("low", f"odd mark of overlayfs: {kind}", f"{text}{more}; {layer_kind} layer {layer}", container,
                       path.encode() if raw is None else raw, None, partition, offset)  # fmt: skip
 
 

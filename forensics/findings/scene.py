@@ -59,9 +59,9 @@ class Scene:
             )
         rows = self.db.execute(
             "SELECT c.id, c.container_id, c.name, c.engine, c.image, c.image_id, c.state, c.privileged, c.restart_policy,"
-            " c.command, c.env, c.labels, c.config, c.hostconfig, c.origin, c.layer_id, l.stacked, c.finished_ns, c.started_ns,"
-            " c.source_partition, c.source_offset, c.log_path FROM container c LEFT JOIN layer l ON l.id = c.layer_id"
-            " ORDER BY c.id"
+            " c.command, c.env, c.labels, c.config, c.hostconfig, c.origin, c.layer_id, l.stacked, c.created_ns,"
+            " c.started_ns, c.finished_ns, c.source_partition, c.source_offset"
+            " FROM container c LEFT JOIN layer l ON l.id = c.layer_id ORDER BY c.id"
         )
         return tuple(_container(row, tuple(mounts.get(row[0], ()))) for row in rows)
 
@@ -88,11 +88,11 @@ class Container:
     origin: str
     layer: int | None
     stacked: bool
-    finished_ns: int | None
+    created_ns: int | None
     started_ns: int | None
+    finished_ns: int | None
     partition: int | None
     offset: int | None
-    log_path: str | None
 
     def finding(self, severity: str, title: str, detail: str) -> Finding:
         """A finding that points to the container's record."""
@@ -101,9 +101,9 @@ class Container:
 
 def _container(row: tuple[Any, ...], mounts: tuple[Mount, ...]) -> Container:
     (number, cid, name, engine, image, image_id, state, privileged, policy, command, env, labels, config, hostconfig, origin,
-     layer, stacked, finished, started, partition, offset, log_path) = row  # fmt: skip
+     layer, stacked, created, started, finished, partition, offset) = row  # fmt: skip
     return Container(
         number, cid, name, engine, image, image_id, state, tuple(json.loads(command or "[]")), tuple(json.loads(env or "[]")),
         json.loads(labels or "{}"), host_settings(engine, privileged, policy, config, hostconfig), mounts, origin, layer,
-        bool(stacked), finished, started, partition, offset, log_path,
+        bool(stacked), created, started, finished, partition, offset,
     )  # fmt: skip

