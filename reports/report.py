@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
-from reports.redact import redacted
+from reports.redacted import redacted
 from reports.scope import Scope
 from reports.sections.changes import Tree, read_trees
 from reports.sections.deleted import Deleted, read_deleted

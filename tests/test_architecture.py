@@ -15,7 +15,7 @@ MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 
 # What stands on one line may import what stands on the lines above it, and its neighbours.
 STAGES = (
-    ("text", "progress"),
+    ("text", "progress", "redact"),
     ("source", "records", "tolerant"),
     ("images",),
     ("evidence", "ciphers", "mapped"),
@@ -105,7 +105,11 @@ def wrong(path, name):
         return "one module opens images, one is the back end"
     if package == "parsers" and (top in NOT_FOR_PARSERS or top in ("forensics", "reports")):
         return "parsers take bytes and give dataclasses"
-    if package == "reports" and top == "forensics" and not name.startswith(("forensics.text", "forensics.case")):
+    if (
+        package == "reports"
+        and top == "forensics"
+        and not name.startswith(("forensics.text", "forensics.redact", "forensics.case"))
+    ):
         return "reports read the case file only"
     if package == "forensics" and top == "reports" and not module.startswith("forensics.commands"):
         return "only commands write reports"

@@ -18,7 +18,7 @@ _HARMLESS_NAME = re.compile(
 )
 _HARMLESS_VALUE = re.compile(
     r"(?i)^(?:|true|false|yes|no|on|off|none|null|nil|0|1|changeme\?|\*+|x+|<[^>]*>|\$\{?[A-Za-z_][\w:?-]*\}?|\$\([^)]*\)|%\([^)]*\)s|"
-    r"/[\w./-]*|file:/.*|vault:.*|\[\d+ characters\])$"
+    r"/[\w./-]*|file:/.*|vault:.*|\[redacted, \d+ characters\])$"
 )
 TOKENS = (
     ("AWS access key", re.compile(rb"\b(?:AKIA|ASIA)[A-Z2-7]{16}\b"), (b"AKIA", b"ASIA")),

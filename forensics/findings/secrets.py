@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterator
 
 from forensics.findings.changed_files import ChangedFile
-from forensics.findings.redact import hidden, redacted
+from forensics.findings.redact import redacted
 from forensics.findings.rule import Rule, rule
 from forensics.findings.scene import Container, Scene
 from forensics.findings.secret_patterns import CREDENTIAL_FILES, ENV_FILES, PRIVATE_KEY, assignments, is_secret, tokens
 from forensics.records import Finding
+from forensics.redact import hidden
 
 _GENERATED_KEYS = re.compile(
     rb"/etc/ssh/ssh_host_\w+_key$|/etc/ssl/private/ssl-cert-snakeoil\.key$|/\.local/share/caddy/|/etc/letsencrypt/"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reports.redact import REDACTED, is_secret, without_secrets
+from forensics.redact import hidden, is_secret_name, without_secrets
 from reports.scope import Scope, objects, pairs, read, words
 from reports.sections.inventory import Container
 
@@ -102,8 +102,8 @@ def _secrets(scope: Scope, containers: tuple[Container, ...], show_secrets: bool
         variables = tuple((name, value) for name, _equals, value in split)
         for place, named in (("environment", variables), ("label", pairs(labels))):
             for name, value in named:
-                if value and (is_secret(name) or without_secrets(value) != value):
-                    found.append(Secret(container.title, place, name, value if show_secrets else REDACTED))
+                if value and (is_secret_name(name) or without_secrets(value) != value):
+                    found.append(Secret(container.title, place, name, value if show_secrets else hidden(value)))
         command = " ".join(container.command)
         if without_secrets(command) != command:
             found.append(Secret(container.title, "command line", "", command if show_secrets else without_secrets(command)))

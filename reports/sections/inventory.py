@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reports.redact import REDACTED, is_secret
+from forensics.redact import hidden, is_secret_name
 from reports.scope import SHORT_ID, Scope, objects, pairs, read, words
 
 MAX_CONTAINERS = 500  # that are told one by one
@@ -171,7 +171,7 @@ def _container(scope: Scope, row: _Row, addresses: tuple[Address, ...], show_sec
 
 def hidden_values(named: tuple[tuple[str, str], ...], show_secrets: bool) -> tuple[tuple[str, str], ...]:
     """Names and values, without the values that are secrets."""
-    return tuple((name, REDACTED if value and is_secret(name) and not show_secrets else value) for name, value in named)
+    return tuple((name, hidden(value) if value and is_secret_name(name) and not show_secrets else value) for name, value in named)
 
 
 def _env(env: tuple[str, ...], show_secrets: bool) -> tuple[tuple[str, str], ...]:
