@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from forensics.filesystem import Filesystem
-from parsers.errors import FormatError
+from parsers.errors import EvidenceError, FormatError
 from parsers.overlay_marks import PREFIXES, FileHandle, parse_file_handle
 
 _ORIGIN = {**{marks: f"{prefix.decode()}origin" for marks, prefix in PREFIXES.items()}, "fuse": "user.fuseoverlayfs.origin"}
@@ -127,7 +127,7 @@ def _same_inode(fs: Filesystem | None, origin: FileHandle) -> bool:
         return False
     try:
         return fs.inode(origin.inode).generation == origin.generation
-    except FormatError:
+    except (FormatError, EvidenceError):
         return False
 
 
@@ -141,6 +141,6 @@ def _origin(private_xattrs: str | None, marks: str) -> tuple[bool, FileHandle | 
         return value is not None, None
     try:
         handle = parse_file_handle(base64.b64decode(value))
-    except FormatError:
+    except (FormatError, EvidenceError):
         return True, None
     return True, handle if handle is not None and handle.inode is not None else None

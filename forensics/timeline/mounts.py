@@ -2,6 +2,7 @@
 
 Linux 6.12, fs/overlayfs/super.c: `work/work` is removed and made anew at each read-write mount (ovl_workdir_create), `work/index`
 at the first one with `index=on`; a shared whiteout `work/work/#...` is linked to every name that is deleted (dir.c ovl_whiteout).
+The first mount of a fresh layer gives its root a UUID (super.c ovl_init_uuid_xattr, 6.6 and newer), at its ctime at the latest.
 Docker mounts a layer when it makes the container, at each start, and for `docker cp`, `diff` and the like.
 """
 
@@ -14,11 +15,12 @@ from dataclasses import dataclass
 from forensics.filesystem import Filesystem, Inode, lookup
 from forensics.records import Event
 from forensics.text import readable
-from parsers.errors import FormatError
+from parsers.errors import EvidenceError, FormatError
 
 MAX_NAMES = 1000  # names in a work directory: the kernel leaves a handful
 _LAYERS = """SELECT l.path, l.partition, l.directory,
     (SELECT min(e.crtime_ns) FROM entry e WHERE e.id > l.first_entry AND e.id < l.first_entry + l.entries),
+    (SELECT r.ctime_ns FROM entry r WHERE r.id = l.first_entry AND r.private_xattrs LIKE '%.overlay.uuid"%'),
     (SELECT c.id FROM container c WHERE c.layer_id = l.id ORDER BY c.id LIMIT 1)
     FROM layer l WHERE l.kind IN ('container', 'orphan') AND l.stacked AND l.directory IS NOT NULL ORDER BY l.id"""
 
@@ -48,7 +50,7 @@ class _Work:
 
 def mount_events(db: sqlite3.Connection, filesystems: Mapping[int, Filesystem]) -> Iterator[Event]:
     """The first and last mounts of each container's layer, as far as its work directory tells."""
-    for path, partition, directory, first_birth, container in db.execute(_LAYERS).fetchall():
+    for path, partition, directory, first_birth, marked, container in db.execute(_LAYERS).fetchall():
         fs = filesystems.get(partition)
         if fs is None:
             continue
@@ -56,20 +58,26 @@ def mount_events(db: sqlite3.Connection, filesystems: Mapping[int, Filesystem]) 
             base = path.encode().rpartition(b"/")[0]
             work = lookup(fs, base + b"/work")
             if work is not None and lookup(fs, path.encode()) == directory:
-                yield from _mounts(_Work(fs, partition, base + b"/work", work, container), first_birth)
-        except FormatError:
+                yield from _mounts(_Work(fs, partition, base + b"/work", work, container), first_birth, marked)
+        except (FormatError, EvidenceError):
             continue  # the work directory belongs to no layer's content; what is damaged there tells no time
 
 
-def _mounts(work: _Work, first_birth: int | None) -> Iterator[Event]:
+def _mounts(work: _Work, first_birth: int | None, marked: int | None) -> Iterator[Event]:
+    """marked: the ctime of the layer's root, where the first mount left its UUID there."""
     made, index, last = work.inode(), work.inode(b"index"), work.inode(b"work")
     if made is not None and last is not None:
         if made.crtime_ns is not None:
             message = "not before: the engine made the work directory"
             yield work.event(made.crtime_ns, "layer first mounted (earliest)", message, made)
-        if first_birth is not None:
-            message = "not after: the first entry was made in the layer"
-            yield work.event(first_birth, "layer first mounted (latest)", message, made, confidence="probable")
+        bounds = (
+            (last.crtime_ns, "certain", "the last mount"),
+            (marked, "certain", "the layer's root, which has the UUID of its first mount, was last changed"),
+            (first_birth, "probable", "the first entry was made in the layer"),
+        )
+        known = sorted((time_ns, confidence, why) for time_ns, confidence, why in bounds if time_ns is not None)
+        for time_ns, confidence, why in known[:1]:
+            yield work.event(time_ns, "layer first mounted (latest)", f"not after: {why}", made, confidence=confidence)
     if index is not None and index.crtime_ns is not None:
         yield work.event(index.crtime_ns, "layer first mounted", "the first mount with index=on", index, b"index")
     if last is not None and last.crtime_ns is not None:

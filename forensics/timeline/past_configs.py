@@ -127,7 +127,7 @@ def _names(container: _Known, versions: Sequence[_Version], filesystems: Mapping
         fs = filesystems.get(container.partition or 0)
         try:
             live = fs.inode(container.inode) if fs is not None and container.inode is not None else None
-        except FormatError:
+        except (FormatError, EvidenceError):
             live = None
         if live is not None and live.crtime_ns is not None:
             yield container.event(last, live.crtime_ns, "container renamed", f"is called {container.name} since")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from forensics.filesystem import Filesystem, lookup
 from forensics.records import Event
 from forensics.text import readable
-from parsers.errors import FormatError
+from parsers.errors import EvidenceError, FormatError
 
 SLACK = 2_000_000_000  # nanoseconds between Docker's making of a container's directory and what it says of its creation
 _STORES = """SELECT s.root, s.partition, coalesce(p.mount_point, '/'),
@@ -31,7 +31,7 @@ def removal_events(db: sqlite3.Connection, filesystems: Mapping[int, Filesystem]
             try:
                 number = lookup(fs, path)
                 inode = fs.inode(number) if number is not None else None
-            except FormatError:
+            except (FormatError, EvidenceError):
                 continue
             if inode is None or inode.type != "d" or inode.mtime_ns is None:
                 continue
