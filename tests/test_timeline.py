@@ -10,9 +10,12 @@ from contextlib import closing
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from forensics import cli
 from forensics.case.timeline import iso
+from forensics.commands import table
+from forensics.commands.table import write_table
 from forensics.commands.times import parse_time
 from forensics.text import utc
 from forensics.timeline.all import read_events
@@ -522,3 +525,20 @@ def test_a_whole_root_filesystem_is_the_engines_copy(builder):
     found = {e["source"]: (e["event"], e["confidence"]) for e in events(analysed(builder), "path = '/bin/sh'")}
     assert found["crtime"] == ("file created", "possible")
     assert found["mtime"] == ("file modified before copy-up", "possible")
+
+
+def test_a_long_table_is_as_rich_would_print_it(monkeypatch):
+    rows = [[f"{n}", "日本" * (n % 3), "[b]x[/b]", None if n % 2 else "a\nb  "] for n in range(40)]
+    columns = ["number", "Länge", "x", "y"]
+    ours, theirs = io.BytesIO(), io.BytesIO()
+    write_table(rows, columns, ours, False)
+    monkeypatch.setattr(table, "_plain", as_rich_prints)
+    write_table(rows, columns, theirs, False)
+    assert ours.getvalue() == theirs.getvalue()
+
+
+def as_rich_prints(rows, columns, widths, with_head):
+    text = io.StringIO()
+    printed = table._table(rows, columns, table._least_widths(rows, columns), with_head=with_head)
+    Console(file=text, width=table.NO_FOLD, highlight=False).print(printed)
+    return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines()).encode()

@@ -32,6 +32,10 @@ def write_table(rows: Iterable[Sequence[Cell]], columns: Sequence[str], stream: 
         chunk = [[_shown(value) for value in row] for row in itertools.islice(pending, CHUNK)]
         if not chunk and (number or not columns):
             return
+        widths = [max(map(_width, column)) for column in zip(*([columns] if columns else []), *chunk, strict=True)]
+        if not terminal and sum(widths) + GAP * (len(widths) - 1) <= NO_FOLD:
+            stream.write(_plain(chunk, columns, widths, with_head=bool(columns) and not number))
+            continue
         text = io.StringIO()
         console = Console(file=text, width=None if terminal else NO_FOLD, force_terminal=terminal, highlight=False)
         least = _least_widths(chunk, columns)
@@ -41,6 +45,24 @@ def write_table(rows: Iterable[Sequence[Cell]], columns: Sequence[str], stream: 
             console.print(_table(chunk, columns, least, with_head=bool(columns) and not number))
         lines = text.getvalue().removesuffix("\n").split("\n")
         stream.write("".join(f"{line.rstrip()}\n" for line in lines).encode("utf-8", "backslashreplace"))
+
+
+def _plain(rows: Sequence[Sequence[str]], columns: Sequence[str], widths: Sequence[int], with_head: bool) -> bytes:
+    """What rich would print of rows that need no folding, many times as fast."""
+    right = [bool(columns and rows) and all(not row[n] or _is_number(row[n]) for row in rows) for n in range(len(widths))]
+    lines = []
+    for row in [columns, *rows] if with_head else rows:
+        cells = []
+        for text, width, to_right in zip(row, widths, right, strict=True):
+            space = " " * (width - _width(text))
+            cells.append(space + text if to_right else text + space)
+        lines.append((" " * GAP).join(cells).rstrip() + "\n")
+    return "".join(lines).encode("utf-8", "backslashreplace")
+
+
+def _width(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    return len(text) if text.isascii() else cell_len(text)
 
 
 def _least_widths(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> list[int]:
