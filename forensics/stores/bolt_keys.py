@@ -15,7 +15,7 @@ from parsers.errors import FormatError
 ARTEFACT = "bbolt file"
 MAX_VALUE = 64 << 10  # bytes of a value that are kept
 MAX_KEPT = 16 << 20  # bytes of a file's live values, and as much again of its old ones; what comes then is listed without
-MAX_LISTED = 32 << 20  # bytes of a file whose live keys are listed: those of a larger one the store's own records tell
+MAX_LISTED = 32 << 20  # bytes of a file whose keys are listed: what a larger one tells, live and old, stands in records
 
 
 def bolt_keys(reader: StoreReader, database: Place) -> Iterator[BoltKey]:
@@ -38,13 +38,13 @@ def bolt_keys(reader: StoreReader, database: Place) -> Iterator[BoltKey]:
         return BoltKey(source.name, key.bucket, key.key, stored, len(value), key.page, offset, state, txid, database.partition)
 
     try:
-        if source.size <= MAX_LISTED:
-            for key in bolt.walk():
-                if key.value is not None:
-                    yield record(key, key.value, "live", bolt.txid)
-        else:
-            error = f"{source.size} bytes: its live keys are not listed in bolt_keys; ctrforensics bolt lists them"
+        if source.size > MAX_LISTED:
+            error = f"{source.size} bytes: its keys are not listed in bolt_keys; ctrforensics bolt --deleted lists them"
             reader.gap(ARTEFACT, error, database)
+            return
+        for key in bolt.walk():
+            if key.value is not None:
+                yield record(key, key.value, "live", bolt.txid)
         for gone in bolt.deleted():
             if gone.key.value is not None:
                 yield record(gone.key, gone.key.value, gone.state, gone.txid)
