@@ -14,7 +14,7 @@ from forensics.progress import Progress
 from forensics.records import Gap
 from forensics.recovery.content import Content, examine
 from forensics.recovery.deleted import Numbered
-from forensics.recovery.deleted_file import DeletedFile
+from forensics.recovery.deleted_file import CERTAIN, PROBABLE, DeletedFile
 from forensics.recovery.fragments import MOST, find_fragments
 from forensics.recovery.removed_layers import Inside
 from forensics.recovery.restored import restored
@@ -24,10 +24,14 @@ MOST_READ = 2  # times its own size that is read of a filesystem: many deleted f
 
 @dataclass
 class Owners:
-    """The layers and containers of a case. layers: numbers by partition and Layer.path; containers: numbers by their layer's."""
+    """The layers and containers of a case. layers: numbers by partition and Layer.path; containers: numbers by their layer's.
+
+    inferred: the layers, by partition and Layer.path, that are a container's by inference.
+    """
 
     layers: dict[tuple[int, str], int] = field(default_factory=dict)
     containers: dict[int, int] = field(default_factory=dict)
+    inferred: set[tuple[int, str]] = field(default_factory=set)
 
 
 def with_deleted(
@@ -107,7 +111,10 @@ def _rows(
         layer = owners.layers.get((each.partition, where.layer)) if where is not None else None
         path = where.path if where is not None and layer is not None else each.file.path
         container = owners.containers.get(layer) if layer is not None else None
-        yield deleted_row(each, content, path, layer, container), each, content
+        row = deleted_row(each, content, path, layer, container)
+        if container is not None and where is not None and (each.partition, where.layer) in owners.inferred:
+            row["confidence"] = PROBABLE if row["confidence"] == CERTAIN else row["confidence"]
+        yield row, each, content
 
 
 def _first_byte(filesystems: Mapping[int, Filesystem], each: Numbered) -> int | None:

@@ -140,7 +140,7 @@ def _write_stores(
     content = LayerContent(case, filesystems, plan, progress)
     next_number = 1
     containers = 0
-    owners = Owners()
+    owners = Owners(inferred=removed.inferred)
     for contents in removed.stores:
         store_id = case.store(contents.store)
         case.gaps(contents.gaps)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.filesystem import Extent
+from forensics.filesystem import NO_TIME, Extent
 from forensics.filesystems.ext4.attributes import Attributes
 from forensics.filesystems.ext4.blockmap import block_map
 from forensics.filesystems.ext4.content import is_fast_link, read_content
@@ -124,6 +124,8 @@ class _Finder:
         row = whole[-1] if whole else last
         held = number in self.held and bool(after) and s.last[after[-1]] == self.history.end
         moment = int(s.last[row])
+        if moment == self.history.end and not held:
+            moment = int(s.first[row]) - 1  # what deleted it left its map, but its blocks are free since that transaction
         try:
             base = self._describe(s.raw[row].tobytes(), number, int(s.place[row]), moment, kind=_type(s.raw[last]))
         except FormatError:
@@ -175,7 +177,8 @@ class _Finder:
             if change >= 0:
                 return change, False
         moment = life[1] + 1
-        return (int(self.history.times[moment]), True) if BEFORE < moment < self.history.end else (None, False)
+        time = int(self.history.times[moment]) if BEFORE < moment < self.history.end else NO_TIME
+        return (time, True) if time != NO_TIME else (None, False)
 
     def _from_tables(self, told: set[tuple[int, int]]) -> Iterator[DeletedFile]:
         """Deleted inodes that the journal tells nothing of."""

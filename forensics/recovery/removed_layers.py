@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from forensics.filesystem import Filesystem, Tree, lookup
 from forensics.records import Container, Layer, Provenance, StoreContents
+from forensics.recovery.births import layers_by_birth
 from forensics.recovery.deleted import Numbered
 from forensics.recovery.past_tree import removed_tree
 from forensics.recovery.small_files import small_content
@@ -40,12 +41,14 @@ class Inside:
 class WithRemoved:
     """Stores with the layers that were removed from them. inside: by a deleted file's number.
 
-    trees: by partition and number of the deleted directory; a removed layer's `directory` is that number, negative.
+    trees: by partition and number of the deleted directory; a removed layer's `directory` is that number, negative. inferred:
+    the layers, by partition and Layer.path, of which the container is told by the time of its birth only.
     """
 
     stores: list[StoreContents]
     trees: dict[int, dict[int, Tree]]
     inside: dict[int, Inside]
+    inferred: set[tuple[int, str]]
 
 
 @dataclass
@@ -149,8 +152,12 @@ class _Search:
             if store is not None:
                 of_store.setdefault(store, []).append(each)
         stores = []
+        inferred: set[tuple[int, str]] = set()
         for number, told in enumerate(self._stores):
             contents = replace(told, containers=tuple(self._with_layer(container) for container in told.containers))
+            by_birth = layers_by_birth(contents.containers, _births(of_store.get(number, ())))
+            inferred |= {(each.partition, each.path) for each in of_store.get(number, ()) if each.key in by_birth.values()}
+            contents = replace(contents, containers=tuple(_placed(each, by_birth) for each in contents.containers))
             layers = {layer.key: layer for layer in contents.layers}
             mine = [each for each in of_store.get(number, ()) if each.key not in layers or layers[each.key].directory is None]
             layers |= {each.key: self._layer(each, contents, layers.get(each.key)) for each in mine}
@@ -167,7 +174,7 @@ class _Search:
             for number, where in self._inside.items()
             if number not in partitions or (partitions[number], where.layer) in known_paths
         }
-        return WithRemoved(stores, trees, inside)
+        return WithRemoved(stores, trees, inside, inferred)
 
     def _store_of(self, removed: _Removed) -> int | None:
         """The place of the store whose directory it was: that with most layers beside it, else the one with this root."""
@@ -262,3 +269,15 @@ class _Search:
 
     def _content(self, each: Numbered) -> bytes:
         return small_content(self._filesystems[each.partition], each.file)
+
+
+def _births(removed: Iterable[_Removed]) -> list[tuple[int, str]]:
+    """When the directories of snapshots were made."""
+    roots = [(each.root, each.key) for each in removed if each.base.endswith(b"/snapshots")]
+    return [(root.file.crtime_ns, key) for root, key in roots if root is not None and root.file.crtime_ns is not None]
+
+
+def _placed(container: Container, layers: Mapping[str, str]) -> Container:
+    """A container with the layer that was found for it."""
+    layer = layers.get(container.container_id) if container.layer is None and container.origin == "recovered" else None
+    return container if layer is None else replace(container, layer=layer)

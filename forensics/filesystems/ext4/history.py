@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from forensics.filesystem import NO_TIME
+from forensics.filesystems.ext4.columns import LAST_SECOND
 from forensics.filesystems.ext4.journal import NOT_REPLAYED, open_log
 from forensics.filesystems.ext4.log import Log
 from forensics.filesystems.ext4.log import scan as scan_log
@@ -37,10 +39,10 @@ _HALF = 1 << 31  # of the sequence numbers: what is further ahead lies behind
 class History:
     """Copies of blocks in columns, sorted by block, then by moment.
 
-    A moment is a transaction's place among those of the ring, `times` the nanoseconds at which each of them was committed.
-    place: the byte in `source` where the copy stands; escaped: its first four bytes are to be the journal's magic number. A copy
-    of the moment BEFORE is the block itself, where the journal was not written to its place yet. revoked: (block, moment) rows,
-    sorted, of the metadata blocks that were freed.
+    A moment is a transaction's place among those of the ring; `times` has the nanoseconds at which each of them was committed,
+    NO_TIME where that is not told. place: the byte in `source` where the copy stands; escaped: its first four bytes are to be the
+    journal's magic number. A copy of the moment BEFORE is the block itself, where the journal was not written to its place yet.
+    revoked: (block, moment) rows, sorted, of the metadata blocks that were freed.
     """
 
     source: Source
@@ -205,7 +207,8 @@ class _Ring:
             block = blocks[at].tobytes()
             if self.journal.checksum_v1 or jbd2.commit_sound(block, self.journal, 0):
                 told = jbd2.commit(block)
-                self.commits[int(words[at, 2])] = told.h_commit_sec * 1_000_000_000 + told.h_commit_nsec
+                time = told.h_commit_sec * 1_000_000_000 + told.h_commit_nsec
+                self.commits[int(words[at, 2])] = time if 0 < told.h_commit_sec <= LAST_SECOND else NO_TIME
 
     def _sound(self, blocks: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Which blocks' checksums, as descriptors have them, are right."""
