@@ -45,6 +45,7 @@ _FILTERS = (
     wording.mode,
     wording.short,
     wording.counted,
+    wording.image,
 )
 
 

@@ -72,6 +72,11 @@ def short(identifier: str | None) -> str:
     return "" if identifier is None else identifier.removeprefix("sha256:")[:12]
 
 
+def image(name: str) -> str:
+    """A container image's name; the beginning of its id where it is called by that."""
+    return f"sha256:{short(name)}" if name.startswith("sha256:") else name
+
+
 def command_line(*parts: str | Sequence[str]) -> str:
     """A command as it can be pasted into a shell."""
     return shlex.join(each for part in parts for each in ([part] if isinstance(part, str) else part))

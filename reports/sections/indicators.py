@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,7 @@ _IPV4 = re.compile(r"(?<![\w.:/-])(?:\d{1,3}\.){3}\d{1,3}(?![\w.-])|(?<=//)(?:\d
 _DOMAIN = re.compile(r"(?<=//)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.){1,8}[a-z]{2,24}(?![\w.-])", re.IGNORECASE)
 _KEY = re.compile(r"\b(?:ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-[a-z0-9-]{3,40}|sk-[a-z0-9@.-]{3,60}) [A-Za-z0-9+/=]{16,800}")
 _ACCOUNT = re.compile(r"\b[a-z_][a-z0-9_.-]{0,31}:[^:\s]{0,200}:\d{1,10}:\d{1,10}:[^:\n]{0,200}:[^:\n]{0,200}:[^\s:'\"\\]{0,100}")
+_OF_NOTHING = hashlib.sha256(b"").hexdigest()
 _LOOPBACK = (ipaddress.ip_network("0.0.0.0/8"), ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("255.0.0.0/8"))
 
 
@@ -66,7 +68,7 @@ def read_indicators(scope: Scope, containers: tuple[Container, ...], findings: F
 def _hashes(scope: Scope, findings: Findings) -> Iterator[tuple[str, str, str]]:
     for suspicion in findings.suspicions:
         for place in suspicion.places:
-            if place.sha256:
+            if place.sha256 and place.sha256 != _OF_NOTHING:
                 yield "sha256", place.sha256, _place(place.container, place.path)
     programs = read(
         scope,

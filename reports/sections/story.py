@@ -87,10 +87,11 @@ def _what_is_suspicious(findings: Findings, inventory: Inventory) -> Iterator[st
     if not findings.counts:
         yield f"Nothing suspicious was found by {counted(findings.rules, 'rule')}."
         return
-    counts = listed([f"{count} of {severity} severity" for severity, count in findings.counts if severity != "info"])
-    info = findings.count("info")
-    more = f"{' and ' if counts else ''}{counted(info, 'remark')}" if info else ""
-    yield f"Suspicious: {counts}{more}, by {counted(findings.rules, 'rule')}."
+    counts = [
+        counted(count, "remark") if severity == "info" else f"{count:,} of {severity} severity"
+        for severity, count in findings.counts
+    ]
+    yield f"Findings: {listed(counts)}, by {counted(findings.rules, 'rule')}."
     grave = [suspicion for suspicion in findings.suspicions if suspicion.severity == "high"]
     by_container = Counter(place.container or "the host" for suspicion in grave for place in suspicion.places)
     for name, count in by_container.most_common(3):
@@ -149,9 +150,10 @@ def _what_is_missing(unread: Unread) -> Iterator[str]:
     if unread.altered:
         yield f"{_upper(counted(len(unread.altered), 'layer'))} no longer hold what their container image says."
     for state, says in (("partial", "A part of the filesystem of {} is lost."), ("missing", "The filesystem of {} is gone.")):
-        names = [name for name, rootfs in unread.incomplete if rootfs == state]
-        if names:
-            yield says.format(listed(names))
+        names = [name for name, rootfs, origin in unread.incomplete if rootfs == state and origin == "allocated"]
+        removed = sum(rootfs == state and origin != "allocated" for _name, rootfs, origin in unread.incomplete)
+        if names or removed:
+            yield says.format(listed([*names, *([counted(removed, "removed container")] if removed else [])]))
 
 
 def _second(ns: int) -> str:

@@ -32,14 +32,16 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """anomalies: kinds of oddity in layers, with how many there are. incomplete: containers without a whole filesystem."""
+    """anomalies: kinds of oddity in layers, with how many there are. incomplete: containers without a whole filesystem:
+    name, what is left of it, origin of their records.
+    """
 
     gaps: tuple[Gap, ...]
     total: int
     left_out: int
     altered: tuple[Doubt, ...]
     anomalies: tuple[tuple[str, int], ...]
-    incomplete: tuple[tuple[str, str], ...]
+    incomplete: tuple[tuple[str, str, str], ...]
 
 
 def read_unread(scope: Scope) -> Unread:
@@ -54,7 +56,7 @@ def read_unread(scope: Scope) -> Unread:
         tuple(scope.db.execute("SELECT kind, count(*) FROM anomalies GROUP BY kind ORDER BY kind").fetchall()),
         tuple(
             scope.db.execute(
-                "SELECT coalesce(name, substr(container_id, 1, 12)), rootfs FROM containers"
+                "SELECT coalesce(name, substr(container_id, 1, 12)), rootfs, origin FROM containers"
                 f" WHERE rootfs <> 'complete' AND {scope.only()} ORDER BY 1, container_number LIMIT 200"
             ).fetchall()
         ),
