@@ -9,6 +9,7 @@ from forensics.findings import (
     accounts,
     antiforensics,
     configuration,
+    deleted,
     escapes,
     executables,
     host_mounts,
@@ -42,6 +43,7 @@ FILE_RULES: tuple[Rule[ChangedFile], ...] = (
 SCENE_RULES: tuple[Rule[Scene], ...] = (
     *escapes.SCENE_RULES,
     *antiforensics.SCENE_RULES,
+    *deleted.RULES,
     *images.RULES,
     *secrets.SCENE_RULES,
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from forensics.findings.changed_files import ChangedFile, removed_paths
+from forensics.findings.changed_files import ChangedFile, removed_logs
+from forensics.findings.redact import quoted
 from forensics.findings.rule import Rule, rule
 from forensics.findings.scene import Scene
 from forensics.records import Finding
@@ -43,10 +44,10 @@ def cleared(file: ChangedFile) -> Iterator[Finding]:
         yield file.finding("low", "empty history", told, in_inode=True)
 
 
-def removed_logs(scene: Scene) -> Iterator[Finding]:
+def deleted_logs(scene: Scene) -> Iterator[Finding]:
     """Logs and histories of the image that a container deleted."""
     for container in scene.containers:
-        for text, size, partition, offset in removed_paths(scene, container):
+        for text, size, partition, offset in removed_logs(scene, container):
             path = text.encode()
             history, login = _HISTORY.search(path) is not None, _LOGIN.search(path) is not None
             if not size or not (history or login or path.startswith(b"/var/log/")) or _ROTATED.search(path):
@@ -66,8 +67,7 @@ def history_off(file: ChangedFile) -> Iterator[Finding]:
                      rb"|(?:rm\s+-\w+|shred\s[^;|]*|>\s*)\s*(?:~|/root|\$HOME)?/?\.\w*_history|>\s*/var/log/(?:wtmp|btmp|lastlog|auth\.log)"
                      rb"|rm\s+-\w+\s+/var/log/(?:\*|wtmp|auth)", line[:2000]):  # fmt: skip
             where = "history" if _HISTORY.search(file.path) else "script"
-            yield file.finding("high" if where == "history" else "medium", f"{where} that removes traces",
-                               line[:200].decode("utf-8", "backslashreplace").strip())  # fmt: skip
+            yield file.finding("high" if where == "history" else "medium", f"{where} that removes traces", quoted(line[:2000]))
             return
 
 
@@ -188,7 +188,7 @@ SCENE_RULES: tuple[Rule[Scene], ...] = (
         check="The content is in the image's layer: ctrforensics ls --hidden, cat --layer.",
         benign="Clean-up after installing packages.",
         attack=("T1070.002", "T1070.003"),
-        look=removed_logs,
+        look=deleted_logs,
     ),
     rule(
         "deleted-open",

@@ -29,6 +29,10 @@ _DULL = re.compile(
     rb"/usr/(?:share|local/share)/(?:doc|man|info|locale|i18n|zoneinfo|icons|fonts|perl|perl5|mime|X11|bash-completion|vim)/|"
     rb"/var/(?:lib/(?:dpkg|apt|apk|rpm|dnf|pacman)|cache)/|/lib/apk/|/usr/lib/python3/dist-packages/|/proc/|/sys/"
 )  # text in great amounts that no rule has anything to say about
+_DATA = re.compile(
+    rb"\.(?:jpe?g|png|gif|webp|ico|svgz|ttf|otf|woff2?|eot|mp[34]|webm|ogg|wav|avi|mov|pdf|pyc|mo|gmo|gz|xz|bz2|zst|zip|whl|tgz|parquet"
+    rb"|sqlite3?|ibd|frm|MYD|MYI|a|o|class|h|hpp)$"
+)  # whose content no rule looks into, but where it may be run, or lies in a temporary or hidden place
 _UNLIKE_BELOW = (
     " AND :base IS NOT NULL AND NOT EXISTS (SELECT 1 FROM entry b WHERE b.layer_id = :base AND b.path = e.path"
     " AND b.type = e.type AND b.mode = e.mode AND b.uid = e.uid AND b.gid = e.gid AND b.size = e.size"
@@ -36,6 +40,11 @@ _UNLIKE_BELOW = (
 )
 _TEXT = re.compile(rb"[\x00\x01-\x06\x0e-\x1a\x1c-\x1f]")
 ELF = b"\x7fELF"
+
+
+def hides(path: bytes) -> bool:
+    """Whether a dot hides a path, apart from directories that ordinary programs hide."""
+    return b"/." in _USUAL_HIDDEN.sub(b"", path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +99,7 @@ class ChangedFile:
     @cached_property
     def is_hidden(self) -> bool:
         """Whether a dot hides it, apart from directories that ordinary programs hide."""
-        return b"/." in _USUAL_HIDDEN.sub(b"", self.path)
+        return hides(self.path)
 
     @cached_property
     def xattrs(self) -> Mapping[str, bytes]:
@@ -102,10 +111,15 @@ class ChangedFile:
         """Those of the file below."""
         return _decoded(self.lower.xattrs) if self.lower is not None else {}
 
+    @property
+    def is_data(self) -> bool:
+        """Whether its name says that it is data of a kind that nobody runs, and nothing else speaks against that."""
+        return not self.mode & 0o111 and _DATA.search(self.path) is not None and not (self.is_temporary or self.is_hidden)
+
     @cached_property
     def head(self) -> bytes:
         """The beginning of its content, HEAD bytes at most."""
-        if self.type != "f" or self.metacopy:
+        if self.type != "f" or self.metacopy or self.is_data:
             return b""
         return self.scene.read(self.partition, self.inode, 0, min(self.size, HEAD))
 
@@ -210,14 +224,15 @@ def changed_files(scene: Scene, container: Container) -> Iterator[ChangedFile]:
             yield ChangedFile(scene, container, row, lower.get(row[0]), _owner(packages, path), born)
 
 
-def removed_paths(scene: Scene, container: Container) -> Iterator[tuple[str, int | None, int | None, int | None]]:
-    """Files of the image that the container deleted: path, size, partition, offset of the mark that hides it or its inode."""
+def removed_logs(scene: Scene, container: Container) -> Iterator[tuple[str, int | None, int | None, int | None]]:
+    """Logs and histories of the image that the container deleted: path, size, partition, offset of what hides it, or its own."""
     if container.layer is None:
         return
     yield from scene.db.execute(
         "SELECT e.path, e.size, hl.partition, coalesce(b.offset, e.offset) FROM hidden h JOIN entry e ON e.id = h.entry_id"
         " LEFT JOIN entry b ON b.id = h.by_entry JOIN layer hl ON hl.id = h.layer_id"
         " WHERE h.layer_id = ? AND h.reason IN ('whiteout', 'opaque') AND e.type = 'f'"
+        " AND (e.path LIKE '/var/log/%' OR e.path LIKE '%hist%' OR e.path LIKE '%info' OR e.path LIKE '%tmp')"
         " AND NOT EXISTS (SELECT 1 FROM entry n WHERE n.layer_id = h.layer_id AND n.path = e.path AND n.mark IS NULL)"
         " ORDER BY e.path",
         (container.layer,),

