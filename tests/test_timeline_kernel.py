@@ -48,7 +48,10 @@ STEPS = {
     "chmod": (lambda top: os.chmod(f"{top}/usr/bin/listen", 0o4755), [("file copied up", "/usr/bin/listen")]),
     "break": (lambda top: write(f"{top}/usr/bin/more", "x", "a"), [("file copied up", "/usr/bin/more")]),
     "delete": (lambda top: os.unlink(f"{top}{DOC}/00.txt"), [("file deleted (earliest)", f"{DOC}/00.txt")]),
-    "rename": (lambda top: os.rename(f"{top}{DOC}/02.txt", f"{top}{DOC}/renamed"), [("file copied up", f"{DOC}/renamed")]),
+    "rename": (
+        lambda top: os.rename(f"{top}{DOC}/02.txt", f"{top}{DOC}/renamed"),
+        [("file copied up", f"{DOC}/renamed"), ("file renamed", f"{DOC}/02.txt")],
+    ),
     "replace": (lambda top: made_anew(f"{top}/usr/share/locale/de"), [("directory replaced", "/usr/share/locale/de")]),
     "write": (lambda top: write(f"{top}/new", "2", "a"), [("file modified", "/new")]),
     "link": (lambda top: os.link(f"{top}/new", f"{top}/etc/linked"), [("file changed", "/new")]),
@@ -96,7 +99,7 @@ def test_each_thing_stands_where_it_was_done(done, step):
 def test_bounds_of_deletions_hold(done):
     case, times = done
     for step, name in (("delete", "00.txt"), ("rename", "02.txt"), ("last", "01.txt")):
-        rows = ask(case, f"SELECT event, time_ns FROM timeline WHERE path = '{DOC}/{name}' AND event LIKE 'file deleted%'")
+        rows = ask(case, f"SELECT event, time_ns FROM timeline WHERE path = '{DOC}/{name}' AND source = 'whiteout'")
         assert rows, name
         start, end = times[step]
         for row in rows:

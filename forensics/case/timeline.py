@@ -24,6 +24,7 @@ CREATE TABLE lower_entry (
 
 INDEXES = """
 CREATE INDEX event_time ON event (time_ns);
+CREATE INDEX lower_entry_lower ON lower_entry (lower);
 """
 
 

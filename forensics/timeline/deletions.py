@@ -21,7 +21,9 @@ _LAYERS = """SELECT l.id, l.marks, l.partition, l.first_entry, l.first_entry + l
 _NAMES = """SELECT id, coalesce(path_raw, CAST(path AS BLOB)), crtime_ns, ctime_ns, mtime_ns, offset, mark FROM entry
     WHERE id >= ? AND id < ? AND {condition} ORDER BY id"""
 # what is below a name that goes, goes with it; only whiteouts of fuse-overlayfs and aufs have another name than what they hide
-_HIDDEN = """SELECT h.by_entry, coalesce(o.path_raw, CAST(o.path AS BLOB)), o.type
+_HIDDEN = """SELECT h.by_entry, coalesce(o.path_raw, CAST(o.path AS BLOB)), o.type,
+    (SELECT e.path FROM lower_entry u JOIN entry e ON e.id = u.entry_id AND e.layer_id = h.layer_id AND e.path <> o.path
+    WHERE u.lower = o.id AND u.copied IS NOT NULL ORDER BY e.id LIMIT 1)
     FROM hidden h JOIN entry o ON o.id = h.entry_id JOIN entry b ON b.id = h.by_entry
     WHERE h.layer_id = ? AND h.reason IN ('whiteout', 'opaque') AND (o.path = b.path OR ? AND h.reason = 'whiteout')"""
 _KINDS = {"d": "directory", "l": "symlink"}
@@ -51,6 +53,14 @@ class _Name:
 
 
 @dataclass(frozen=True, slots=True)
+class _Hidden:
+    """What a name showed before. moved: where its copy is now, None where it is gone."""
+
+    type: str
+    moved: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Bound:
     """A time that a deletion cannot be before, or after, and why."""
 
@@ -62,7 +72,8 @@ class _Bound:
 def deletion_events(db: sqlite3.Connection) -> Iterator[Event]:
     """For each whiteout and each directory made anew, when what it hides was deleted, or the two bounds of that time."""
     for layer in [_Layer(*row) for row in db.execute(_LAYERS)]:
-        hidden = {(by, path): kind for by, path, kind in db.execute(_HIDDEN, (layer.number, layer.marks in _WH_MARKS))}
+        rows = db.execute(_HIDDEN, (layer.number, layer.marks in _WH_MARKS))
+        hidden = {(by, path): _Hidden(kind, moved) for by, path, kind, moved in rows}
         if hidden:
             whiteouts = list(_names(db, layer, "mark = 'whiteout'"))
             wanted = {_above(name.path) for name in whiteouts} | {each for _, path in hidden for each in (path, _above(path))}
@@ -89,7 +100,7 @@ def _parent(name: _Name, directories: Mapping[bytes, _Name]) -> _Name | None:
 
 
 def _deleted(
-    layer: _Layer, whiteout: _Name, directories: Mapping[bytes, _Name], hidden: Mapping[tuple[int, bytes], str]
+    layer: _Layer, whiteout: _Name, directories: Mapping[bytes, _Name], hidden: Mapping[tuple[int, bytes], _Hidden]
 ) -> Iterator[Event]:
     path = whiteout.path
     if layer.marks in _WH_MARKS:
@@ -97,7 +108,8 @@ def _deleted(
         if last.startswith(_WH * 2) or last == _OPAQUE:
             return  # a mark of the directory itself
         path = above + b"/" + last.removeprefix(_WH)
-    kind = _KINDS.get(hidden.get((whiteout.entry, path), "f"), "file")
+    was = hidden.get((whiteout.entry, path), _Hidden("f", None))
+    event = f"{_KINDS.get(was.type, 'file')} {'deleted' if was.moved is None else 'renamed'}"
     parent = _parent(whiteout, directories)
     earliest = max((t for t in (whiteout.crtime_ns, parent.crtime_ns if parent else None) if t is not None), default=None)
     latest = _Bound(whiteout.ctime_ns, "certain", "the whiteout's inode was last changed")
@@ -105,7 +117,8 @@ def _deleted(
     if by_directory is not None and (latest.time_ns is None or by_directory < latest.time_ns):
         latest = _Bound(by_directory, "probable", "the last change of its directory's entries")
     why = "the first deletion during that mount of the layer, or the copy-up of its directory"
-    yield from _between(layer, whiteout, path, kind, _Bound(earliest, "certain", why), latest)
+    told = "" if was.moved is None else f"; is {was.moved} since"
+    yield from _between(layer, whiteout, path, event, _Bound(earliest, "certain", why), latest, told)
 
 
 def _by_directory(parent: _Name | None, earliest: int | None) -> int | None:
@@ -120,17 +133,19 @@ def _replaced(layer: _Layer, name: _Name, directories: Mapping[bytes, _Name]) ->
     parent = _parent(name, directories)
     earliest = _Bound(parent.crtime_ns if parent else None, "certain", "the copy-up of the directory that held it")
     latest = _Bound(name.crtime_ns, "certain", "a new directory was made in its place")
-    return _between(layer, name, name.path, "directory", earliest, latest)
+    return _between(layer, name, name.path, "directory deleted", earliest, latest)
 
 
-def _between(layer: _Layer, name: _Name, path: bytes, kind: str, earliest: _Bound, latest: _Bound) -> Iterator[Event]:
-    """The deletion of what was at `path`: two events, or one where the bounds meet."""
+def _between(
+    layer: _Layer, name: _Name, path: bytes, what: str, earliest: _Bound, latest: _Bound, told: str = ""
+) -> Iterator[Event]:
+    """What happened to the name `path`: two events, or one where the bounds meet. told: what else is known of it."""
     source = "whiteout" if name.mark else "opaque directory"
 
-    def event(bound: _Bound, what: str, message: str) -> Iterator[Event]:
+    def event(bound: _Bound, which: str, message: str) -> Iterator[Event]:
         if bound.time_ns is not None:
             yield Event(
-                bound.time_ns, f"{kind} deleted{what}", source, message, layer.container, path, bound.confidence, layer.partition,
+                bound.time_ns, what + which, source, message + told, layer.container, path, bound.confidence, layer.partition,
                 name.offset,
             )  # fmt: skip
 
