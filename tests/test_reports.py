@@ -388,3 +388,19 @@ def test_a_browser_opens_it_without_an_error(which, hostile, large_report, tmp_p
     assert "CONSOLE" not in said
     dom = done.stdout.decode()
     assert '<p class="tools">' in dom  # the script has run: it shows what needs it
+
+
+def test_a_lost_filesystem_is_not_called_unchanged(tmp_path):
+    builder = CaseBuilder(tmp_path / "case.db")
+    own = builder.layer("own", kind="container")
+    builder.container("ab" * 32, "gone", None, rootfs="missing", origin="recovered")
+    builder.container("cd" * 32, "idle", own)
+    builder.change(builder.container("ef" * 32, "half", own, rootfs="partial"), "A", b"/f")
+    builder.insert("rule", name="r", severity="high", title="R", why="", check_by_hand="", benign="", attack="[]")
+    report = report_on(builder.finish())
+    told = " ".join(report.summary)
+    assert "The filesystem of 1 removed container is gone." in told
+    assert "A part of the filesystem of half is lost." in told
+    text = as_html(report)
+    assert "Without any change: idle." in text
+    assert "Of its layers only a part is left" in text

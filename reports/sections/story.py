@@ -116,10 +116,10 @@ def _what_changed(inventory: Inventory) -> Iterator[str]:
     if not inventory.containers:
         return
     if not busy:
-        yield "No container changed anything of its container image."
+        yield "No change that a container made to its container image is known."
         return
     told = [
-        f"{each.title} {each.changes:,} ({each.added:,} added, {each.changed:,} changed, {each.deleted:,} deleted)"
+        f"{each.title}{'' if each.rootfs == 'complete' else ', of what is left,'} {each.changes:,} ({each.added:,} added, {each.changed:,} changed, {each.deleted:,} deleted)"
         for each in busy
     ]
     yield f"Paths that differ from the container images: {listed(told, 4)}."
@@ -128,7 +128,10 @@ def _what_changed(inventory: Inventory) -> Iterator[str]:
 def _what_was_deleted(deleted: Deleted) -> Iterator[str]:
     if deleted.total:
         whole = f" Of {counted(deleted.whole, 'file')} every byte is left." if deleted.whole else ""
-        own = f"{deleted.of_containers or 'none'} of them containers' own"
+        number = (
+            "all" if deleted.of_containers == deleted.total else f"{deleted.of_containers:,}" if deleted.of_containers else "none"
+        )
+        own = f"{number} of them containers' own"
         yield f"{counted(deleted.total, 'deleted file')} left traces on the disk, {own}.{whole}"
 
 
