@@ -118,11 +118,14 @@ def _what_changed(inventory: Inventory) -> Iterator[str]:
     if not busy:
         yield "No change that a container made to its container image is known."
         return
-    told = [
-        f"{each.title}{'' if each.rootfs == 'complete' else ', of what is left,'} {each.changes:,} ({each.added:,} added, {each.changed:,} changed, {each.deleted:,} deleted)"
-        for each in busy
-    ]
+    told = [_changes_of(each) for each in busy]
     yield f"Paths that differ from the container images: {listed(told, 4)}."
+
+
+def _changes_of(container: Container) -> str:
+    left = "" if container.rootfs == "complete" else ", of what is left,"
+    kinds = f"{container.added:,} added, {container.changed:,} changed, {container.deleted:,} deleted"
+    return f"{container.title}{left} {container.changes:,} ({kinds})"
 
 
 def _what_was_deleted(deleted: Deleted) -> Iterator[str]:
