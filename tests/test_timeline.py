@@ -3,11 +3,13 @@
 import csv
 import io
 import json
+import re
 import shutil
 import sqlite3
 import subprocess
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -29,6 +31,7 @@ from support.cli import ask, run_cli
 from support.memory_filesystem import MemoryFilesystem
 
 S = 1_000_000_000
+README = Path(__file__).resolve().parent.parent / "README.md"
 T = 1_795_000_000 * S
 
 
@@ -542,3 +545,15 @@ def as_rich_prints(rows, columns, widths, with_head):
     printed = table._table(rows, columns, table._least_widths(rows, columns), with_head=with_head)
     Console(file=text, width=table.NO_FOLD, highlight=False).print(printed)
     return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines()).encode()
+
+
+# -- the README
+
+
+@pytest.mark.parametrize("name", ["webshop", "powercut", "torture", "podhost", "snapshots"])
+def test_each_event_is_told_in_the_readme(carved, name):
+    readme = README.read_text(encoding="utf-8")
+    kinds = re.compile(r"^(deleted )?(?:directory|symlink|device|fifo|socket|inode) ")
+    for row in ask(carved(name), "SELECT DISTINCT event FROM timeline"):
+        event = re.sub(r" \((?:earliest|latest)\)$", "", kinds.sub(r"\1file ", row["event"]))
+        assert f"`{event}`" in readme or f"`{event} (latest)`" in readme or f"`{event} (earliest)`" in readme, row["event"]

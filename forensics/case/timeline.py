@@ -46,7 +46,7 @@ _COPY = "u.copied IS NOT NULL"
 _ANEW = "u.entry_id IS NOT NULL AND u.copied IS NULL"
 _FROM_BELOW = "u.copied IS NOT NULL AND (o.{time} = e.{time} OR o.id IS NULL AND e.{time} < e.crtime_ns)"
 _MOUNT_POINT = "EXISTS (SELECT 1 FROM container_mount m WHERE m.container = c.id AND m.destination = e.path)"
-_SET_BACK = "e.mtime_ns < e.crtime_ns"
+_SET_BACK = "(e.mtime_ns < e.crtime_ns AND e.mark IS NULL)"
 
 # (column, its rank among the times of one file, the event, its confidence, what its time means); the first CASE that holds
 _TIMES = (
