@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from forensics.filesystem import Filesystem
 from forensics.filesystems import tsk
+from forensics.filesystems.btrfs.reader import open_btrfs
 from forensics.filesystems.collected.archive import open_archive
 from forensics.filesystems.collected.directory import open_directory
 from forensics.filesystems.ext4.mount import open_ext4
@@ -22,6 +23,7 @@ Opener = Callable[[Source, str, bool], Filesystem]
 
 BACK_ENDS: tuple[tuple[tuple[str, ...], Opener], ...] = (
     (("ext2", "ext3", "ext4"), lambda source, kind, replay_journal: open_ext4(source, replay_journal)),
+    (("btrfs",), lambda source, kind, replay_journal: open_btrfs(source)),
     (("xfs",), lambda source, kind, replay_journal: open_xfs(source, replay_journal)),
     (tsk.KINDS, lambda source, kind, replay_journal: tsk.open_tsk(source, kind)),
 )

@@ -1,0 +1,1 @@
+"""Btrfs: chunks and mirrors, trees, subvolumes and snapshots, compressed extents."""

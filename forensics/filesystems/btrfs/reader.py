@@ -1,0 +1,279 @@
+"""A Btrfs filesystem behind the protocol, seen from its top-level tree: every subvolume and snapshot at its place.
+
+Inode numbers are those that the kernel shows, with the subvolume's id in the bits above 40 where it is not the top-level tree.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+
+from forensics.filesystem import DirEntry, Extent, Inode, Problem, Tree
+from forensics.filesystems.btrfs.chunks import LogicalSource, NodeReader
+from forensics.filesystems.btrfs.content import ContentReader, FileExtent, disk_extents, parse_extent
+from forensics.filesystems.btrfs.subvolumes import Name, Root, Subvolume, leaves, read_subvolume
+from forensics.filesystems.rows import Row, tree_of
+from forensics.source import Source
+from parsers import btrfs
+from parsers.errors import EvidenceError, FormatError, UnsupportedFormat
+
+BITS = 40
+MAX_READ = 1 << 31
+MAX_ENTRIES = 20_000_000
+KEPT = 384 << 20  # bytes of subvolumes that are kept
+_UNLINKED = 1 << 62  # from here on: directories that stand where a snapshot's subvolume was not taken along
+_FORMATS = {0o100000: "f", 0o040000: "d", 0o120000: "l", 0o020000: "c", 0o060000: "b", 0o010000: "p", 0o140000: "s"}
+
+
+class BtrfsFilesystem:
+    """An open Btrfs filesystem."""
+
+    kind = "btrfs"
+
+    def __init__(self, device: Source, superblock: btrfs.Superblock, problems: list[Problem]) -> None:
+        self.problems = problems
+        self.label = superblock.label
+        self.uuid: str | None = str(uuid.UUID(bytes=superblock.uuid))
+        self.block_size, self.root = superblock.sector, btrfs.ROOT_DIR
+        self.state = "clean"
+        logical = LogicalSource(device, superblock.devid)
+        self.source: Source = logical
+        self._reader = NodeReader(logical, superblock)
+        self._content = ContentReader(logical, superblock.sector)
+        self._subvolumes: OrderedDict[int, Subvolume] = OrderedDict()
+        self._unlinked: dict[tuple[int, int, bytes], int] = {}
+        self._roots: dict[int, Root] = {}
+        self._links: set[tuple[int, int, int, bytes]] = set()
+        self._open(logical, superblock)
+
+    def _open(self, logical: LogicalSource, superblock: btrfs.Superblock) -> None:
+        chunks = btrfs.system_chunks(superblock.system_chunks)
+        logical.use(chunks)
+        root = Root(superblock.chunk_root, superblock.chunk_root_level)
+        for leaf in leaves(self._reader, root, self.problems, "chunk tree"):
+            for _, kind, key_offset, at, length in leaf.items():
+                if kind == btrfs.CHUNK_ITEM:
+                    chunks.append(btrfs.parse_chunk(leaf.data[at : at + length], key_offset)[0])
+        logical.use(chunks)
+        for leaf in leaves(self._reader, Root(superblock.root, superblock.root_level), self.problems, "root tree"):
+            for objectid, kind, key_offset, at, length in leaf.items():
+                self._take_root(leaf.data[at : at + length], objectid, kind, key_offset)
+        if btrfs.FS_TREE not in self._roots:
+            raise FormatError("the top-level tree cannot be found", logical.name)
+        if superblock.devices > 1:
+            error = f"{superblock.devices} devices, of which this is one: what stands on the others only is missing"
+            self.problems.append(Problem("filesystem", "/", error))
+        if superblock.log_root:
+            self.state = "log not replayed"
+            error = "its tree log is not replayed: what was synced last before the power went may be missing or older"
+            self.problems.append(Problem("tree log", "/", error, logical.locate(superblock.log_root)))
+
+    def _take_root(self, item: bytes, objectid: int, kind: int, key_offset: int) -> None:
+        own = objectid == btrfs.FS_TREE or btrfs.FIRST_SUBVOLUME <= objectid < 1 << 63
+        if kind == btrfs.ROOT_ITEM and own and len(item) >= btrfs.root_item.size:
+            fields = btrfs.root_item.fields(item)
+            if fields["refs"]:
+                self._roots[objectid] = Root(fields["bytenr"], fields["level"], fields["generation"])
+        elif kind == btrfs.ROOT_REF and len(item) >= btrfs.root_ref.size:
+            directory, _, length = btrfs.root_ref.unpack(item)
+            self._links.add((objectid, key_offset, directory, item[btrfs.root_ref.size : btrfs.root_ref.size + length]))
+
+    def inode(self, number: int) -> Inode:
+        """The inode's metadata."""
+        if number >= _UNLINKED:
+            return Inode(number, "d", 0o755, 0, 0, 0, 1, None, None, None)
+        volume, objectid = self._find(number)
+        index, at = volume.inodes[objectid]
+        leaf = volume.leaves[index]
+        f = btrfs.inode_item.fields(leaf.data, at)
+        kind = _FORMATS.get(f["mode"] & 0o170000, "?")
+        rdev = (f["rdev"] >> 20, f["rdev"] & 0xFFFFF) if kind in ("c", "b") else None
+        mtime, atime, ctime, otime = (
+            f[f"{name}_sec"] * 10**9 + f[f"{name}_nsec"] for name in ("mtime", "atime", "ctime", "otime")
+        )  # fmt: skip
+        return Inode(
+            number, kind, f["mode"] & 0o7777, f["uid"], f["gid"], f["size"], f["nlink"], mtime, atime, ctime, otime or None,
+            rdev, f["generation"], self.source.locate(leaf.address + at),
+        )  # fmt: skip
+
+    def entries(self, number: int) -> Sequence[DirEntry]:
+        """The names in a directory, sorted."""
+        return [
+            DirEntry(name.name, self._target(number, name), "d" if name.subvolume is not None else name.type)
+            for _, name in sorted(self._names(number).items())
+        ]
+
+    def find(self, directory: int, name: bytes) -> int | None:
+        """The inode number of one name."""
+        found = self._names(directory).get(name)
+        return None if found is None else self._target(directory, found)
+
+    def xattrs(self, number: int) -> dict[bytes, bytes]:
+        """Extended attributes by full name."""
+        if number >= _UNLINKED:
+            return {}
+        volume, objectid = self._find(number)
+        found = {}
+        for index, at, length in volume.xattrs.get(objectid, ()):
+            for _, _, _, _, name, value in btrfs.dir_items(volume.leaves[index].data[at : at + length]):
+                found[name] = value
+        return found
+
+    def target(self, number: int) -> bytes:
+        """A symlink's target."""
+        if self.inode(number).type != "l":
+            raise FormatError(f"inode {number} is no symlink", self.source.name)
+        return self.read(number)
+
+    def read(self, number: int, offset: int = 0, size: int | None = None) -> bytes:
+        """A file's content."""
+        end = self.inode(number).size
+        if size is not None:
+            end = min(end, offset + size)
+        if offset >= end:
+            return b""
+        if end - offset > MAX_READ:
+            raise FormatError(f"inode {number}: {end - offset} bytes are too many to be read at once", self.source.name)
+        return self._content.read(self._extents(number), offset, end - offset)
+
+    def extents(self, number: int) -> Sequence[Extent] | None:
+        """Where a file's content stands, by logical address; None where it is inline or compressed."""
+        return disk_extents(self._extents(number))
+
+    def extents_of(self, numbers: Sequence[int]) -> Mapping[int, Sequence[Extent]]:
+        """As extents, of many files at once."""
+        found: dict[int, Sequence[Extent]] = {}
+        for number in numbers:
+            try:
+                extents = self.extents(number)
+            except (FormatError, EvidenceError):
+                continue
+            if extents is not None:
+                found[number] = extents
+        return found
+
+    def directories(self) -> Iterator[tuple[int, Sequence[tuple[bytes, int]]]]:
+        """Every directory, once."""
+        seen, pending = {self.root}, [self.root]
+        while pending:
+            number = pending.pop()
+            below = [(entry.name, entry.inode) for entry in self.entries(number) if entry.type == "d"]
+            yield number, below
+            new = [inode for _, inode in below if inode not in seen]
+            seen.update(new)
+            pending.extend(reversed(new))
+
+    def tree(self, number: int) -> Tree:
+        """A directory and all below it, subvolumes included."""
+        rows: list[Row] = [(b"", -1, self.inode(number))]
+        targets: dict[int, bytes] = {}
+        xattrs: dict[int, dict[bytes, bytes]] = {}
+        seen, pending = {number}, [0]
+        while pending:
+            parent = pending.pop()
+            for entry in self.entries(rows[parent][2].number):
+                try:
+                    inode = self.inode(entry.inode)
+                    if inode.type == "l":
+                        targets[len(rows)] = self.read(entry.inode)
+                except (FormatError, EvidenceError) as error:
+                    self.problems.append(Problem("inode", f"inode {entry.inode}", str(error)))
+                    continue
+                if inode.type == "d":
+                    if entry.inode in seen:
+                        continue
+                    seen.add(entry.inode)
+                    pending.append(len(rows))
+                rows.append((entry.name, parent, inode))
+            if len(rows) > MAX_ENTRIES:
+                raise FormatError(f"more than {MAX_ENTRIES} entries", self.source.name)
+        for row, (_, _, inode) in enumerate(rows):
+            try:
+                if found := self.xattrs(inode.number):
+                    xattrs[row] = found
+            except FormatError as error:
+                self.problems.append(Problem("xattrs", f"inode {inode.number}", str(error)))
+        return tree_of(rows, targets, xattrs)
+
+    def _extents(self, number: int) -> list[FileExtent]:
+        if number >= _UNLINKED:
+            return []
+        volume, objectid = self._find(number)
+        return [
+            parse_extent(start, volume.leaves[index].data[at : at + length])
+            for start, index, at, length in sorted(volume.extents.get(objectid, ()))
+        ]
+
+    def _names(self, number: int) -> Mapping[bytes, Name]:
+        if number >= _UNLINKED:
+            return {}
+        try:
+            volume, objectid = self._find(number)
+        except FormatError as error:
+            self.problems.append(Problem("directory", f"inode {number}", str(error)))
+            return {}
+        return volume.names.get(objectid, {})
+
+    def _target(self, directory: int, name: Name) -> int:
+        """The number of what a name leads to; a subvolume that is not linked there is an empty directory, as for the kernel."""
+        tree, objectid = _split(directory)
+        if name.subvolume is None:
+            return self._number(tree, name.objectid)
+        if name.subvolume in self._roots and (tree, name.subvolume, objectid, name.name) in self._links:
+            return self._number(name.subvolume, name.objectid)
+        return self._unlinked.setdefault((tree, objectid, name.name), _UNLINKED + len(self._unlinked))
+
+    def _number(self, tree: int, objectid: int) -> int:
+        if objectid >= 1 << BITS or tree >= 1 << (61 - BITS):
+            return _UNLINKED - 1  # no filesystem has got that far; asking for it says so
+        return objectid if tree == btrfs.FS_TREE else tree << BITS | objectid
+
+    def _find(self, number: int) -> tuple[Subvolume, int]:
+        tree, objectid = _split(number)
+        volume = self._subvolume(tree)
+        if objectid not in volume.inodes:
+            raise FormatError(f"subvolume {tree} has no inode {objectid}", self.source.name)
+        return volume, objectid
+
+    def _subvolume(self, tree: int) -> Subvolume:
+        if tree in self._subvolumes:
+            self._subvolumes.move_to_end(tree)
+            return self._subvolumes[tree]
+        if tree not in self._roots:
+            raise FormatError(f"there is no subvolume {tree}", self.source.name)
+        told = len(self.problems)
+        volume = read_subvolume(self._reader, tree, self._roots[tree], self.problems)
+        new = list(dict.fromkeys(self.problems[told:]))
+        self.problems[told:] = [each for each in new if each not in self.problems[:told]]
+        self._subvolumes[tree] = volume
+        while len(self._subvolumes) > 1 and sum(each.size for each in self._subvolumes.values()) > KEPT:
+            self._subvolumes.popitem(last=False)
+        return volume
+
+
+def _split(number: int) -> tuple[int, int]:
+    return number >> BITS or btrfs.FS_TREE, number & ((1 << BITS) - 1)
+
+
+def open_btrfs(source: Source) -> BtrfsFilesystem:
+    """Open a Btrfs filesystem by its first superblock, or where that is damaged by the newest of its copies."""
+    problems: list[Problem] = []
+    found: list[btrfs.Superblock] = []
+    first: FormatError | None = None
+    for place in btrfs.SUPERBLOCKS:
+        if place + btrfs.SUPERBLOCK_SIZE > source.size:
+            break
+        try:
+            found.append(btrfs.parse_superblock(source.read(place, btrfs.SUPERBLOCK_SIZE), place))
+            if place == btrfs.SUPERBLOCKS[0]:
+                break
+        except UnsupportedFormat:
+            raise
+        except (FormatError, EvidenceError) as error:
+            first = first or FormatError(str(error), source.name)
+    if not found:
+        raise first or FormatError("no Btrfs superblock", source.name)
+    if first is not None:
+        problems.append(Problem("superblock", "/", f"{first.what}; a copy of it is used", source.locate(btrfs.SUPERBLOCKS[0])))
+    return BtrfsFilesystem(source, max(found, key=lambda each: each.generation), problems)
