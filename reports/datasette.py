@@ -15,6 +15,7 @@ VIEWS = (
     ("containers", "Every container: what it was, how it was started, in which state it was when the host stopped."),
     ("images", "Container images in the engines' stores, with their names and history."),
     ("layers", "Layers of every kind: of images, of containers, and orphans."),
+    ("layer_faults", "How the content of altered layers differs from what their container image holds."),
     ("files", "Every path that a container's processes saw: the merged view, as the kernel's overlayfs shows it."),
     ("hidden_files", "Entries of lower layers that a container's upper layers deleted or replaced."),
     ("layer_files", "Every entry of every layer, whether any container sees it or not."),

@@ -200,7 +200,14 @@ QUERIES = (
         "altered-layers",
         "Layers that are not as their container image says",
         "Layers whose content was compared with the image's and is another.",
-        "SELECT engine, layer, kind, path, diff_id, integrity FROM layers WHERE integrity = 'altered' ORDER BY layer_number",
+        "SELECT engine, layer, kind, path, diff_id, integrity_reason FROM layers WHERE integrity = 'altered'"
+        " ORDER BY layer_number",
+    ),
+    NamedQuery(
+        "layer-faults",
+        "Entries that are not as their container image says",
+        "What in altered layers is missing, added or another.",
+        "SELECT engine, layer, kind, path, text FROM layer_faults ORDER BY layer_number, path, kind",
     ),
     NamedQuery(
         "not-read",

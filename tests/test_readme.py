@@ -10,6 +10,7 @@ import pytest
 from forensics import cli
 from forensics.case import schema
 from forensics.findings.all import texts
+from reports.datasette import VIEWS as DESCRIBED
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -56,6 +57,10 @@ def test_every_view_is_in_the_readme_with_its_columns(view):
         told = f"{told} {DOCUMENTED['files']}"
     missing = [column for column in VIEWS[view] if not re.search(rf"\b{column}\b", told)]
     assert missing == []
+
+
+def test_datasette_is_told_what_each_view_is():
+    assert {name for name, _description in DESCRIBED} == set(VIEWS)
 
 
 def test_the_readme_names_no_view_that_is_not_there():

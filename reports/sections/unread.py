@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from reports.scope import Scope, read
 
 MAX_GAPS = 200
+MAX_LAYERS = 200
+MAX_FAULTS = 30  # of one layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +24,14 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """A layer that is not as its container image says, or cannot be compared."""
+    """A layer that is not as its container image says. faults: its entries that are not, the first ones of `fault_count`."""
 
     layer: str
     engine: str
     kind: str
-    integrity: str
+    reason: str | None
+    fault_count: int
+    faults: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,18 @@ class Unread:
     incomplete: tuple[tuple[str, str, str], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Altered:
+    layer_number: int
+    layer: str
+    engine: str
+    kind: str
+    integrity_reason: str | None
+
+
+_ALTERED = f"FROM layers WHERE integrity = 'altered' ORDER BY layer_number LIMIT {MAX_LAYERS}"
+
+
 def read_unread(scope: Scope) -> Unread:
     """All gaps of the case: what was not read may have been about any container."""
     gaps = read(scope, Gap, f"FROM gaps ORDER BY partition, path, artefact, offset LIMIT {MAX_GAPS}")
@@ -52,7 +68,7 @@ def read_unread(scope: Scope) -> Unread:
         gaps,
         total,
         total - len(gaps),
-        read(scope, Doubt, "FROM layers WHERE integrity = 'altered' ORDER BY layer_number LIMIT 200"),
+        tuple(_doubt(scope, row) for row in read(scope, _Altered, _ALTERED)),
         tuple(scope.db.execute("SELECT kind, count(*) FROM anomalies GROUP BY kind ORDER BY kind").fetchall()),
         tuple(
             scope.db.execute(
@@ -61,3 +77,12 @@ def read_unread(scope: Scope) -> Unread:
             ).fetchall()
         ),
     )
+
+
+def _doubt(scope: Scope, row: _Altered) -> Doubt:
+    of_layer = f"layer_number = {row.layer_number}"
+    faults = scope.db.execute(
+        f"SELECT kind, path FROM layer_faults WHERE {of_layer} ORDER BY path, kind LIMIT {MAX_FAULTS}"
+    ).fetchall()
+    count = scope.count("layer_faults", of_layer)
+    return Doubt(row.layer, row.engine, row.kind, row.integrity_reason, count, tuple(faults))

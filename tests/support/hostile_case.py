@@ -44,6 +44,7 @@ def hostile_case(path):
             origin="recovered" if number % 2 else "allocated",
             source_partition=1, source_path=evil, source_how=evil,
         )  # fmt: skip
+        builder.insert("layer_fault", layer_id=own, kind=evil, path=evil, text=evil)
         raw = b"/" + evil.replace("/", "_").encode() + b"\xff"
         builder.entry(own, raw, size=number, mode=0o4755, crtime_ns=START + number, ctime_ns=START + number)
         builder.change(container, "A", raw)
