@@ -18,6 +18,7 @@ from forensics.filesystems.ext4.content import is_fast_link, read_content
 from forensics.filesystems.ext4.freed_directories import read_freed_names
 from forensics.filesystems.ext4.history import BEFORE, History, read_history
 from forensics.filesystems.ext4.inodes import InodeTables, records
+from forensics.filesystems.ext4.journal import CLEAN
 from forensics.filesystems.ext4.orphans import orphans
 from forensics.filesystems.ext4.past_inodes import States, read_states
 from forensics.filesystems.ext4.past_names import directory_blocks, read_inline_names, read_names
@@ -210,33 +211,33 @@ class _Finder:
         tables = InodeTables(source, self.fs.geometry, {number: raw})
         silent = ProblemLog(source)
         attributes = Attributes(tables, silent, _no_value)
-        extents, inline, whole = self._content(record, raw, source, attributes, number, place)
+        extents, inline, unknown = self._content(record, raw, source, attributes, number, place)
         stands = _Standing(tuple(extents or ()), (), "none", True)
         if number not in self.held or moment < self.history.end:
             stands = self._standing(extents or [], moment)
         return DeletedFile(
             path=None, inode=number, type=kind, mode=record.mode & 0xFFF, uid=record.uid, gid=record.gid, size=record.size,
-            method="journal", confidence=CERTAIN if whole and stands.sure else PROBABLE, generation=record.generation,
+            method="journal", confidence=CERTAIN if stands.sure and not unknown else PROBABLE, generation=record.generation,
             mtime_ns=record.mtime, atime_ns=record.atime,
             ctime_ns=record.ctime, crtime_ns=record.crtime,
             target=self._target(record, source, attributes, raw, number) if kind == "l" else None,
             rdev=device(record.block) if kind in "cb" else None,
             xattrs=attributes.read(number, raw, record.extra_isize, record.file_acl),
-            extents=None if extents is None else stands.extents, inline=inline, lost=stands.lost, reuse=stands.reuse,
+            extents=None if extents is None else stands.extents, inline=inline, lost=(*stands.lost, *unknown), reuse=stands.reuse,
             offset=self.fs.source.locate(place) if moment == self.history.end else self.history.source.locate(place),
         )  # fmt: skip
 
     def _content(
         self, record: InodeRecord, raw: bytes, source: Source, attributes: Attributes, number: int, place: int
-    ) -> tuple[list[Extent] | None, bytes | None, bool]:
-        """Where a regular file's content was, or the content itself, and whether nothing of that is unknown."""
+    ) -> tuple[list[Extent] | None, bytes | None, list[tuple[int, int]]]:
+        """Where a regular file's content was, or the content itself, and the parts (first byte, length) that nothing tells of."""
         if record.type != "f":
-            return None, None, True
+            return None, None, []
         if record.flags & InodeFlag.INLINE_DATA:
             inline = attributes.inline_data(raw, record)[: min(record.size, self.fs.block_size)]
-            return None, inline, len(inline) == record.size
+            return None, inline, [(len(inline), record.size - len(inline))] if len(inline) < record.size else []
         if not record.size or record.flags & InodeFlag.ENCRYPT:
-            return ([], None, True) if not record.size else (None, None, False)
+            return ([], None, []) if not record.size else (None, None, [(0, record.size)])
         mapped = block_map(source, self.fs.geometry, record, place)
         size = self.fs.block_size
         end = -(-record.size // size)
@@ -247,7 +248,7 @@ class _Finder:
                 if r.logical < end
             ],
             None,
-            not any(fault.end > fault.first for fault in mapped.damage),
+            [(d.first * size, (min(d.end, end) - d.first) * size) for d in mapped.damage if d.first < min(d.end, end)],
         )
 
     def _target(self, record: InodeRecord, source: Source, attributes: Attributes, raw: bytes, number: int) -> bytes | None:
@@ -290,8 +291,10 @@ class _Finder:
                     kept.append(Extent(extent.logical + first * size, extent.offset + first * size, (end - first) * size))
                 else:
                     lost.append((extent.logical + first * size, (end - first) * size))
+        # Data go to the disk before the transaction that gives them blocks: when the power goes, none tells of the last ones.
+        sure &= self.fs.state == CLEAN
         reuse = ("all" if taken == total else "some") if taken else "none" if known or not total else None
-        return _Standing(tuple(kept), tuple(lost), reuse, sure and known and not lost)
+        return _Standing(tuple(kept), tuple(lost), reuse, ((sure and known) or not total) and not lost)
 
 
 def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int, bool]]:
