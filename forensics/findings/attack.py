@@ -10,7 +10,6 @@ ATTACK_VERSION = "16.1"
 
 CONTAINERS = {
     "T1036.005": "Masquerading: Match Legitimate Name or Location",
-    "T1053.003": "Scheduled Task/Job: Cron",
     "T1068": "Exploitation for Privilege Escalation",
     "T1070": "Indicator Removal",
     "T1078.003": "Valid Accounts: Local Accounts",
@@ -30,6 +29,7 @@ LINUX = {
     "T1014": "Rootkit",
     "T1027.002": "Obfuscated Files or Information: Software Packing",
     "T1037.004": "Boot or Logon Initialization Scripts: RC Scripts",
+    "T1053.003": "Scheduled Task/Job: Cron",
     "T1059.004": "Command and Scripting Interpreter: Unix Shell",
     "T1070.002": "Indicator Removal: Clear Linux or Mac System Logs",
     "T1070.003": "Indicator Removal: Clear Command History",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 
 MAX_LINE = 4096  # bytes of a line that are looked at
 MAX_LINES = 20_000
@@ -30,8 +31,14 @@ _ADDRESS = re.compile(rb"(?:https?|ftp)://(?:\d{1,3}\.){3}\d{1,3}(?=[:/\s\"'])|\
                       rb"|https?://(?:bit\.ly|tinyurl\.com|t\.ly)/")  # fmt: skip
 _PRIVATE = re.compile(rb"://(?:127\.|10\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|169\.254\.|localhost)")
 _HIDDEN = re.compile(
-    rb"(?:^|[\s=\"';|&(])((?:/tmp|/var/tmp|/dev/shm|/run/shm)/[^\s;|&\"')>]+|/(?:[^\s;|&\"')>]*/)?\.(?!\.?/|\.?\s|\.?$|bash|profile|config/"
-    rb"|local/|cache/|cargo/|npm/|nvm/|venv/|pyenv/)[^\s;|&\"')>]+)"
+    rb"(?:/tmp|/var/tmp|/dev/shm|/run/shm)/[^\s;|&\"')>]+|/(?:[^\s;|&\"')>/]{1,255}/){0,20}\.(?!\.?/|\.?\s|\.?$|bash|profile|config/"
+    rb"|local/|cache/|cargo/|npm/|nvm/|venv/|pyenv/)[^\s;|&\"')>]+"
+)
+# what stands before a path that is run, and not only named
+_RUNS_NEXT = re.compile(
+    rb"(?:^|[;|&(`{]|\b(?:(?:ba|a|da|z|k)?sh|python[0-9.]*|perl|ruby|node|php|nohup|exec|sudo|setsid|source|env|nice|busybox|then|do|else)"
+    rb"|(?:Exec\w+|LD_PRELOAD|command|RUN\+?|program)\s?=\s?[-@+!:]*"
+    rb"|^(?:[\d*/,A-Za-z-]{1,60}\s{1,9}){5}(?:[a-z_][\w-]{0,31})?|^@\w{1,20}(?:\s{1,9}[a-z_][\w-]{0,31})?|(?<=\s)\.)\s*[\"']?$"
 )
 _PEER = re.compile(rb"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}:\d{2,5}\b")
 _PRIVATE_PEER = re.compile(rb"(?<![\d.])(?:127\.|0\.0\.0\.0|10\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|169\.254\.)")
@@ -82,9 +89,12 @@ def reverse_shells(text: bytes) -> list[Seen]:
 
 
 def hidden_program(line: bytes) -> bytes | None:
-    """A program in a temporary or hidden place that a line runs or names."""
-    match = _HIDDEN.search(line[:MAX_LINE])
-    return match[1] if match is not None else None
+    """A program in a temporary or hidden place that a line runs."""
+    for match in islice(_HIDDEN.finditer(line[:MAX_LINE]), 20):
+        start = match.start()
+        if not line[start - 1 : start].strip(b" \t\"'=(;|&`{@+!:-") and _RUNS_NEXT.search(line[:start].lstrip()[-400:]):
+            return match[0]
+    return None
 
 
 def suspicious(line: bytes) -> str | None:

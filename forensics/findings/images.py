@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forensics.findings.commands_seen import downloads_run
+from forensics.findings.grouping import grouped
 from forensics.findings.redact import quoted
 from forensics.findings.rule import Rule, rule
 from forensics.findings.scene import Scene
@@ -114,17 +115,31 @@ def history_downloads(scene: Scene) -> Iterator[Finding]:
 
 
 def altered_layers(scene: Scene) -> Iterator[Finding]:
-    """Image layers whose content is not the one that their digest tells."""
+    """Image layers whose content is not the one that their digest tells: each file that is not, or the layer as a whole."""
     rows = scene.db.execute(
-        "SELECT id, path, diff_id, source_partition, source_offset FROM layer WHERE integrity = 'altered' ORDER BY id"
+        "SELECT id, path, integrity_reason, partition, source_offset FROM layer WHERE integrity = 'altered' ORDER BY id"
     ).fetchall()
-    for layer, path, diff_id, partition, offset in rows:
-        users = scene.db.execute(
-            "SELECT c.id FROM container c JOIN chain ch ON ch.top = c.layer_id WHERE ch.layer_id = ? ORDER BY c.id", (layer,)
+    for layer, directory, reason, partition, offset in rows:
+        users = [name for (name,) in scene.db.execute(
+            "SELECT coalesce(c.name, c.container_id) FROM container c JOIN chain ch ON ch.top = c.layer_id"
+            " WHERE ch.layer_id = ? ORDER BY c.id", (layer,),
+        )]  # fmt: skip
+        told = f"layer {directory}, under {', '.join(users[:20]) or 'no container'}" + (" ..." if len(users) > 20 else "")
+        faults = scene.db.execute(
+            "SELECT f.kind, f.path, f.path_raw, f.text, k.sha256, coalesce(k.offset, e.offset) FROM layer_fault f"
+            " LEFT JOIN entry e ON e.layer_id = f.layer_id AND e.path = '/' || f.path"
+            " LEFT JOIN content k ON k.partition = ? AND k.inode = e.inode"
+            " WHERE f.layer_id = ? ORDER BY f.rowid",
+            (partition, layer),
         ).fetchall()
-        told = f"{path}, diff id {diff_id}; {len(users)} containers stand on it"
-        for (container,) in users or [(None,)]:
-            yield Finding("high", "layer of a container image altered", told, container, path.encode(), None, partition, offset)
+        if not faults:
+            yield Finding("high", "layer of a container image altered", f"{reason or 'its digest differs'}; {told}", None,
+                          directory.encode(), None, partition, offset)  # fmt: skip
+        yield from grouped(
+            Finding("high", f"{kind} in a layer of a container image", f"{text}; {told}", None,
+                    b"/" + (path.encode() if raw is None else raw), sha256, partition, place)
+            for kind, path, raw, text, sha256, place in faults
+        )  # fmt: skip
 
 
 def anomalies(scene: Scene) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ import pytest
 
 from forensics.findings.all import find, texts
 from forensics.findings.attack import TECHNIQUES
+from forensics.findings.commands_seen import hidden_program
 from forensics.findings.redact import redacted
 from forensics.findings.rule import SEVERITIES
 from forensics.findings.scene import Scene
@@ -101,6 +102,29 @@ def test_what_is_quoted_has_no_secrets(line):
     assert "9 characters" in redacted(line)
 
 
+@pytest.mark.parametrize(
+    ("line", "runs"),
+    [
+        (b"* * * * * /tmp/.x/miner", True),
+        (b"*/5 * * * * root /dev/shm/x -q", True),
+        (b"@reboot /var/tmp/.cache/.../kworker", True),
+        (b"@reboot root sh /tmp/x", True),
+        (b"ExecStart=-/opt/.hidden/x", True),
+        (b"export LD_PRELOAD=/tmp/x.so", True),
+        (b"cd / && /tmp/x", True),
+        (b"0 3 * * * postgres pg_dump shop > /tmp/backup.sql", False),
+        (b"0 3 * * * root find /tmp/ -mtime +7 -delete", False),
+        (b"0 3 * * * root tar czf /srv/x.tgz /home/shop/.ssh-backup", False),
+        (b"export HISTFILE=/tmp/history", False),
+        (b'. "$HOME/.cargo/env"', False),
+        (b"[ -f ~/.bashrc ] && . ~/.bashrc", False),
+        (b"0 3 * * * root /usr/local/bin/backup", False),
+    ],
+)
+def test_programs_in_odd_places_count_where_they_are_run(line, runs):
+    assert (hidden_program(line) is not None) == runs
+
+
 def test_what_is_quoted_is_one_short_line():
     assert redacted("a\nb\tc") == "a b c"
     assert len(redacted("x" * 10_000)) < 300
@@ -173,12 +197,19 @@ def test_an_image_without_a_name_counts_where_a_container_runs_it(builder):
     assert found(builder, "image-untagged") == [("low", "a container runs an image without a name")]
 
 
-def test_an_altered_layer_is_told_for_every_container_on_it(builder):
+def test_an_altered_layer_names_its_files_and_who_stands_on_it(builder):
     layer = builder.layer("base")
     builder.db.execute("UPDATE layer SET integrity = 'altered' WHERE id = ?", (layer,))
     for name in ("a", "b"):
         builder.container(name * 64, name, builder.layer(f"own-{name}", layer, kind="container"))
-    assert found(builder, "layer-altered") == [("high", "layer of a container image altered")] * 2
+    assert found(builder, "layer-altered") == [("high", "layer of a container image altered")]
+    builder.entry(layer, b"/bin/evil", offset=4711)
+    builder.insert("layer_fault", layer_id=layer, kind="added", path="bin/evil", text="is not in its archive")
+    (told,) = {text.name: findings for text, findings in find(Scene(builder.db, {}))}["layer-altered"]
+    assert (told.severity, told.title, told.path, told.offset) == (
+        "high", "added in a layer of a container image", b"/bin/evil", 4711,
+    )  # fmt: skip
+    assert told.detail == "is not in its archive; layer /var/lib/docker/overlay2/base/diff, under a, b"
 
 
 def test_odd_marks_of_one_layer_are_told_once(builder):
