@@ -155,14 +155,16 @@ def walking(case: Path) -> None:
     carve = (CARVE, "carve", IMAGE, "-o", case, "--force", "--hash", "none")
     fls = shutil.which("fls")
     if fls:
-        runs = in_turn({"fls": (fls, "-r", "-p", "-m", "/", IMAGE), "carve": carve})
+        runs = in_turn({"fls": (fls, "-r", "-p", "-m", "/", IMAGE), "carve": carve, "names": (*carve, "--no-findings")})
         times("fls -r -p -m /", runs["fls"])
     else:
         print("fls is not there, so nothing is compared with it; on Debian and Ubuntu: apt install sleuthkit")
-        runs = in_turn({"carve": carve})
+        runs = in_turn({"carve": carve, "names": (*carve, "--no-findings")})
     times("carve --hash none", runs["carve"])
+    times("carve --hash none --no-findings", runs["names"])
     if fls:
         line("carve : fls", f"{median(runs['carve']) / median(runs['fls']):.2f}", "at most 2.50, aim 1.50")
+        line("carve --no-findings : fls", f"{median(runs['names']) / median(runs['fls']):.2f}")
     line("peak memory of carve, all processes", f"{peak_memory(*carve):.0f} MB", "below 600 MB")
     line("names in layers", f"{names_in(case):,}")
 
