@@ -25,6 +25,7 @@ from forensics.commands.export import export
 from forensics.commands.extract import extract
 from forensics.commands.findings import findings, rules
 from forensics.commands.info import info
+from forensics.commands.logs import logs
 from forensics.commands.output import say
 from forensics.commands.query import query
 from forensics.commands.report import report
@@ -49,6 +50,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     extract,
     export,
     diff,
+    logs,
     timeline,
     report,
     query,

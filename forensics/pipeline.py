@@ -28,6 +28,8 @@ from forensics.findings.yara import compiled, yara_rule
 from forensics.integrity import verify_layer
 from forensics.layer_content import LayerContent
 from forensics.layers import NumberedLayer, number_layers, rootfs_state
+from forensics.logs.all import read_logs
+from forensics.logs.containers import LogOwner
 from forensics.progress import Progress
 from forensics.records import Gap, StoreContents
 from forensics.recovery.deleted import find_all_deleted
@@ -38,7 +40,7 @@ from forensics.recovery.space import NONE, UNALLOCATED
 from forensics.stores.all import find_stores
 from forensics.stores.bolt_files import bolt_files
 from forensics.stores.bolt_keys import bolt_keys
-from forensics.stores.reading import StoreReader
+from forensics.stores.reading import Place, StoreReader
 from forensics.survey import Survey, survey
 from forensics.timeline.all import read_events
 from forensics.timeline.copy_up import lower_entries
@@ -54,7 +56,7 @@ class CarveOptions:
     image, by name or id. unpack: where a compressed archive is unpacked to. findings: whether rules look for what is suspicious.
     yara: rules of the analyst's own, a file or a directory; yara_scope: the files that they look at, one of yara.SCOPES.
     carve: which space is searched for what was removed: unallocated, all or none. verify_layers: whether layers of container
-    images are held against their archives. secrets: what opens encrypted volumes.
+    images are held against their archives. logs: whether logs are read. secrets: what opens encrypted volumes.
     """
 
     hash: str = "all"
@@ -68,6 +70,7 @@ class CarveOptions:
     yara: Path | None = None
     yara_scope: str = "changed"
     verify_layers: bool = True
+    logs: bool = True
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
 
 
@@ -139,7 +142,7 @@ def _write_stores(
     plan = ContentPlan(options.hash)
     content = LayerContent(case, filesystems, plan, progress)
     next_number = 1
-    containers = 0
+    containers: list[LogOwner] = []
     owners = Owners(inferred=removed.inferred)
     for contents in removed.stores:
         store_id = case.store(contents.store)
@@ -158,7 +161,11 @@ def _write_stores(
     write_deleted(case, filesystems, deleted, removed.inside, owners, options.hash != "none", progress)
     if options.carve != NONE and options.hash != "none":
         write_fragments(case, _filesystems(found), deleted, progress)
-    return containers, filesystems
+    if options.logs:
+        progress.stage("reading logs")
+        roots = {store.contents.store.key: store.root for store in stores if store.root is not None}
+        _write_logs(case, found, roots, containers)
+    return len(containers), filesystems
 
 
 def _verify_layers(
@@ -178,16 +185,18 @@ def _write_records(
     layers: Sequence[NumberedLayer],
     content: LayerContent,
     owners: Owners,
-) -> int:
+) -> list[LogOwner]:
     recovered = {numbered.number for numbered in layers if numbered.layer.origin == "recovered"}
     by_key = {numbered.layer.key: numbered for numbered in layers}
     for image in contents.images:
         top = by_key.get(image.top) if image.top is not None else None
         case.container_image(store_id, image, top.number if top else None)
+    written = []
     for container in contents.containers:
         own = by_key.get(container.layer) if container.layer is not None else None
         state = rootfs_state(own, content.present, recovered)
         number = case.container(store_id, container, own.number if own else None, state)
+        written.append(LogOwner(number, contents.store.key, contents.store.partition, container))
         if own is not None:
             owners.containers.setdefault(own.number, number)
             case.changes(number, content.changes.get(own.number, ()))
@@ -200,7 +209,13 @@ def _write_records(
     for build in contents.builds:
         own = by_key.get(build.layer) if build.layer is not None else None
         case.build_record(store_id, build, own.number if own else None)
-    return len(contents.containers)
+    return written
+
+
+def _write_logs(case: CaseWriter, found: Survey, roots: Mapping[str, Place], owners: Sequence[LogOwner]) -> None:
+    gaps: list[Gap] = []
+    case.logs(read_logs(found, roots, owners, gaps))
+    case.gaps(gaps)
 
 
 def _write_timeline(case: CaseWriter, db: sqlite3.Connection, filesystems: Mapping[int, Filesystem]) -> None:

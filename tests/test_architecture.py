@@ -29,6 +29,7 @@ STAGES = (
     ("recovery",),
     ("layers", "overlay", "overlay_delta", "overlay_layer", "overlay_lookup", "overlay_marks", "wh_marks", "changes"),
     ("hashing", "layer_archives", "integrity"),
+    ("logs",),
     ("case",),
     ("timeline",),
     ("findings",),

@@ -21,6 +21,7 @@ from typing import Any
 from forensics.case.database import CaseDatabase, Item, Statement, create_database
 from forensics.case.entries import LayerEntries, entry_slices, far_time_rows
 from forensics.case.findings import finding_row, rule_row
+from forensics.case.logs import FILE_COLUMNS, LINE_COLUMNS, file_row
 from forensics.case.process import DatabaseProcess
 from forensics.case.timeline import EVENT_COLUMNS, event_row
 from forensics.evidence import DiskImage
@@ -28,6 +29,7 @@ from forensics.hashing import Hashed
 from forensics.host import Host
 from forensics.integrity import Verdict
 from forensics.layers import NumberedLayer
+from forensics.logs.lines import LogFile, LogLine
 from forensics.overlay import Delta
 from forensics.records import (
     Artefact,
@@ -50,6 +52,7 @@ from forensics.text import raw_if_unequal, readable
 from parsers.errors import CaseError
 
 PARCEL = 10_000  # rows that are handed over at a time
+PARCEL_TEXT = 8 << 20  # characters of log lines, likewise
 
 
 class CaseWriter:
@@ -322,6 +325,24 @@ class CaseWriter:
         """What `docker diff` would say, as (kind, path)."""
         rows = ((container, kind, *_path(path)) for kind, path in changes)
         self.insert_rows("container_change", ("container", "kind", "path", "path_raw"), rows)
+
+    # -- logs
+
+    def logs(self, items: Iterable[LogFile | LogLine]) -> None:
+        """Logs' files, each before its lines."""
+        lines: list[LogLine] = []
+        size = 0
+        for item in items:
+            if isinstance(item, LogFile):
+                self.insert_rows("log_file", FILE_COLUMNS, [file_row(item)])
+                continue
+            lines.append(item)
+            size += len(item.text)
+            if len(lines) == PARCEL or size > PARCEL_TEXT:
+                self.insert_rows("log_line", LINE_COLUMNS, lines)
+                self._hand_over()
+                lines, size = [], 0
+        self.insert_rows("log_line", LINE_COLUMNS, lines)
 
     # -- what is read from the case itself
 

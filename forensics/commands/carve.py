@@ -84,6 +84,7 @@ def carve(
     no_findings: Annotated[bool, typer.Option("--no-findings", help="Look for nothing suspicious.")] = False,
     yara: Annotated[Path | None, typer.Option("--yara", metavar="RULES", help=_YARA_HELP, show_default=False)] = None,
     yara_scope: Annotated[YaraScope, typer.Option("--yara-scope", help=_SCOPE_HELP)] = YaraScope.CHANGED,
+    no_logs: Annotated[bool, typer.Option("--no-logs", help="Read no logs of containers and engines.")] = False,
 ) -> None:
     """Read a disk image, leave a case file with all its containers.
 
@@ -116,6 +117,7 @@ def carve(
             yara=yara,
             yara_scope=yara_scope.value,
             verify_layers=hash is Hash.ALL if verify_layers is None else verify_layers,
+            logs=not no_logs,
             secrets=secrets(passphrase_file, key_file),
         )
         done = pipeline.carve(disks, case_path, options, progress)
