@@ -61,7 +61,9 @@ def logs(
     output: OutputOption = None,
     force: ForceOption = False,
 ) -> None:
-    """Print what a container logged, as `docker logs --timestamps` does; both streams go to stdout.
+    """Print what a container logged, as docker logs does.
+
+    Byte for byte as `docker logs --timestamps`; both streams go to stdout.
 
     Example: ctrforensics logs disk.img.case.db web --since 2026-11-21 --grep 'POST /'
     """
