@@ -14,13 +14,14 @@ from dataclasses import dataclass
 
 from forensics.file_source import FileSource
 from forensics.filesystem import Filesystem, Tree
-from forensics.layer_archives import CHUNK, Archive, rebuilt, unpacked
+from forensics.layer_archives import CHUNK, MAX_RATIO, SPARE, Archive, rebuilt, unpacked
 from forensics.records import Layer, LayerArchive
 from parsers import pax_headers
 from parsers.errors import EvidenceError, FormatError
 
 VERIFIED, ALTERED, UNVERIFIABLE = "verified", "altered", "unverifiable"
 MAX_FAULTS = 1000
+MAX_MEMBERS = 1_000_000
 _WHITEOUT, _AUFS, _OPAQUE = b".wh.", b".wh..wh.", b".wh..wh..opq"
 _TYPES = {
     tarfile.DIRTYPE: "d", tarfile.SYMTYPE: "l", tarfile.CHRTYPE: "c", tarfile.BLKTYPE: "b", tarfile.FIFOTYPE: "p",
@@ -69,12 +70,12 @@ def verify_layer(layer: Layer, filesystems: Mapping[int, Filesystem]) -> Verdict
         return Verdict(UNVERIFIABLE, reason=f"{missing} is missing")
     try:
         tree = fs.tree(layer.directory)
-        archive = _archive(made_from, source, fs, layer.directory, check=False)
-        members = dict(_members(archive, own=made_from.kind == "tar"))
+        archive = _archive(made_from, source, fs, layer.directory, tree)
+        members = dict(layer_members(archive, own=made_from.kind == "tar"))
         whole = archive.diff_id() == layer.diff_id
         if not whole and made_from.kind == "tar":
             return Verdict(UNVERIFIABLE, reason="its archive in the content store is not what the diff id tells of")
-    except (FormatError, EvidenceError, tarfile.TarError, ValueError) as error:
+    except (FormatError, EvidenceError, tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
         return Verdict(UNVERIFIABLE, reason=str(error))
     faults = list(_compare(fs, layer, tree, members))
     if not whole:
@@ -86,16 +87,18 @@ def verify_layer(layer: Layer, filesystems: Mapping[int, Filesystem]) -> Verdict
     return Verdict(ALTERED, tuple(faults[:MAX_FAULTS]), reason)
 
 
-def _archive(made_from: LayerArchive, source: Filesystem, fs: Filesystem, directory: int, *, check: bool) -> Archive:
+def _archive(made_from: LayerArchive, source: Filesystem, fs: Filesystem, directory: int, tree: Tree) -> Archive:
     file = FileSource(source, made_from.inode, made_from.path)
     if made_from.kind == "tar-split":
-        return rebuilt(file, fs, directory, check=check)
-    return unpacked(file, 2 * fs.source.size)
+        return rebuilt(file, fs, directory, check=False)
+    # an archive that was made to burst takes no longer than its own size and its layer's tell
+    content = int(tree.size[tree.size > 0].clip(max=fs.source.size).sum())
+    return unpacked(file, min(2 * fs.source.size, max(MAX_RATIO * file.size, 2 * content + SPARE)))
 
 
 def _altered_content(made_from: LayerArchive, source: Filesystem, fs: Filesystem, directory: int) -> Iterator[Fault]:
     """The files whose content is not what its checksum in tar-split says."""
-    archive = _archive(made_from, source, fs, directory, check=True)
+    archive = rebuilt(FileSource(source, made_from.inode, made_from.path), fs, directory, check=True)
     with contextlib.suppress(FormatError, EvidenceError):  # what was found until then stands
         archive.diff_id()
     for path, text in sorted(archive.wrong.items()):
@@ -103,12 +106,16 @@ def _altered_content(made_from: LayerArchive, source: Filesystem, fs: Filesystem
             yield Fault("altered", path, text)
 
 
-def _members(archive: Archive, *, own: bool) -> Iterator[tuple[bytes, _Member]]:
+def layer_members(archive: Archive, *, own: bool = True) -> Iterator[tuple[bytes, _Member]]:
     """Path and member, the last of a name at the end. own: the archive has the contents itself, so they are hashed."""
     # what a stream must have for tarfile to read an archive from it, no type tells
-    with tarfile.open(fileobj=archive, mode="r|", encoding="utf-8", errors="surrogateescape") as tar:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=archive, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:  # type: ignore[call-overload]
+        number = 0
         while (info := tar.next()) is not None:
             tar.members.clear()  # else tarfile keeps every one
+            number += 1
+            if number > MAX_MEMBERS:
+                raise FormatError(f"more than {MAX_MEMBERS} members")
             parts = [part for part in info.name.encode("utf-8", "surrogateescape").split(b"/") if part not in (b"", b".")]
             path = b"/".join(parts)
             if not path or b".." in parts:

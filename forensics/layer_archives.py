@@ -18,6 +18,11 @@ from parsers.tar_split import Content, Segment, parse_tar_split
 
 CHUNK = 1 << 20
 MAX_FILLED = 64 << 20  # bytes of a file that is gone, for which zeros may stand
+MAX_HEADER = 16 << 20  # bytes that tarfile may read at once: no real header is longer
+MAX_RATIO = (
+    200  # bytes that one of a blob may stand for, beyond twice what the layer has: a whole layer seldom shrinks to a tenth
+)
+SPARE = 256 << 20  # bytes that a layer may have lost, whatever its blob's size
 SIP = 1 << 10  # bytes of a zstd stream taken at a time: four of them can stand for 128 KiB
 GZIP, ZSTD, BZIP2 = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh"
 
@@ -36,6 +41,8 @@ class Archive:
 
     def read(self, size: int) -> bytes:
         """The next bytes, as tarfile asks for them."""
+        if size > MAX_HEADER:
+            raise FormatError(f"a header of {size} bytes")
         parts, missing = [], size
         while missing:
             if not self._pending:
@@ -49,6 +56,17 @@ class Archive:
             self._pending = self._pending[missing:]
             missing -= len(parts[-1])
         return b"".join(parts)
+
+    def tell(self) -> int:
+        """How many bytes were given away."""
+        return self.size - len(self._pending)
+
+    def seek(self, offset: int) -> None:
+        """Forward only: a member whose size leads back would never end."""
+        if offset < self.tell():
+            raise FormatError("a member leads back")
+        while self.tell() < offset and self.read(min(CHUNK, offset - self.tell())):
+            pass
 
     def diff_id(self) -> str:
         """The digest of the whole archive; what was not read yet is read for it."""
@@ -111,7 +129,8 @@ def _limited(pieces: Iterator[bytes], limit: int) -> Iterator[bytes]:
         limit -= len(piece)
         if limit < 0:
             raise FormatError("the archive is longer than its layer can be")
-        yield piece
+        if piece:  # an empty one would be taken for the end
+            yield piece
 
 
 def _unpack(blob: FileSource) -> Iterator[bytes]:
@@ -122,11 +141,7 @@ def _unpack(blob: FileSource) -> Iterator[bytes]:
         elif head.startswith(ZSTD):
             yield from _unzstd(blob)
         elif head.startswith(BZIP2):
-            stream = bz2.BZ2Decompressor()
-            for packed in _packed(blob, CHUNK):
-                yield stream.decompress(packed, CHUNK)
-                while not stream.needs_input and not stream.eof:
-                    yield stream.decompress(b"", CHUNK)
+            yield from _bunzip2(blob)
         else:
             yield from _packed(blob, CHUNK)
     except (zlib.error, zstandard.ZstdError, OSError) as error:
@@ -153,6 +168,23 @@ def _gunzip(blob: FileSource) -> Iterator[bytes]:
                 stream = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     if begun:
         raise FormatError("the gzip stream is cut off", blob.name, blob.size)
+
+
+def _bunzip2(blob: FileSource) -> Iterator[bytes]:
+    """All streams of a bzip2 file: pbzip2 and lbzip2 write several."""
+    stream = bz2.BZ2Decompressor()
+    begun = False
+    for packed in _packed(blob, CHUNK):
+        rest = packed
+        while rest or not stream.needs_input:
+            begun = True
+            yield stream.decompress(rest, CHUNK)
+            rest = b""
+            if stream.eof:
+                rest, begun = stream.unused_data, False
+                stream = bz2.BZ2Decompressor()
+    if begun:
+        raise FormatError("the bzip2 stream is cut off", blob.name, blob.size)
 
 
 def _unzstd(blob: FileSource) -> Iterator[bytes]:

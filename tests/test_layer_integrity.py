@@ -1,14 +1,22 @@
 """Layers of container images against the archives that they were unpacked from; debugfs tampers as an intruder would."""
 
+import bz2
 import contextlib
 import gzip
+import hashlib
 import json
+import random
 import shutil
+import tarfile
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forensics.integrity import layer_members
+from forensics.layer_archives import unpacked
+from forensics.source import Buffer
 from parsers.crc64 import Crc64
 from parsers.errors import FormatError
 from parsers.tar_split import Content, Segment, parse_tar_split
@@ -71,6 +79,25 @@ def test_a_file_whose_bytes_were_changed_is_named(tampered):
     assert [row["integrity"] for path, row in layers.items() if path != found["layer"]].count("altered") == 0
 
 
+@pytest.mark.parametrize("name", ["webshop", "snapshots", "podhost"])
+def test_one_byte_that_was_changed_in_place_is_found(name, tmp_path, sample, carved):
+    """Name, size, times and inode stay as they were; only the content tells."""
+    (found,) = ask(
+        carved(name),
+        "SELECT e.layer_number, e.path, e.content_offset FROM layers l JOIN layer_files e ON e.layer_number = l.layer_number"
+        " WHERE l.kind = 'image' AND e.type = 'f' AND e.size > 3 AND e.nlink = 1 AND e.content_offset IS NOT NULL"
+        " ORDER BY e.content_offset LIMIT 1",
+    )
+    raw = bytearray(sample(name).read_bytes())
+    raw[found["content_offset"] + 1] ^= 1
+    (tmp_path / "disk.img").write_bytes(raw)
+    run_cli("carve", tmp_path / "disk.img", "-o", tmp_path / "case.db")
+    (fault,) = ask(tmp_path / "case.db", "SELECT * FROM layer_faults")
+    assert ("/" + fault["path"], fault["kind"], fault["text"]) == (found["path"], "altered", "has other content")
+    altered = ask(tmp_path / "case.db", "SELECT layer_number FROM layers WHERE integrity = 'altered'")
+    assert [row["layer_number"] for row in altered] == [found["layer_number"]]
+
+
 @pytest.mark.parametrize(
     ("command", "says"),
     [
@@ -98,6 +125,52 @@ def test_a_snapshot_is_held_against_the_blob(tampered):
     found, layers, faults = tampered("snapshots", "rm {file}", "write {new} {file}", "write {new} {layer}/added")
     assert layers[found["layer"]]["integrity"] == "altered"
     assert {(fault["kind"], "/" + fault["path"]) for fault in faults} == {("altered", found["path"]), ("added", "/added")}
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress, bz2.compress, bytes])
+def test_an_archive_that_bursts_ends_at_its_bound(pack):
+    blob = Buffer("blob", pack(bytes(64 << 20)))
+    archive = unpacked(blob, 8 << 20)
+    with pytest.raises(FormatError, match="longer"):
+        archive.diff_id()
+    assert archive.size <= 8 << 20
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress, bz2.compress])
+def test_an_archive_that_is_cut_off_is_a_format_error(pack):
+    whole = pack(random.Random(1).randbytes(100_000))
+    for length in range(5, len(whole), 7919):
+        archive = unpacked(Buffer("blob", whole[:length]), 1 << 20)
+        with pytest.raises(FormatError):
+            archive.diff_id()
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress, bz2.compress])
+def test_archives_of_several_streams_are_read_whole(pack):
+    """Incompressible, so that a decompressor often takes much before it gives anything; pigz, zstd and pbzip2 write several."""
+    content = random.Random(2).randbytes(3 << 20)
+    blob = Buffer("blob", b"".join(pack(content[start : start + (1 << 20)]) for start in range(0, len(content), 1 << 20)))
+    assert unpacked(blob, 4 << 20).diff_id() == f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def header(size, kind=b"0"):
+    """A tar header whose size may be anything."""
+    info = tarfile.TarInfo("name")
+    info.type = kind
+    raw = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    raw[124:136] = size
+    raw[148:156] = b" " * 8
+    raw[148:156] = b"%06o\0 " % sum(raw)
+    return bytes(raw)
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.REGTYPE])
+@pytest.mark.parametrize("size", [b"\xff" * 12, b"77777777777\0", b"\x80" + b"\x7f" * 11])
+def test_members_whose_sizes_lie_end(kind, size):
+    """Sizes that lead back, gigabytes of a header, more than a file can have."""
+    archive = unpacked(Buffer("blob", header(size, kind) * 4), 1 << 20)
+    with contextlib.suppress(FormatError, tarfile.TarError, ValueError, OverflowError):
+        assert len(list(layer_members(archive))) < 5
 
 
 def packed(*lines):
