@@ -53,7 +53,8 @@ class CarveOptions:
     """How a disk image is carved.
 
     hash: which layers' files get a SHA-256: all, changed (the containers' own), none. snapshot: an internal one of the disk
-    image, by name or id. unpack: where a compressed archive is unpacked to. findings: whether rules look for what is suspicious.
+    image, by name or id. unpack: where a compressed archive is unpacked to. findings: where rules look for what
+    is suspicious: all, settings (not into the files that containers changed), none.
     yara: rules of the analyst's own, a file or a directory; yara_scope: the files that they look at, one of yara.SCOPES.
     carve: which space is searched for what was removed: unallocated, all or none. verify_layers: whether layers of container
     images are held against their archives. logs: whether logs are read. secrets: what opens encrypted volumes.
@@ -65,7 +66,7 @@ class CarveOptions:
     snapshot: str | None = None
     unpack: Path | None = None
     command: str = ""
-    findings: bool = True
+    findings: str = "all"
     carve: str = UNALLOCATED
     yara: Path | None = None
     yara_scope: str = "changed"
@@ -109,9 +110,9 @@ def carve(paths: Sequence[Path], case_path: Path, options: CarveOptions, progres
         with case.analysis() as db:
             _write_timeline(case, db, filesystems)
         with case.analysis() as db:
-            if options.findings:
+            if options.findings != "none":
                 progress.stage("looking for what is suspicious")
-                _write_findings(case, Scene(db, filesystems), own_rules)
+                _write_findings(case, Scene(db, filesystems), own_rules, options.findings == "all")
             case.run_facts(_run_facts(started, evidence, options))
             gaps = case.gap_count
     return Summary(case_path, containers, gaps)
@@ -228,8 +229,8 @@ def _filesystems(found: Survey) -> dict[int, Filesystem]:
     return {p.volume.number: p.filesystem for p in found.partitions if p.filesystem is not None}
 
 
-def _write_findings(case: CaseWriter, scene: Scene, own_rules: tuple[Rule[Scene], ...]) -> None:
-    for rule, findings in find(scene, own_rules):
+def _write_findings(case: CaseWriter, scene: Scene, own_rules: tuple[Rule[Scene], ...], in_files: bool) -> None:
+    for rule, findings in find(scene, own_rules, in_files):
         case.rule(rule, findings)
     case.gaps(scene.gaps)
 
@@ -253,6 +254,7 @@ def _run_facts(started: datetime, evidence: Evidence, options: CarveOptions) -> 
         "command": options.command,
         "journal": "replayed" if options.replay_journal else "not replayed",
         "hash": options.hash,
+        "findings": options.findings,
         "disk_image": evidence.name,
         "snapshot": options.snapshot,
     }

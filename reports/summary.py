@@ -131,6 +131,8 @@ def _findings(db: sqlite3.Connection) -> list[tuple[str, str]]:
         (LISTED_FINDINGS,),
     ).fetchall()
     lines = [(row[0], ": ".join(part for part in (row[1], row[2]) if part) + (f" ({row[3]})" if row[3] else "")) for row in rows]
+    if db.execute("SELECT value FROM run WHERE key = 'findings'").fetchone() == ("settings",):
+        lines.append(("", "files that containers changed were not looked into; carve --findings does"))
     return [("findings", told or "none"), *lines]
 
 

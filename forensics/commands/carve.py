@@ -65,6 +65,8 @@ _CARVE_HELP = "Search for what was removed: in unallocated space and journals, a
 _CarveOption = Annotated[Carve, typer.Option("--carve", help=_CARVE_HELP)]
 _VERIFY_HELP = "Hold layers of container images against the archives that they were unpacked from; default: with --hash all."
 _VerifyOption = Annotated[bool | None, typer.Option("--verify-layers/--no-verify-layers", help=_VERIFY_HELP, show_default=False)]
+_FINDINGS_HELP = "Look for what is suspicious; with --hash none, which reads no files, only in containers' settings unless asked."
+_FindingsOption = Annotated[bool | None, typer.Option("--findings/--no-findings", help=_FINDINGS_HELP, show_default=False)]
 _HashOption = Annotated[Hash, typer.Option("--hash", help="SHA-256 of files: in all layers, in containers' own layers, of none.")]
 
 
@@ -81,7 +83,7 @@ def carve(
     passphrase_file: PassphraseOption = None,
     key_file: KeyOption = None,
     verify_layers: _VerifyOption = None,
-    no_findings: Annotated[bool, typer.Option("--no-findings", help="Look for nothing suspicious.")] = False,
+    findings: _FindingsOption = None,
     yara: Annotated[Path | None, typer.Option("--yara", metavar="RULES", help=_YARA_HELP, show_default=False)] = None,
     yara_scope: Annotated[YaraScope, typer.Option("--yara-scope", help=_SCOPE_HELP)] = YaraScope.CHANGED,
     no_logs: Annotated[bool, typer.Option("--no-logs", help="Read no logs of containers and engines.")] = False,
@@ -95,7 +97,7 @@ def carve(
     """
     case_path = output if output is not None else Path(f"{image[0].absolute().name or 'collection'}.case.db")
     _check_output(case_path, image, force)
-    if yara is not None and no_findings:
+    if yara is not None and findings is False:
         raise UsageError("--yara looks for findings, --no-findings looks for none; leave one of them out")
     from forensics import pipeline
     from reports.summary import summarise
@@ -112,7 +114,7 @@ def carve(
             snapshot=snapshot,
             unpack=unpack,
             command=command,
-            findings=not no_findings,
+            findings=_where_to_look(findings, hash),
             carve=carve.value,
             yara=yara,
             yara_scope=yara_scope.value,
@@ -125,6 +127,12 @@ def carve(
         _print_summary(summarise(case.db, case_path))
     if done.gaps:
         raise typer.Exit(GAPS)
+
+
+def _where_to_look(findings: bool | None, hash: Hash) -> str:
+    if findings is None:
+        return "settings" if hash is Hash.NONE else "all"
+    return "all" if findings else "none"
 
 
 def _unpacked(path: Path, directory: Path, force: bool, progress: Progress) -> Path:

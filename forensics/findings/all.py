@@ -49,23 +49,23 @@ SCENE_RULES: tuple[Rule[Scene], ...] = (
 )
 
 
-def find(scene: Scene, more: tuple[Rule[Scene], ...] = ()) -> Iterator[tuple[RuleText, list[Finding]]]:
+def find(scene: Scene, more: tuple[Rule[Scene], ...] = (), in_files: bool = True) -> Iterator[tuple[RuleText, list[Finding]]]:
     """What each rule found, in the order of the rules; a rule without a finding was looked for all the same.
 
-    more: rules of the analyst's own.
+    more: rules of the analyst's own. in_files: whether the files that containers changed are looked into, which reads them.
     """
     asked = (*texts(), *(rule.text for rule in more))
     found: dict[str, list[Finding]] = {text.name: [] for text in asked}
     for container in scene.containers:
         for rule in CONTAINER_RULES:
             found[rule.text.name] += grouped(rule.look(container))
-        in_files: dict[str, list[Finding]] = {rule.text.name: [] for rule in FILE_RULES}
-        looks = [(in_files[rule.text.name].append, rule.look) for rule in FILE_RULES]
-        for file in changed_files(scene, container):
+        of_files: dict[str, list[Finding]] = {rule.text.name: [] for rule in FILE_RULES}
+        looks = [(of_files[rule.text.name].append, rule.look) for rule in FILE_RULES]
+        for file in changed_files(scene, container) if in_files else ():
             for add, look in looks:  # so many times that nothing more is done here
                 for finding in look(file):
                     add(finding)
-        for name, findings in in_files.items():
+        for name, findings in of_files.items():
             found[name] += grouped(findings)
     for scene_rule in (*SCENE_RULES, *more):
         found[scene_rule.text.name] += scene_rule.look(scene)
