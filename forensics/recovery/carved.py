@@ -21,7 +21,6 @@ from parsers.docker_container import ContainerConfig, parse_config
 from parsers.docker_image import ImageConfig, parse_image_config, parse_repositories
 from parsers.errors import CtrForensicsError, FormatError
 from parsers.libpod import LibpodContainer, parse_container
-from parsers.oci_image import Manifest, parse_index_or_manifest
 from parsers.oci_spec import OciSpec, parse_spec
 
 TEXT = "text"
@@ -41,7 +40,6 @@ _REPOSITORIES = re.compile(rb'\{"Repositories":')
 _IMAGE = re.compile(
     rb'\{"(?:architecture|author|comment|config|container|created|docker_version|history|id|moby\.buildkit|os|variant)'
 )
-_MANIFEST = re.compile(rb'\{\s*"(?:schemaVersion|mediaType|manifests|config)"')
 _STORAGE = re.compile(rb'\[\{"id":"[0-9a-f]{64}"')
 
 
@@ -93,7 +91,6 @@ def _document(volume: _Volume, offset: int) -> None:
         (_CONFIG, _config),
         (_STORAGE, _storage),
         (_REPOSITORIES, _repositories),
-        (_MANIFEST, _manifest),
         (_IMAGE, _image),
     )
     for pattern, read in readers:
@@ -228,14 +225,6 @@ def image_record(image_id: str, config: ImageConfig, text: str) -> ContainerImag
         labels=config.labels,
         config=text,
     )
-
-
-def _manifest(volume: _Volume, offset: int) -> None:
-    """A manifest tells of an image only by its config; it is counted."""
-    document = volume.reader.read(offset, lambda text: True)
-    parsed = _parsed(parse_index_or_manifest, document) if document is not None and document.whole else None
-    if isinstance(parsed, Manifest) and parsed.config is not None:
-        volume.found.count("container image manifest", True)
 
 
 def _spec(volume: _Volume, offset: int) -> None:

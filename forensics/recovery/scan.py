@@ -17,13 +17,11 @@ from forensics.source import Source
 from parsers.errors import EvidenceError
 from parsers.sqlite_file import JOURNAL_MAGIC
 
-OBJECT, ARRAY, PAGE, JOURNAL, TEXT = "object", "array", "page", "journal", "text"
-"""What a block may begin with: a JSON object, an array of such, a page of a bbolt file, a rollback
-journal of SQLite's, or text that began elsewhere."""
+OBJECT, ARRAY, JOURNAL, TEXT = "object", "array", "journal", "text"
+"""What a block may begin with: a JSON object, an array of such, a rollback journal of SQLite's, or text that began elsewhere."""
 
-SPEC, TAIL, LOG, CRI_LOG = b'{"ociVersion":"', b'"HostsPath":"', b'{"log":"', b" stdout F "
-CRI_ERRORS = b" stderr F "
-ANYWHERE = (SPEC, TAIL, LOG, CRI_LOG, CRI_ERRORS)
+SPEC, TAIL = b'{"ociVersion":"', b'"HostsPath":"'
+ANYWHERE = (SPEC, TAIL)
 """Texts that are looked for at every byte; one hit in a block is enough."""
 
 HEAD = 32  # bytes of a block that are looked at
@@ -35,8 +33,6 @@ SPAN = 64 << 10  # bytes that are searched or skipped together
 _ZEROS = bytes(SPAN)
 _OBJECT, _ARRAY = int.from_bytes(b'{"', "little"), int.from_bytes(b"[{", "little")
 _JOURNAL = np.uint64(int.from_bytes(JOURNAL_MAGIC, "little"))
-_LEAF, _BRANCH = 2, 1
-_MAX_PAGE_ID, _MAX_OVERFLOW, _MAX_COUNT = 1 << 22, 1 << 12, 1 << 12
 _PRINTABLE = np.uint64(0x8080808080808080)
 _SPACES = np.uint64(0x2020202020202020)
 
@@ -65,7 +61,6 @@ class Scanner:
         self._counts: dict[str | bytes, int] = {}
         self._more = 0
         self._tail, self._tail_end = b"", 0
-        self._last: dict[str | bytes, int] = {}
         self._unreadable: list[int] = []
 
     def look(self, position: int, data: bytes) -> None:
@@ -118,7 +113,6 @@ class Scanner:
         places = start + np.arange(count, dtype=np.int64) * size
         self._add(OBJECT, places[pair == _OBJECT])
         self._add(ARRAY, places[pair == _ARRAY])
-        self._add(PAGE, places[_pages(words, size // 8, count)])
         self._add(JOURNAL, places[heads == _JOURNAL])
         self._add(TEXT, places[_printable(heads) & (pair != _OBJECT)])
 
@@ -192,18 +186,6 @@ def scanners_for(all_spaces: Sequence[Space], start: int, size: int) -> list[tup
         for space in all_spaces
         if space.offset is not None and start <= space.offset and space.offset + space.source.size <= start + size
     ]
-
-
-def _pages(words: NDArray[np.uint64], step: int, count: int) -> NDArray[np.bool_]:
-    """Which blocks begin as a leaf or branch page of bbolt: its header, then an element whose key stands behind the last one."""
-    ident, header, first, second = (words[n::step][:count] for n in range(4))
-    flags, number, overflow = header & np.uint64(0xFFFF), (header >> np.uint64(16)) & np.uint64(0xFFFF), header >> np.uint64(32)
-    sane = (ident >= 2) & (ident < _MAX_PAGE_ID) & (number > 0) & (number <= _MAX_COUNT) & (overflow < _MAX_OVERFLOW)
-    table = number * np.uint64(16)
-    leaf = (flags == _LEAF) & ((first & np.uint64(0xFFFFFFFF)) <= 1) & ((first >> np.uint64(32)) == table)
-    branch = (flags == _BRANCH) & ((first & np.uint64(0xFFFFFFFF)) == table) & (second < _MAX_PAGE_ID)
-    pages: NDArray[np.bool_] = sane & (leaf | branch)
-    return pages
 
 
 def _printable(heads: NDArray[np.uint64]) -> NDArray[np.bool_]:
