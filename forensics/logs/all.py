@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 
 from forensics.logs.containers import ContainerLog, LogOwner, LogPlaces, container_logs
+from forensics.logs.journal import journal_lines
 from forensics.logs.lines import Joiner, LogFile, LogLine
 from forensics.logs.reading import Budget, read_pieces
+from forensics.logs.syslog import syslog_lines
 from forensics.records import Gap
 from forensics.stores.host_tree import host_trees
 from forensics.stores.reading import Place, StoreReader
@@ -32,8 +34,11 @@ def read_logs(
     """
     reader = StoreReader()
     numbers, budget = count(1), Budget()
-    for log in container_logs(LogPlaces(reader, host_trees(found), roots, owners)):
+    trees = host_trees(found)
+    for log in container_logs(LogPlaces(reader, trees, roots, owners)):
         yield from _container_lines(reader, log, numbers, budget)
+    yield from journal_lines(reader, trees, owners, numbers)
+    yield from syslog_lines(reader, trees, list(found.hosts.values()), numbers, budget)
     gaps += reader.gaps
 
 

@@ -1,0 +1,233 @@
+"""systemd's journal files: their objects in the order in which they were appended, and the entries among them.
+
+A file is written by appending objects, each 8-byte aligned, so reading them one after another finds every entry, also in a file
+that was never closed, was cut off, or was set aside as damaged (`.journal~`); hash tables and entry arrays only make searching
+fast. An entry names its fields' data objects, which stand before it.
+
+Source: systemd 252 to 257, src/libsystemd/sd-journal/journal-def.h, docs/JOURNAL_FILE_FORMAT.md; lz4_Block_format.md of LZ4 1.9.
+"""
+
+from __future__ import annotations
+
+import lzma
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import zstandard
+from construct import Bytes, Int8ul, Int32ul, Int64ul, Padding, Struct
+
+from parsers.errors import FormatError, UnsupportedFormat
+from parsers.layout import Layout
+from parsers.log_record import Damage
+
+SIGNATURE = b"LPKSHHRH"
+DATA, ENTRY = 1, 3
+_LAST_TYPE = 7
+_XZ, _LZ4, _ZSTD = 1, 2, 4
+_COMPACT = 16
+_KNOWN = 31
+MAX_OBJECT = 768 << 20
+MAX_FIELD = 16 << 20
+"""Bytes of a field that are unpacked; what is longer is cut."""
+MAX_ITEMS = 4096
+MAX_SEARCH = 64 << 20
+WINDOW = 1 << 20
+
+header = Layout(
+    Struct(
+        "signature" / Bytes(8),
+        "compatible_flags" / Int32ul,
+        "incompatible_flags" / Int32ul,
+        "state" / Int8ul,
+        Padding(7),
+        "file_id" / Bytes(16),
+        "machine_id" / Bytes(16),
+        "tail_entry_boot_id" / Bytes(16),
+        "seqnum_id" / Bytes(16),
+        "header_size" / Int64ul,
+        "arena_size" / Int64ul,
+        Padding(32),
+        "tail_object_offset" / Int64ul,
+    )
+)
+object_header = Layout(Struct("type" / Int8ul, "flags" / Int8ul, "reserved" / Bytes(6), "size" / Int64ul))
+entry_object = Layout(
+    Struct(
+        Padding(16),
+        "seqnum" / Int64ul,
+        "realtime" / Int64ul,
+        "monotonic" / Int64ul,
+        "boot_id" / Bytes(16),
+        "xor_hash" / Int64ul,
+    )
+)
+DATA_HEAD, DATA_HEAD_COMPACT = 64, 72
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """An entry. offset: in the file. fields: by name, the first value of each."""
+
+    offset: int
+    realtime_ns: int
+    boot_id: str
+    fields: dict[bytes, bytes]
+
+
+@dataclass
+class JournalFile:
+    """A journal file. read: its bytes by offset and size; damage: what of it cannot be read."""
+
+    read: Callable[[int, int], bytes]
+    size: int
+    damage: Damage
+    compact: bool = False
+    start: int = 0
+    end: int = 0
+    _window: bytes = field(default=b"", repr=False)
+    _window_at: int = 0
+
+    def __post_init__(self) -> None:
+        raw = self.read(0, header.size)
+        if len(raw) < header.size or not raw.startswith(SIGNATURE):
+            raise FormatError("no journal file", offset=0)
+        fields = header.fields(raw)
+        if fields["incompatible_flags"] & ~_KNOWN:
+            raise UnsupportedFormat(f"a journal with unknown features {fields['incompatible_flags']:#x}", offset=12)
+        self.compact = bool(fields["incompatible_flags"] & _COMPACT)
+        self.start = fields["header_size"]
+        if not header.size <= self.start <= self.size or self.start % 8:
+            raise FormatError(f"a header of {self.start} bytes", offset=88)
+        # a file that was not closed may have grown beyond what its header says
+        self.end = self.size
+
+    def entries(self, wanted: Callable[[bytes], bool]) -> Iterator[JournalEntry]:
+        """The entries with a field that is wanted, as they were written. wanted: told of `NAME=value`, of short values only."""
+        marked: set[int] = set()
+        for offset, kind, flags, size in self._objects():
+            if kind == DATA and not flags and size <= DATA_HEAD_COMPACT + 512 and wanted(self._payload(offset, size)):
+                marked.add(offset)
+            elif kind == ENTRY:
+                items = self._items(offset, size)
+                if not marked.isdisjoint(items):
+                    yield self._entry(offset, items)
+
+    def _objects(self) -> Iterator[tuple[int, int, int, int]]:
+        """Offset, type, flags and size of each object."""
+        at = self.start
+        while at + object_header.size <= self.end:
+            found = self._object(at)
+            if found is None:
+                if not any(self._bytes(at, 4096)):
+                    return  # what was allocated and not yet written
+                self.damage.at(at, "no journal object stands here")
+                at = self._next(at)
+                continue
+            yield at, *found
+            at += -(-found[2] // 8) * 8
+
+    def _object(self, at: int) -> tuple[int, int, int] | None:
+        raw = self._bytes(at, object_header.size)
+        if len(raw) < object_header.size:
+            return None
+        kind, flags, reserved, size = object_header.unpack(raw)
+        fine = 0 < kind <= _LAST_TYPE and flags in (0, _XZ, _LZ4, _ZSTD) and not any(reserved)
+        return (kind, flags, size) if fine and object_header.size < size <= min(MAX_OBJECT, self.end - at) else None
+
+    def _next(self, at: int) -> int:
+        """Where the next object stands behind damage: one that another one follows."""
+        for place in range(at + 8, min(at + MAX_SEARCH, self.end), 8):
+            found = self._object(place)
+            if found is not None and found[0] in (DATA, ENTRY):
+                behind = place + -(-found[2] // 8) * 8
+                if behind >= self.end or self._object(behind) is not None:
+                    return place
+        return self.end
+
+    def _items(self, offset: int, size: int) -> list[int]:
+        """The data objects that an entry names."""
+        width = 4 if self.compact else 16
+        count = min((size - entry_object.size) // width, MAX_ITEMS)
+        raw = self._bytes(offset + entry_object.size, max(count, 0) * width)
+        step = 4 if self.compact else 8
+        return [int.from_bytes(raw[at : at + step], "little") for at in range(0, len(raw) - width + 1, width)]
+
+    def _entry(self, offset: int, items: list[int]) -> JournalEntry:
+        fields = entry_object.fields(self._bytes(offset, entry_object.size))
+        found: dict[bytes, bytes] = {}
+        for item in items:
+            data = self._object(item) if self.start <= item < offset and item % 8 == 0 else None
+            if data is None or data[0] != DATA:
+                self.damage.at(offset, "an entry whose field cannot be read")
+                continue
+            try:
+                payload = _unpack(self._payload(item, data[2]), data[1])
+            except FormatError as error:
+                self.damage.at(item, error.what)
+                continue
+            name, mark, value = payload.partition(b"=")
+            if mark:
+                found.setdefault(name, value)
+        return JournalEntry(offset, fields["realtime"] * 1000, fields["boot_id"].hex(), found)
+
+    def _payload(self, offset: int, size: int) -> bytes:
+        head = DATA_HEAD_COMPACT if self.compact else DATA_HEAD
+        return self._bytes(offset + head, min(size - head, MAX_FIELD)) if size > head else b""
+
+    def _bytes(self, at: int, size: int) -> bytes:
+        """Bytes of the file, out of the window that was read last where they are in it."""
+        inside = at - self._window_at
+        if inside < 0 or inside + size > len(self._window):
+            if size > WINDOW:
+                return self.read(at, size)
+            self._window_at, self._window = at, self.read(at, WINDOW)
+            inside = 0
+        return self._window[inside : inside + size]
+
+
+def _unpack(payload: bytes, flags: int) -> bytes:
+    try:
+        if flags == _XZ:
+            return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=128 << 20).decompress(payload, MAX_FIELD)
+        if flags == _ZSTD:
+            return zstandard.ZstdDecompressor().stream_reader(payload).read(MAX_FIELD)
+    except (lzma.LZMAError, zstandard.ZstdError) as error:
+        raise FormatError(f"a field that cannot be unpacked ({error})") from error
+    if flags == _LZ4:
+        return unpack_lz4(payload[8:], min(int.from_bytes(payload[:8], "little"), MAX_FIELD))
+    return payload
+
+
+def unpack_lz4(data: bytes, size: int) -> bytes:
+    """An LZ4 block: sequences of literals and of matches in what was unpacked before. FormatError where it is damaged."""
+    out = bytearray()
+    at = 0
+    while at < len(data) and len(out) < size:
+        token = data[at]
+        literals, at = _length(data, at + 1, token >> 4)
+        if at + literals > len(data):
+            raise FormatError("an LZ4 block is cut short")
+        out += data[at : at + literals]
+        at += literals
+        if at >= len(data):
+            break
+        distance = int.from_bytes(data[at : at + 2], "little")
+        match, at = _length(data, at + 2, token & 15)
+        match += 4
+        if not 0 < distance <= len(out) or match > size - len(out) + 64:
+            raise FormatError("an LZ4 block refers to what is not there")
+        start = len(out) - distance
+        for copied in range(0, match, distance):
+            out += out[start + copied : start + min(copied + distance, match)]
+    return bytes(out[:size])
+
+
+def _length(data: bytes, at: int, length: int) -> tuple[int, int]:
+    if length == 15:
+        while at < len(data):
+            more = data[at]
+            at += 1
+            length += more
+            if more != 255:
+                break
+    return length, at
