@@ -56,7 +56,7 @@ def logs(
     grep: Annotated[
         str | None, typer.Option(metavar="REGEX", help="Only lines that match this regular expression (Python's) somewhere.")
     ] = None,
-    no_timestamps: Annotated[bool, typer.Option("--no-timestamps", help="Print the text alone, as `docker logs` does.")] = False,
+    timestamps: Annotated[bool, typer.Option(help="Print each line's time; without, the text alone, as `docker logs` does.")] = True,
     format: FormatOption = Format.TABLE,
     output: OutputOption = None,
     force: ForceOption = False,
@@ -79,9 +79,9 @@ def logs(
             cursor = opened.db.execute(*wanted.select("*"))
             write_rows(cursor, [column[0] for column in cursor.description], format, to)
         elif number is not None:
-            _write(_as_docker(opened.db.execute(*wanted.select(_PRINTED)), not no_timestamps), to)
+            _write(_as_docker(opened.db.execute(*wanted.select(_PRINTED)), timestamps), to)
         else:
-            _write(_of_all(opened, wanted, not no_timestamps), to)
+            _write(_of_all(opened, wanted, timestamps), to)
 
 
 def _expression(pattern: str | None) -> re.Pattern[str] | None:
