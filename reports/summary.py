@@ -100,7 +100,8 @@ def _recovered(db: sqlite3.Connection) -> list[tuple[str, str]]:
 
 def _containers(db: sqlite3.Connection) -> tuple[tuple[str | int | None, ...], ...]:
     rows = db.execute(
-        "SELECT substr(container_id, 1, 12), iif(pod IS NULL, name, pod || '/' || name), image,"
+        "SELECT substr(container_id, 1, 12), iif(pod IS NULL, name, pod || '/' || name),"
+        " iif(image GLOB 'sha256:*', substr(image, 1, 19), image),"
         " coalesce(state, '?') || iif(state = 'exited', ' (' || coalesce(exit_code, '?') || ')', '')"
         " || iif(privileged, ', privileged', ''),"
         " (SELECT group_concat(kind || ' ' || n, ', ') FROM (SELECT kind, count(*) AS n FROM container_change"

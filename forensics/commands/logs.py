@@ -56,7 +56,9 @@ def logs(
     grep: Annotated[
         str | None, typer.Option(metavar="REGEX", help="Only lines that match this regular expression (Python's) somewhere.")
     ] = None,
-    timestamps: Annotated[bool, typer.Option(help="Print each line's time; without, the text alone, as `docker logs` does.")] = True,
+    timestamps: Annotated[
+        bool, typer.Option(help="Print each line's time; without, the text alone, as `docker logs` does.")
+    ] = True,
     format: FormatOption = Format.TABLE,
     output: OutputOption = None,
     force: ForceOption = False,
