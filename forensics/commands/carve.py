@@ -99,11 +99,11 @@ def carve(
     _check_output(case_path, image, force)
     if yara is not None and findings is False:
         raise UsageError("--yara looks for findings, --no-findings looks for none; leave one of them out")
+    # Layers become millions of small objects, none in a cycle; looking for cycles as often as usual takes a tenth of the time.
+    gc.set_threshold(100_000, 50, 100)
     from forensics import pipeline
     from reports.summary import summarise
 
-    # Layers become millions of small objects, none in a cycle; looking for cycles as often as usual takes a tenth of the time.
-    gc.set_threshold(100_000, 50, 100)
     command = shlex.join(["ctrforensics", *sys.argv[1:]])
     with shown_progress() as progress:
         disks = [_unpacked(path, unpack, force, progress) if unpack else path for path in image]
