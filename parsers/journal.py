@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import lzma
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 
 import zstandard
 from construct import Bytes, Int8ul, Int32ul, Int64ul, Padding, Struct
@@ -30,8 +31,10 @@ MAX_OBJECT = 768 << 20
 MAX_FIELD = 16 << 20
 """Bytes of a field that are unpacked; what is longer is cut."""
 MAX_ITEMS = 4096
-MAX_SEARCH = 64 << 20
-WINDOW = 1 << 20
+MAX_SEARCH = 16 << 20  # bytes of one file that are looked through for where the next object begins
+MAX_UNPACKED = 1 << 30  # bytes that one file's fields may give
+BLOCK = 1 << 16
+BLOCKS = 256  # that are kept: an entry's fields stand anywhere before it
 
 header = Layout(
     Struct(
@@ -48,6 +51,8 @@ header = Layout(
         "arena_size" / Int64ul,
         Padding(32),
         "tail_object_offset" / Int64ul,
+        Padding(40),
+        "head_entry_realtime" / Int64ul,
     )
 )
 object_header = Layout(Struct("type" / Int8ul, "flags" / Int8ul, "reserved" / Bytes(6), "size" / Int64ul))
@@ -84,8 +89,9 @@ class JournalFile:
     compact: bool = False
     start: int = 0
     end: int = 0
-    _window: bytes = field(default=b"", repr=False)
-    _window_at: int = 0
+    tail: int = 0
+    _search_left: int = MAX_SEARCH
+    _unpack_left: int = MAX_UNPACKED
 
     def __post_init__(self) -> None:
         raw = self.read(0, header.size)
@@ -100,6 +106,8 @@ class JournalFile:
             raise FormatError(f"a header of {self.start} bytes", offset=88)
         # a file that was not closed may have grown beyond what its header says
         self.end = self.size
+        self.tail = fields["tail_object_offset"]
+        self._block = lru_cache(maxsize=BLOCKS)(lambda number: self.read(number * BLOCK, BLOCK))
 
     def entries(self, wanted: Callable[[bytes], bool]) -> Iterator[JournalEntry]:
         """The entries with a field that is wanted, as they were written. wanted: told of `NAME=value`, of short values only."""
@@ -118,7 +126,7 @@ class JournalFile:
         while at + object_header.size <= self.end:
             found = self._object(at)
             if found is None:
-                if not any(self._bytes(at, 4096)):
+                if at > self.tail and not any(self._bytes(at, 4096)):
                     return  # what was allocated and not yet written
                 self.damage.at(at, "no journal object stands here")
                 at = self._next(at)
@@ -136,7 +144,8 @@ class JournalFile:
 
     def _next(self, at: int) -> int:
         """Where the next object stands behind damage: one that another one follows."""
-        for place in range(at + 8, min(at + MAX_SEARCH, self.end), 8):
+        for place in range(at + 8, min(at + self._search_left, self.end), 8):
+            self._search_left -= 8
             found = self._object(place)
             if found is not None and found[0] in (DATA, ENTRY):
                 behind = place + -(-found[2] // 8) * 8
@@ -155,13 +164,13 @@ class JournalFile:
     def _entry(self, offset: int, items: list[int]) -> JournalEntry:
         fields = entry_object.fields(self._bytes(offset, entry_object.size))
         found: dict[bytes, bytes] = {}
-        for item in items:
+        for item in dict.fromkeys(items):
             data = self._object(item) if self.start <= item < offset and item % 8 == 0 else None
             if data is None or data[0] != DATA:
                 self.damage.at(offset, "an entry whose field cannot be read")
                 continue
             try:
-                payload = _unpack(self._payload(item, data[2]), data[1])
+                payload = self._unpacked(self._payload(item, data[2]), data[1])
             except FormatError as error:
                 self.damage.at(item, error.what)
                 continue
@@ -174,15 +183,19 @@ class JournalFile:
         head = DATA_HEAD_COMPACT if self.compact else DATA_HEAD
         return self._bytes(offset + head, min(size - head, MAX_FIELD)) if size > head else b""
 
+    def _unpacked(self, payload: bytes, flags: int) -> bytes:
+        if flags and self._unpack_left < 0:
+            raise FormatError("its fields unpack to more than is read of one journal")
+        unpacked = _unpack(payload, flags)
+        self._unpack_left -= len(unpacked) if flags else 0
+        return unpacked
+
     def _bytes(self, at: int, size: int) -> bytes:
-        """Bytes of the file, out of the window that was read last where they are in it."""
-        inside = at - self._window_at
-        if inside < 0 or inside + size > len(self._window):
-            if size > WINDOW:
-                return self.read(at, size)
-            self._window_at, self._window = at, self.read(at, WINDOW)
-            inside = 0
-        return self._window[inside : inside + size]
+        """Bytes of the file, by way of the blocks that were read last."""
+        number, inside = divmod(at, BLOCK)
+        if inside + size <= BLOCK:
+            return self._block(number)[inside : inside + size]
+        return self._block(number)[inside:] + self.read((number + 1) * BLOCK, size - (BLOCK - inside))
 
 
 def _unpack(payload: bytes, flags: int) -> bytes:
@@ -216,9 +229,8 @@ def unpack_lz4(data: bytes, size: int) -> bytes:
         match += 4
         if not 0 < distance <= len(out) or match > size - len(out) + 64:
             raise FormatError("an LZ4 block refers to what is not there")
-        start = len(out) - distance
-        for copied in range(0, match, distance):
-            out += out[start + copied : start + min(copied + distance, match)]
+        repeated = bytes(out[len(out) - distance :])
+        out += (repeated * (match // distance + 1))[:match]
     return bytes(out[:size])
 
 

@@ -134,6 +134,51 @@ def test_lz4_of_anything(data, size):
         return
 
 
+def test_little_more_than_the_file_is_read():
+    raw, sizes = journal("zstd-compact"), []
+
+    def read(at, size):
+        sizes.append(size)
+        return raw[at : at + size]
+
+    assert list(JournalFile(read, len(raw), Damage()).entries(wanted))
+    assert sum(sizes) < len(raw) + (1 << 20)
+
+
+def test_a_zeroed_block_costs_what_stood_in_it():
+    raw = bytearray(journal("none-regular"))
+    whole, _ = entries(bytes(raw))
+    first, last = whole[20].offset, whole[30].offset
+    raw[first : first + 8192] = bytes(8192)
+    found, damage = entries(bytes(raw))
+    assert {entry.offset for entry in found} >= {entry.offset for entry in whole[31 + 20 :]}
+    assert first < last
+    assert damage.times
+
+
+def test_search_behind_damage_is_bounded():
+    raw = journal("none-regular")
+    start = int.from_bytes(raw[88:96], "little")
+    hostile = raw[:start] + b"\x09" * (40 << 20)
+    begun = time.process_time()
+    found, damage = entries(hostile)
+    assert (found, damage.times > 0) == ([], True)
+    assert time.process_time() - begun < 30
+
+
+def test_files_are_read_in_the_order_in_which_they_were_begun():
+    older = bytearray(journal("none-regular"))
+    older[184:192] = (1).to_bytes(8, "little")
+    names = {"system.journal": journal("zstd-compact"), "system@0-1.journal": bytes(older), "bad.journal~": b"LPKSHHRH"}
+    found, _ = survey_of({"var": {"log": {"journal": {"m" * 32: names}}}})
+    reader = StoreReader()
+    rows = [row for row in journal_lines(reader, host_trees(found), [], count(1)) if isinstance(row, LogFile)]
+    told = [row.path.rpartition(b"/")[2] for row in rows]
+    assert told == sorted(told, key=lambda name: name == b"system.journal")
+    assert {*told} == {b"system.journal", b"system@0-1.journal"}
+    assert len(reader.gaps) == 1
+
+
 def run_journal(raw, *containers):
     found, _ = survey_of({"var": {"log": {"journal": {"m" * 32: {"system.journal": raw, "notes.txt": b"no"}}}}})
     reader = StoreReader()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -12,11 +13,28 @@ from forensics.stores.host_tree import HostTree, resolve_or_none
 from forensics.stores.reading import Place, StoreReader
 from forensics.text import readable
 from parsers.errors import EvidenceError, FormatError
-from parsers.journal import JournalEntry, JournalFile
+from parsers.journal import JournalEntry, JournalFile, header
 from parsers.log_record import Damage, LogRecord, as_text, instant
 
 PLACES = (b"/var/log/journal", b"/run/log/journal")
-PROGRAMS = (b"dockerd", b"docker", b"containerd", b"kubelet", b"podman", b"crio", b"cri-o", b"conmon", b"buildkitd", b"nerdctl")
+PROGRAMS = (
+    b"dockerd",
+    b"docker",
+    b"containerd",
+    b"kubelet",
+    b"podman",
+    b"crio",
+    b"cri-o",
+    b"conmon",
+    b"buildkitd",
+    b"nerdctl",
+    b"cri-dockerd",
+    b"containerd-shim",
+    b"runc",
+    b"crun",
+    b"k3s",
+    b"rke2",
+)
 _UNITS = tuple(program + b".service" for program in PROGRAMS)
 WANTED = frozenset((
     *(name + b"=" + program for name in (b"SYSLOG_IDENTIFIER", b"_COMM") for program in PROGRAMS),
@@ -52,14 +70,28 @@ def journal_lines(
     for owner in owners:
         known.setdefault(owner.record.container_id, owner)
         known.setdefault(owner.record.container_id[:12], owner)
-    seen: set[tuple[int, int]] = set()
+    for place in _in_order(reader, trees):
+        yield from _lines(reader, place, known, numbers)
+
+
+def _in_order(reader: StoreReader, trees: Sequence[HostTree]) -> list[Place]:
+    """The journal's files in the order in which they were begun: the one that is written to has a name that sorts first."""
+    found: dict[tuple[int, int], tuple[int, bytes, Place]] = {}
     for tree in trees:
         for top in PLACES:
             for directory in reader.children(resolve_or_none(tree, top), "d"):
                 for place in reader.children(directory, "f"):
-                    if _FILE.fullmatch(place.name) and (place.partition, place.inode) not in seen:
-                        seen.add((place.partition, place.inode))
-                        yield from _lines(reader, place, known, numbers)
+                    if _FILE.fullmatch(place.name):
+                        found[place.partition, place.inode] = (_begun(place), place.path, place)
+    return [place for _, _, place in sorted(found.values(), key=lambda each: each[:2])]
+
+
+def _begun(place: Place) -> int:
+    """The time of a file's first entry; 0 where it is damaged, which is told when it is read."""
+    try:
+        return int(header.fields(place.fs.read(place.inode, 0, header.size))["head_entry_realtime"])
+    except (FormatError, EvidenceError, struct.error):
+        return 0
 
 
 def _lines(
