@@ -267,18 +267,16 @@ def test_contents_of_known_files_are_no_fragments(tmp_path):
     assert len(list(find_fragments(fs, ()))) > 20
 
 
-@pytest.mark.parametrize("layout", ["1k", "no-checksums"])
-def test_no_wrong_content_is_called_certain(layout, tmp_path):
-    """Random work on a small disk, so that most blocks are given out again and again."""
-    path = lab.make(tmp_path / "fs.img", "-m", "0", "-J", "size=8", *LAYOUTS[layout], size=40 * MIB)
-    rng, versions, live = random.Random(7), {}, {}
+def _random_work(path, mount_point, seed):
+    """Make, grow, sync and delete files, so that most blocks are given out again and again; answers all versions of each."""
+    rng, versions, live = random.Random(seed), {}, {}
 
     def save(top, name, data):
         (top / name).write_bytes(data)
         live[name] = data
         versions.setdefault(name, []).append(data)
 
-    with mounted(path, tmp_path / "m", "commit=1") as top:
+    with mounted(path, mount_point, "commit=1") as top:
         for n in range(2500):
             chance = rng.random()
             if os.statvfs(top).f_bavail < 4000:
@@ -296,14 +294,25 @@ def test_no_wrong_content_is_called_certain(layout, tmp_path):
                 name = rng.choice(sorted(live))
                 (top / name).unlink()
                 del live[name]
-    fs = open_ext4(lab.image(path))
+    return versions
+
+
+@pytest.mark.parametrize("layout", ["1k", "no-checksums"])
+def test_no_wrong_content_is_called_certain(layout, tmp_path):
     checked = 0
-    for file in find_deleted(fs):
-        if file.confidence == "certain" and file.type == "f" and file.size and file.path is not None:
-            data = content(fs, file)
-            # what was not written to its end yet when it was deleted is the beginning of a version
-            assert any(version.startswith(data) for version in versions[file.path[1:].decode()]), file
-            checked += 1
+    # When the kernel commits last decides how much its ring still tells: mostly 130 files, now and then hardly any.
+    for seed in range(7, 12):
+        path = lab.make(tmp_path / f"{seed}.img", "-m", "0", "-J", "size=8", *LAYOUTS[layout], size=40 * MIB)
+        versions = _random_work(path, tmp_path / "m", seed)
+        fs = open_ext4(lab.image(path))
+        for file in find_deleted(fs):
+            if file.confidence == "certain" and file.type == "f" and file.size and file.path is not None:
+                data = content(fs, file)
+                # what was not written to its end yet when it was deleted is the beginning of a version
+                assert any(version.startswith(data) for version in versions[file.path[1:].decode()]), file
+                checked += 1
+        if checked > 20:
+            break
     assert checked > 20
 
 
