@@ -140,6 +140,12 @@ class StoreReader:
             return None  # the place is the damage, and is told by whoever asks
 
 
+def subvolume_is_here(reader: StoreReader, directory: Place) -> bool:
+    """Whether a directory is Btrfs's and no stand-in, without times, for a subvolume that a snapshot did not take along."""
+    inode = reader.inode(directory)
+    return directory.fs.kind == "btrfs" and inode is not None and inode.type == "d" and inode.mtime_ns is not None
+
+
 def tar_split(reader: StoreReader, directory: Place | None, name: bytes) -> LayerArchive | None:
     """The file that rebuilds a layer's archive, where there is one."""
     place = reader.child(directory, name) if directory is not None else None

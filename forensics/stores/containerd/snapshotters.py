@@ -18,7 +18,7 @@ from forensics.file_source import FileSource
 from forensics.records import Provenance
 from forensics.stores.bolt import key_provenance, open_database, walk_database
 from forensics.stores.containerd.discover import SNAPSHOTTERS, ContainerdRoot, part
-from forensics.stores.reading import Place, StoreReader
+from forensics.stores.reading import Place, StoreReader, subvolume_is_here
 from forensics.text import readable
 from parsers.containerd_snapshots import SNAPSHOTS, StoredSnapshot, parse_snapshots
 
@@ -126,7 +126,10 @@ def _btrfs(reader: StoreReader, place: Place) -> dict[str, SnapshotDirectory]:
     for name in BTRFS_DIRECTORIES:
         for directory in reader.children(reader.child(place, name), "d?"):
             if _ID.fullmatch(directory.name):
-                found[readable(directory.name)] = SnapshotDirectory(directory, directory)
+                here = directory.fs.kind != "btrfs" or subvolume_is_here(reader, directory)
+                if not here:
+                    reader.gap("btrfs snapshot", "its subvolume is not here", directory)
+                found[readable(directory.name)] = SnapshotDirectory(directory, directory if here else None)
     return found
 
 

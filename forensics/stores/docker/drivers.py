@@ -14,11 +14,11 @@ from forensics.stores.docker.images import StoredImage, docker_images, known_cha
 from forensics.stores.docker.layerdb import LayerDb, read_layerdb
 from forensics.stores.docker.layers import docker_layers
 from forensics.stores.docker.older_drivers import (
-    list_btrfs,
     list_devicemapper,
     list_windowsfilter,
     list_zfs,
     read_aufs,
+    read_btrfs,
     read_overlay,
     read_vfs,
 )
@@ -28,7 +28,7 @@ from forensics.stores.reading import Place, StoreReader
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """One of Docker's drivers. read: from its directory. missing: where its layers' files are, if they are not read."""
+    """One of Docker's drivers. read: from its directory. missing: where its layers' files are, if no layer's can be read."""
 
     name: str
     read: Callable[[StoreReader, Place], GraphDriver]
@@ -37,7 +37,7 @@ class Driver:
 
 DRIVERS = (
     Driver("aufs", read_aufs),
-    Driver("btrfs", list_btrfs, "each layer is a Btrfs subvolume"),
+    Driver("btrfs", read_btrfs, "each layer is a Btrfs subvolume"),
     Driver("devicemapper", list_devicemapper, "each layer is a filesystem on a thin device of a device-mapper pool"),
     Driver("fuse-overlayfs", read_fuse_overlayfs),
     Driver("overlay", read_overlay),
@@ -85,7 +85,7 @@ def read_driver(
     mine = {cid: c for cid, c in stored.items() if c.config is None or c.config.driver in (name, None)}
     db = with_graph(read_layerdb(reader, layerdb, known_chain(images)), v1, graph, mine)
     of_containers = images_of(stored, images)
-    if driver is not None and driver.missing is None:
+    if driver is not None and (driver.missing is None or any(each.diff is not None for each in graph.directories.values())):
         claims = claim_directories(reader, graph, db, {cid: c.place for cid, c in mine.items()}, of_containers)
     else:
         where = driver.missing if driver is not None else "not a driver of Docker's own"

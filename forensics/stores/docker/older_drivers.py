@@ -1,4 +1,4 @@
-"""The directories of Docker's drivers before overlay2, and of vfs, which is still there.
+"""The directories of Docker's drivers before overlay2, and of vfs and btrfs, which are still there.
 
 overlay, moby v1.4 to v23, daemon/graphdriver/overlay/overlay.go:
   <name>/root                  a layer of container images: the whole tree, with hard links to the layer below
@@ -8,6 +8,8 @@ aufs, moby v0.7 to v23, daemon/graphdriver/aufs/aufs.go:
   layers/<name>                the names of all layers below, top first, one in each line
 vfs, daemon/graphdriver/vfs/driver.go:
   dir/<name>                   the whole tree, a copy of its own
+btrfs, daemon/graphdriver/btrfs/btrfs.go:
+  subvolumes/<name>            the whole tree, a subvolume or a snapshot of the one below
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from forensics.stores.docker.graph_driver import GraphDriver, LayerDirectory, layer_files, layer_name
-from forensics.stores.reading import Place, StoreReader
+from forensics.stores.reading import Place, StoreReader, subvolume_is_here
 from parsers.docker_layer import parse_directory, parse_parents
 
 MAX_TEXT = 64 << 10  # 500 lines of 69 bytes are 34 KiB
@@ -54,9 +56,17 @@ def read_vfs(reader: StoreReader, top: Place) -> GraphDriver:
     return _whole_directories("vfs", reader.children(reader.child(top, b"dir"), "d"), b"dir/%s", readable=True)
 
 
-def list_btrfs(reader: StoreReader, top: Place) -> GraphDriver:
-    """The names of btrfs's subvolumes."""
-    return _whole_directories("btrfs", reader.children(reader.child(top, b"subvolumes"), "d"), b"subvolumes/%s")
+def read_btrfs(reader: StoreReader, top: Place) -> GraphDriver:
+    """The layers of the driver btrfs, each of them a whole root filesystem; only their names where no subvolume can be read."""
+    directories = {}
+    for place in reader.children(reader.child(top, b"subvolumes"), "d"):
+        name = layer_name(place)
+        directories[name] = LayerDirectory(name, place, place if subvolume_is_here(reader, place) else None, (), None, whole=True)
+    if any(each.diff is not None for each in directories.values()):
+        for each in directories.values():
+            if each.diff is None:
+                reader.gap("btrfs subvolume", "its subvolume is not here", each.place)
+    return GraphDriver("btrfs", directories, {}, marks="none", pattern=b"subvolumes/%s", whole=True)
 
 
 def list_devicemapper(reader: StoreReader, top: Place) -> GraphDriver:
