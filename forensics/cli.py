@@ -32,6 +32,7 @@ from forensics.commands.report import report
 from forensics.commands.show import show
 from forensics.commands.tables import LISTINGS, listing_command
 from forensics.commands.timeline import timeline
+from forensics.commands.verify import verify
 from parsers.errors import CtrForensicsError
 
 TRACEBACK = "CTRFORENSICS_TRACEBACK"
@@ -56,6 +57,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     query,
     datasette,
     bolt,
+    verify,
 )
 
 app = typer.Typer(

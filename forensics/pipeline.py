@@ -255,6 +255,9 @@ def _run_facts(started: datetime, evidence: Evidence, options: CarveOptions) -> 
         "journal": "replayed" if options.replay_journal else "not replayed",
         "hash": options.hash,
         "findings": options.findings,
+        "yara": None if options.yara is None else str(options.yara),
+        "verify_layers": json.dumps(options.verify_layers),
+        "logs": json.dumps(options.logs),
         "disk_image": evidence.name,
         "snapshot": options.snapshot,
     }

@@ -34,7 +34,7 @@ STAGES = (
     ("timeline",),
     ("findings",),
     ("disk_pass", "content_plan", "deleted_files", "layer_content", "content", "extraction", "archive", "pax"),
-    ("pipeline",),
+    ("pipeline", "verification"),
     ("commands",),
     ("cli",),
 )

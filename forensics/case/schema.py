@@ -43,7 +43,7 @@ CREATE TABLE layer (
     source_partition INTEGER, source_path TEXT, source_inode INTEGER, source_offset INTEGER, source_how TEXT,
     UNIQUE (store_id, key)) STRICT;
 CREATE TABLE chain (
-    top INTEGER NOT NULL REFERENCES layer, depth INTEGER NOT NULL, layer_id INTEGER NOT NULL REFERENCES layer,
+    top INTEGER NOT NULL REFERENCES layer, layer_id INTEGER NOT NULL REFERENCES layer, depth INTEGER NOT NULL,
     PRIMARY KEY (top, layer_id)) STRICT, WITHOUT ROWID;
 CREATE TABLE container_image (
     id INTEGER PRIMARY KEY, store_id INTEGER NOT NULL REFERENCES store, engine TEXT NOT NULL, namespace TEXT,

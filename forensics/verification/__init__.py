@@ -1,0 +1,1 @@
+"""Whether a case file still says what its evidence says."""
