@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,9 @@ from forensics.commands.output import ForceOption, Format, FormatOption, OutputO
 from forensics.commands.progress import shown_progress
 from forensics.commands.secrets import KeyOption, PassphraseOption, secrets
 from forensics.commands.tables import CaseArgument, destination
-from forensics.verification.check import DIFFERS, Check
+
+if TYPE_CHECKING:
+    from forensics.verification.check import Check
 
 DIFFERENT = 1
 MOST_SHOWN = 20  # differences of one check in a table
@@ -31,7 +33,7 @@ def verify(
     output: OutputOption = None,
     force: ForceOption = False,
 ) -> None:
-    """Hold a case file against its evidence: hashes, places, metadata, contents, layers.
+    """Hold a case file against its evidence, fact by fact.
 
     Everything is read again where the case says that it stands. A line for each check, then one for each thing that differs;
     the exit code is 1 if anything does.
@@ -56,7 +58,7 @@ def _rows(checks: Sequence[Check], most: int | None) -> Iterator[tuple[Value, ..
         yield check.name, check.state, check.facts, None, None, "; ".join(filter(None, (text, check.note))) or None
     for check in checks:
         for each in check.differences[:most]:
-            yield check.name, DIFFERS, None, each.path, each.offset, each.detail
+            yield check.name, check.state, None, each.path, each.offset, each.detail
         if most is not None and len(check.differences) > most:
             more = f"{len(check.differences) - most} more; --format csv lists them all"
-            yield check.name, DIFFERS, None, None, None, more
+            yield check.name, check.state, None, None, None, more
