@@ -114,6 +114,14 @@ def test_kubernetes_tells_by_a_link_and_a_status():
     assert (second.record.container_id, second.record.name, second.record.pod) == (OTHER, "web", "default/shop-1")
 
 
+@pytest.mark.parametrize("kind", [b"containers", b"sandboxes"])
+def test_the_directory_of_the_cri_plugin_is_no_data_root_of_docker(kind):
+    path = b"/var/lib/containerd/io.containerd.grpc.v1.cri/" + kind + b"/" + ID.encode()
+    (clue,) = clues(deleted(path, type="d")).containers
+    assert (clue.record.engine, clue.record.namespace, clue.record.container_id) == ("containerd", "k8s.io", ID)
+    assert clue.store == "containerd:/var/lib/containerd"
+
+
 HOSTILE = [b"{" * 100_000, b"", b"\xff" * 100, b'{"ID":"' + b"a" * 100_000, b'{"ID":' + b"9" * 10_000 + b"}"]
 
 

@@ -1,5 +1,7 @@
 """Which snapshot was a removed container's own, by the times of both."""
 
+from dataclasses import replace
+
 from forensics.records import Container
 from forensics.recovery.births import layers_by_birth
 
@@ -28,3 +30,10 @@ def test_none_is_taken_where_there_are_more_or_none_or_it_is_known():
     assert layers_by_birth([container("a", 10 * SECOND, layer="overlayfs/9")], births[:1]) == {}
     assert layers_by_birth([container("a", 10 * SECOND, origin="allocated")], births[:1]) == {}
     assert layers_by_birth([container("a", None)], births[:1]) == {}
+
+
+def test_containerd_has_the_directory_made_before_the_container():
+    births = [(10 * SECOND - 5_000_000, "overlayfs/1"), (10 * SECOND + 295_000_000, "overlayfs/2")]
+    both = [replace(container(name, 10 * SECOND + ns), engine="containerd") for name, ns in (("a", 0), ("b", 300_000_000))]
+    assert layers_by_birth(both, births) == {"a": "overlayfs/1", "b": "overlayfs/2"}
+    assert layers_by_birth(both, [*births, (10 * SECOND + 1, "overlayfs/3")]) == {"a": "overlayfs/1"}

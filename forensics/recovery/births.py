@@ -1,8 +1,9 @@
 """Which removed snapshot was a container's own, where no record tells any more: the one that was made when the container was.
 
 Docker notes the time, then has the snapshot of its own files for the container made (`-init`), then the container's own on that.
-So the directories that were born within a second of that time, and before the next container's, are these two, the own one last.
-Where there are more of them, none is taken.
+So the directories that were born within a second after that time, and before the next container's, are these two, the own one
+last. Clients of containerd have the snapshot made first, and containerd notes the time of the container then: its
+directory is the only one born within a second before, and after the container before it. Where there are more, none is taken.
 """
 
 from __future__ import annotations
@@ -13,22 +14,28 @@ from forensics.records import Container
 
 TICK = 10_000_000  # ns that the clock of directories is behind at most
 SOON = 1_000_000_000
-BOTH = 2
+_MOST = {"docker": 2, "containerd": 1}
 
 
 def layers_by_birth(containers: Iterable[Container], births: Sequence[tuple[int, str]]) -> dict[str, str]:
     """The layer of each removed container without one, by container id. births: when each removed layer's directory was made."""
-    dated = sorted((each for each in containers if each.created_ns is not None), key=lambda each: each.created_ns or 0)
-    used = {each.layer for each in dated}
+    dated = [(each.created_ns, each) for each in containers if each.created_ns is not None]
+    dated.sort(key=lambda each: (each[0], each[1].container_id))
+    used = {each.layer for _, each in dated}
     found: dict[str, str] = {}
-    for at, container in enumerate(dated):
-        if container.layer is not None or container.origin != "recovered" or container.engine != "docker":
+    for at, (created, container) in enumerate(dated):
+        most = _MOST.get(container.engine)
+        if container.layer is not None or container.origin != "recovered" or most is None:
             continue
-        since = (container.created_ns or 0) - TICK
-        until = since + TICK + SOON
-        if at + 1 < len(dated):
-            until = min(until, (dated[at + 1].created_ns or 0) - TICK)
+        if container.engine == "docker":
+            since, until = created - TICK, created + SOON
+            if at + 1 < len(dated):
+                until = min(until, dated[at + 1][0] - TICK)
+        else:
+            since, until = created - SOON, created
+            if at:
+                since = max(since, dated[at - 1][0])
         near = sorted((born, key) for born, key in births if since <= born < until)
-        if 0 < len(near) <= BOTH and near[-1][1] not in used:
+        if 0 < len(near) <= most and near[-1][1] not in used:
             found[container.container_id] = near[-1][1]
     return found

@@ -156,8 +156,9 @@ def _hostconfig(at: _Context, found: DeletedClues) -> None:
 
 def _reference(at: _Context, found: DeletedClues) -> None:
     """A container's directory, or any file in it: its name is the container's id."""
-    engine = "docker" if at.match["docker"] is not None else "podman"
-    found.containers.append(_clue(Container(engine, None, at.id, None, source=at.source()), at))
+    cri = at.match["cri"] is not None
+    engine = "containerd" if cri else "docker" if at.match["docker"] is not None else "podman"
+    found.containers.append(_clue(Container(engine, "k8s.io" if cri else None, at.id, None, source=at.source()), at))
 
 
 def _storage(at: _Context, found: DeletedClues) -> None:
@@ -228,6 +229,7 @@ def _clue(made: Container, at: _Context, problems: tuple[str, ...] = ()) -> Clue
 
 
 _ROOT, _STORE = rb"(?P<root>/.*?)", rb"(?P<driver>[\w-]+)"
+_CRI = rb"io\.containerd\.(?:grpc\.v1\.cri|cri\.v1\.runtime)"
 _LOOKS: tuple[tuple[re.Pattern[bytes], Callable[[_Context, DeletedClues], None]], ...] = (
     (re.compile(_ROOT + rb"/containers/" + _ID + rb"/(?:config\.v2\.json|config\.json|\.tmp-config\.v2\.json\d*)"), _config),
     (re.compile(_ROOT + rb"/containers/" + _ID + rb"/(?:hostconfig\.json|\.tmp-hostconfig\.json\d*)"), _hostconfig),
@@ -235,7 +237,7 @@ _LOOKS: tuple[tuple[re.Pattern[bytes], Callable[[_Context, DeletedClues], None]]
     (re.compile(_ROOT + rb"/image/" + _STORE + rb"/imagedb/content/sha256/" + _ID), _image),
     (re.compile(_ROOT + rb"/" + _STORE + rb"-containers/(?:volatile-|\.tmp-)?containers\.json\d*"), _storage),
     (re.compile(_ROOT + rb"/" + _STORE + rb"-containers/" + _ID + rb"/userdata/config\.json"), _userdata),
-    (re.compile(_ROOT + rb"/io\.containerd\.(?:grpc\.v1\.cri|cri\.v1\.runtime)/containers/" + _ID + rb"/status"), _status),
+    (re.compile(_ROOT + rb"/" + _CRI + rb"/containers/" + _ID + rb"/status"), _status),
     (
         re.compile(
             rb"(?P<root>/.*?)/log/containers/(?P<pod>[a-z0-9.-]+)_(?P<namespace>[a-z0-9.-]+)_(?P<container>[a-z0-9.-]+)-"
@@ -246,5 +248,10 @@ _LOOKS: tuple[tuple[re.Pattern[bytes], Callable[[_Context, DeletedClues], None]]
     ),
 )
 _DIRECTORY = re.compile(
-    _ROOT + rb"/(?:(?P<docker>containers|image/[\w-]+/layerdb/mounts)|[\w-]+-containers)/" + _ID + rb"(?:/|$)"
+    _ROOT
+    + rb"/(?:(?P<cri>"
+    + _CRI
+    + rb"/(?:containers|sandboxes))|(?P<docker>containers|image/[\w-]+/layerdb/mounts)|[\w-]+-containers)/"
+    + _ID
+    + rb"(?:/|$)"
 )
