@@ -48,7 +48,10 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """One engine's store. root: its path on the host, where known. key: unique in a case, `docker:p2:/var/lib/docker`."""
+    """One engine's store. root: its path on the host, where known. key: unique in a case, `docker:p2:/var/lib/docker`.
+
+    origin: recovered where the store is not there any more, and only what was removed from it tells of it.
+    """
 
     key: str
     engine: str
@@ -56,6 +59,7 @@ class Store:
     driver: str | None
     version: str | None
     partition: int
+    origin: str = "allocated"
 
 
 @dataclass(frozen=True, slots=True)

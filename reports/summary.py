@@ -58,10 +58,14 @@ def _partitions(db: sqlite3.Connection) -> list[tuple[str, str]]:
 
 
 def _stores(db: sqlite3.Connection) -> list[tuple[str, str]]:
-    rows = db.execute("SELECT engine, version, driver, root, partition FROM stores ORDER BY key").fetchall()
+    rows = db.execute("SELECT engine, version, driver, root, partition, origin FROM stores ORDER BY key").fetchall()
     return [
-        ("store", f"{' '.join(part for part in (engine, version, driver) if part)} in {root} (p{partition})")
-        for engine, version, driver, root, partition in rows
+        (
+            "store",
+            f"{' '.join(part for part in (engine, version, driver) if part)} in {root or 'an unknown place'} (p{partition})"
+            f"{'' if origin == 'allocated' else ', not there any more'}",
+        )
+        for engine, version, driver, root, partition, origin in rows
     ] or [("store", "no container store was found")]
 
 

@@ -34,7 +34,7 @@ CREATE TABLE host_facts (
     partition INTEGER NOT NULL) STRICT;
 CREATE TABLE store (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, engine TEXT NOT NULL, version TEXT, root TEXT NOT NULL, driver TEXT,
-    partition INTEGER NOT NULL) STRICT;
+    partition INTEGER NOT NULL, origin TEXT NOT NULL) STRICT;
 CREATE TABLE layer (
     id INTEGER PRIMARY KEY, store_id INTEGER NOT NULL REFERENCES store, key TEXT NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL,
     path TEXT NOT NULL, partition INTEGER NOT NULL, directory INTEGER, lower_id INTEGER REFERENCES layer, diff_id TEXT,
@@ -206,7 +206,7 @@ FROM disk_image;
 CREATE VIEW partitions AS SELECT
     number, scheme, offset, length, filesystem, label, uuid, state, name, type, mount_point FROM partition;
 CREATE VIEW host AS SELECT hostname, os, kernel, timezone, machine_id, partition FROM host_facts;
-CREATE VIEW stores AS SELECT engine, version, root, driver, partition, key FROM store;
+CREATE VIEW stores AS SELECT engine, version, root, driver, partition, key, origin FROM store;
 CREATE VIEW container_volumes AS SELECT
     engine, name, driver, path, used_by, origin, labels, options, created_ns, {_SOURCE.format(t="volume")} AS source FROM volume;
 CREATE VIEW networks AS SELECT

@@ -97,7 +97,13 @@ LISTINGS = (
         " iif(recovered_bytes < size, size - recovered_bytes, NULL) AS lost, seconds(deleted_ns) AS deleted,"
         " nullif(deleted_means, 'at') AS means, method, confidence, substr(sha256, 1, 12) AS sha256",
     ),
-    Listing("stores", "The engines' stores that were found.", "stores", "key", "engine, version, driver, root, partition"),
+    Listing(
+        "stores",
+        "The engines' stores that were found.",
+        "stores",
+        "key",
+        "engine, version, driver, root, partition, nullif(origin, 'allocated') AS origin",
+    ),
     Listing(
         "partitions",
         "The disk image's volumes and their filesystems.",

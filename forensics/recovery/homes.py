@@ -28,7 +28,7 @@ class Homes:
         if ranked:
             return ranked[0].key
         root = root if hinted == record.engine else ""
-        store = Store(f"{record.engine}:p{partition}:{root} (removed)", record.engine, root, None, None, partition)
+        store = Store(f"{record.engine}:p{partition}:{root} (removed)", record.engine, root, None, None, partition, "recovered")
         self._stores.append(store)
         self.made.append(StoreContents(store))
         return store.key

@@ -34,7 +34,13 @@ class CaseBuilder:
         self.insert("evidence", position=0, disk=1, path="/nowhere/disk.img", size=1 << 20)
         self.insert("run", key="journal", value="replayed")
         self.store = self.insert(
-            "store", key="docker:p1:/var/lib/docker", engine="docker", root="/var/lib/docker", driver="overlay2", partition=1
+            "store",
+            key="docker:p1:/var/lib/docker",
+            engine="docker",
+            root="/var/lib/docker",
+            driver="overlay2",
+            partition=1,
+            origin="allocated",
         )
 
     def insert(self, table, **row):
