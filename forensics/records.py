@@ -159,6 +159,7 @@ class Mount:
 class Container:
     """A container. state: created, running, paused, restarting, removing, exited, dead, or None where nothing tells.
 
+    removed_ns: of a recovered one, the very moment of its removal.
     layer: the key of its own (top) layer in its store. command: the effective argv. config, hostconfig: the raw JSON texts.
     """
 
@@ -172,6 +173,7 @@ class Container:
     created_ns: int | None = None
     started_ns: int | None = None
     finished_ns: int | None = None
+    removed_ns: int | None = None
     exit_code: int | None = None
     pid: int | None = None
     command: tuple[str, ...] | None = None

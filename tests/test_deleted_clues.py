@@ -72,6 +72,18 @@ def test_a_name_alone_tells_that_there_was_one(path):
     assert (clue.record.engine, clue.record.container_id, clue.record.name) == ("docker", ID, None)
 
 
+def test_a_directory_tells_when_it_was_made_and_went_and_what_is_lost():
+    own = deleted(in_containers(b"")[:-1], type="d", crtime_ns=5, deleted_ns=9)
+    config_file = deleted(in_containers(b"config.v2.json"), None, number=2)
+    log = deleted(in_containers(ID.encode() + b"-json.log"), b"x", number=3)
+    (clue,) = clues(config_file, own, log).containers
+    record = clue.record
+    assert (record.created_ns, record.removed_ns, record.log_driver, record.source.offset) == (5, 9, "json-file", 512)
+    assert record.source.how == "deleted file, journal; the content of config.v2.json is lost"
+    (later,) = clues(deleted(in_containers(b"")[:-1], type="d", crtime_ns=5, deleted_ns=9, no_later=True)).containers
+    assert later.record.removed_ns is None
+
+
 @pytest.mark.parametrize(
     "layer", [b"/overlay2/x1/diff", b"/vfs/dir/x1", b"/aufs/diff/x1", b"/io.containerd.snapshotter.v1.overlayfs/snapshots/7/fs"]
 )

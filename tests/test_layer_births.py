@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from forensics.records import Container
-from forensics.recovery.births import layers_by_birth
+from forensics.recovery.births import layers_before, layers_by_birth
 
 SECOND = 1_000_000_000
 
@@ -37,3 +37,13 @@ def test_containerd_has_the_directory_made_before_the_container():
     both = [replace(container(name, 10 * SECOND + ns), engine="containerd") for name, ns in (("a", 0), ("b", 300_000_000))]
     assert layers_by_birth(both, births) == {"a": "overlayfs/1", "b": "overlayfs/2"}
     assert layers_by_birth(both, [*births, (10 * SECOND + 1, "overlayfs/3")]) == {"a": "overlayfs/1"}
+
+
+def test_a_layer_is_the_containers_of_which_the_directory_was_born_next():
+    births = [(1000, "overlay2/a"), (3000, "overlay2/b")]
+    assert layers_before([(1500, "one"), (3500, "two")], births, 1) == {"one": "overlay2/a", "two": "overlay2/b"}
+    assert layers_before([(1500, "one"), (3500, "two")], [*births, (3200, "overlay2/c")], 1) == {"one": "overlay2/a"}
+    assert layers_before([(1500, "one"), (3500, "two")], [*births, (3200, "overlay2/c")], 2)["two"] == "overlay2/c"
+    assert layers_before([(1000 + SECOND, "late")], births[:1], 1) == {}
+    assert layers_before([(999, "early")], births, 1) == {}
+    assert layers_before([(3400, "one"), (3500, "two")], births, 1) == {}

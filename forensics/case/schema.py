@@ -54,7 +54,8 @@ CREATE TABLE container_image (
 CREATE TABLE container (
     id INTEGER PRIMARY KEY, store_id INTEGER NOT NULL REFERENCES store, engine TEXT NOT NULL, namespace TEXT,
     container_id TEXT NOT NULL, name TEXT, image TEXT, image_id TEXT, state TEXT, created_ns INTEGER, started_ns INTEGER,
-    finished_ns INTEGER, exit_code INTEGER, pid INTEGER, command TEXT, env TEXT, labels TEXT, pod TEXT, privileged INTEGER,
+    finished_ns INTEGER, removed_ns INTEGER, exit_code INTEGER, pid INTEGER, command TEXT, env TEXT, labels TEXT, pod TEXT,
+    privileged INTEGER,
     restart_count INTEGER, restart_policy TEXT, error TEXT, oom_killed INTEGER, hostname TEXT, user TEXT, working_dir TEXT,
     log_path TEXT, log_driver TEXT, layer_id INTEGER REFERENCES layer, rootfs TEXT NOT NULL, config TEXT, hostconfig TEXT,
     origin TEXT NOT NULL, confidence TEXT, sources TEXT, source_partition INTEGER, source_path TEXT, source_inode INTEGER,
@@ -155,7 +156,7 @@ CREATE VIEW containers AS SELECT
     error, oom_killed, hostname, user, working_dir, log_path, log_driver,
     (SELECT name FROM layer WHERE layer.id = container.layer_id) AS layer,
     (SELECT count(*) FROM container_change WHERE container_change.container = container.id) AS changes, config, hostconfig,
-    id AS container_number, confidence, sources
+    id AS container_number, confidence, sources, removed_ns
 FROM container;
 CREATE VIEW images AS SELECT
     engine, namespace, image_id, refs, created_ns, size_bytes, layers, origin, updated_ns, architecture, os, labels, history,

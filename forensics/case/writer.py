@@ -234,8 +234,8 @@ class CaseWriter:
         """A container with its mounts; answers its number in the case. layer: the number of its own layer."""
         row = {k: getattr(container, k) for k in (
             "engine", "namespace", "container_id", "name", "image", "image_id", "state", "created_ns", "started_ns",
-            "finished_ns", "exit_code", "pid", "pod", "privileged", "restart_count", "restart_policy", "error", "oom_killed",
-            "hostname", "user", "working_dir", "log_path", "log_driver", "config", "hostconfig", "origin",
+            "finished_ns", "removed_ns", "exit_code", "pid", "pod", "privileged", "restart_count", "restart_policy", "error",
+            "oom_killed", "hostname", "user", "working_dir", "log_path", "log_driver", "config", "hostconfig", "origin",
             "confidence")}  # fmt: skip
         number = self.insert("container", {
             **row, "store_id": store_id, "command": _json_list(container.command), "env": _json_list(container.env),

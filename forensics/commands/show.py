@@ -147,6 +147,7 @@ def _state(row: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
     yield "created", _time(row["created_ns"])
     yield "started", _time(row["started_ns"])
     yield "finished", _time(row["finished_ns"])
+    yield "removed", _time(row["removed_ns"])
     yield "restarts", _joined(_text(row["restart_count"]), row["restart_policy"] and f"policy {row['restart_policy']}")
 
 

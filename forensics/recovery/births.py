@@ -4,6 +4,8 @@ Docker notes the time, then has the snapshot of its own files for the container 
 So the directories that were born within a second after that time, and before the next container's, are these two, the own one
 last. Clients of containerd have the snapshot made first, and containerd notes the time of the container then: its
 directory is the only one born within a second before, and after the container before it. Where there are more, none is taken.
+
+Where the time is lost too, the births of the container's own directories tell: Docker makes them right after the layer.
 """
 
 from __future__ import annotations
@@ -38,4 +40,25 @@ def layers_by_birth(containers: Iterable[Container], births: Sequence[tuple[int,
         near = sorted((born, key) for born, key in births if since <= born < until)
         if 0 < len(near) <= most and near[-1][1] not in used:
             found[container.container_id] = near[-1][1]
+    return found
+
+
+def layers_before(made: Iterable[tuple[int, str]], births: Iterable[tuple[int, str]], most: int) -> dict[str, str]:
+    """The layer that was made last before each container's own directory, by container id.
+
+    made: when the directory of each container whose layer is not known was born, with its id. births: when each layer that is
+    nobody's yet was. most: how many are made for one container, its own last; where there are more within a second before
+    its directory, and behind the container before it, none is taken.
+    """
+    in_order = sorted([(born, 0, key) for born, key in births] + [(born, 1, container) for born, container in made])
+    found: dict[str, str] = {}
+    pending: list[tuple[int, str]] = []
+    for born, is_container, name in in_order:
+        if not is_container:
+            pending.append((born, name))
+            continue
+        near = [key for before, key in pending if born - before < SOON]
+        if 0 < len(near) <= most:
+            found[name] = near[-1]
+        pending = []
     return found

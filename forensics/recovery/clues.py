@@ -17,6 +17,7 @@ RANK = {CERTAIN: 0, PROBABLE: 1, POSSIBLE: 2}
 
 ENVIRONMENT = frozenset(("env",))
 CREATED = frozenset(("created_ns",))
+BY_DIRECTORY = frozenset(("created_ns", "log_driver"))
 
 Recovered = TypeVar("Recovered", Container, ContainerImage)
 
@@ -28,7 +29,7 @@ class Clue(Generic[Recovered]):
     kind: database, file, text (carved), reference: two of different kinds do not come from one and the same write.
     store: the key of the store that it belongs to, or what is known of it (see homes). weak: columns that any other source tells
     better: Docker's spec has an environment to which the engine added, libpod's config one to which it is yet to add;
-    containers/storage's time of creation is that of the layer.
+    containers/storage's time of creation is that of the layer, and a directory's birth comes some milliseconds later.
     """
 
     record: Recovered

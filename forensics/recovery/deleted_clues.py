@@ -17,7 +17,8 @@ from forensics.filesystem import Filesystem
 from forensics.filesystems.ext4.reading import Numbers
 from forensics.records import Container, ContainerImage, Provenance
 from forensics.recovery.carved import image_record, spec_record, storage_container
-from forensics.recovery.clues import CERTAIN, CREATED, POSSIBLE, RANK, Clue
+from forensics.recovery.clues import BY_DIRECTORY, CERTAIN, CREATED, POSSIBLE, RANK, Clue
+from forensics.recovery.container_directories import log_driver, lost_contents, own_directory, removed_ns
 from forensics.recovery.deleted import Numbered
 from forensics.recovery.small_files import small_content
 from forensics.stores.docker.containers import config_record
@@ -93,7 +94,7 @@ def deleted_clues(filesystems: Mapping[int, Filesystem], deleted: Iterable[Numbe
     """Everything that deleted files tell of removed containers and images."""
     found = DeletedClues()
     ranges: dict[int, list[tuple[int, int]]] = {}
-    named: dict[tuple[int, bytes], _Context] = {}
+    named: dict[tuple[int, bytes], list[_Context]] = {}
     read = 0
     for each in deleted:
         path = each.file.path
@@ -109,9 +110,10 @@ def deleted_clues(filesystems: Mapping[int, Filesystem], deleted: Iterable[Numbe
                 look(_Context(filesystems[each.partition], each, match), found)
         match = _DIRECTORY.match(path)
         if match is not None and before == len(found.containers) + len(found.images):
-            named.setdefault((each.partition, match["id"]), _Context(filesystems[each.partition], each, match))
-    for context in named.values():
-        _reference(context, found)
+            named.setdefault((each.partition, match["id"]), []).append(_Context(filesystems[each.partition], each, match))
+    told = {clue.record.container_id for clue in found.containers}
+    for contexts in named.values():
+        _directory(contexts, contexts[0].id in told, found)
     for partition, extents in ranges.items():
         found.inside[partition] = _merged(extents)
     return found
@@ -154,11 +156,26 @@ def _hostconfig(at: _Context, found: DeletedClues) -> None:
     found.containers.append(_clue(made, at, host.problems))
 
 
-def _reference(at: _Context, found: DeletedClues) -> None:
-    """A container's directory, or any file in it: its name is the container's id."""
+def _directory(contexts: list[_Context], told: bool, found: DeletedClues) -> None:
+    """A container's directory, or any file in it: its name is the container's id. told: whether another file told more."""
+    files = [at.each.file for at in contexts]
+    own = own_directory(files)
+    at = next((at for at in contexts if at.each.file is own), contexts[0])
     cri = at.match["cri"] is not None
-    engine = "containerd" if cri else "docker" if at.match["docker"] is not None else "podman"
-    found.containers.append(_clue(Container(engine, "k8s.io" if cri else None, at.id, None, source=at.source()), at))
+    made = Container(
+        engine="containerd" if cri else "docker" if at.match["docker"] is not None else "podman",
+        namespace="k8s.io" if cri else None,
+        container_id=at.id,
+        name=None,
+        created_ns=own.crtime_ns if own is not None else None,
+        removed_ns=removed_ns(own),
+        log_driver=log_driver(files),
+        source=at.source(),
+    )
+    lost = "" if told else lost_contents(files)
+    if made.source is not None and lost:
+        made = replace(made, source=replace(made.source, how=f"{made.source.how}; the content of {lost} is lost"))
+    found.containers.append(replace(_clue(made, at), weak=BY_DIRECTORY))
 
 
 def _storage(at: _Context, found: DeletedClues) -> None:

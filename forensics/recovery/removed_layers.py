@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from forensics.filesystem import Filesystem, Tree, lookup
 from forensics.records import Container, Layer, Provenance, StoreContents
-from forensics.recovery.births import layers_by_birth
+from forensics.recovery.births import layers_before, layers_by_birth
+from forensics.recovery.container_directories import is_mount, is_own_directory
 from forensics.recovery.deleted import Numbered
 from forensics.recovery.past_tree import removed_tree
 from forensics.recovery.small_files import small_content
@@ -98,6 +99,8 @@ class _Search:
         self._mounts: dict[str, tuple[str, Numbered]] = {}
         self._parents: dict[str, Numbered] = {}
         self._inside: dict[int, Inside] = {}
+        self._made: dict[str, int] = {}
+        self._mounted: dict[str, int] = {}
 
     def take(self, each: Numbered) -> None:
         """Sort a deleted file to its layer."""
@@ -121,6 +124,9 @@ class _Search:
         match = _DIRECTORY.fullmatch(path)
         if match is not None:
             self._take_removed(each, match)
+        for known, is_one in ((self._made, is_own_directory), (self._mounted, is_mount)):
+            if each.file.crtime_ns is not None and is_one(each.file):
+                known[path.rpartition(b"/")[2].decode()] = each.file.crtime_ns
         mount = _MOUNT.fullmatch(path)
         if mount is not None and mount[3] == b"parent":
             self._parents[mount[2].decode()] = each
@@ -155,7 +161,7 @@ class _Search:
         inferred: set[tuple[int, str]] = set()
         for number, told in enumerate(self._stores):
             contents = replace(told, containers=tuple(self._with_layer(container) for container in told.containers))
-            by_birth = layers_by_birth(contents.containers, _births(of_store.get(number, ())))
+            by_birth = self._by_birth(contents.containers, of_store.get(number, ()))
             inferred |= {(each.partition, each.path) for each in of_store.get(number, ()) if each.key in by_birth.values()}
             contents = replace(contents, containers=tuple(_placed(each, by_birth) for each in contents.containers))
             layers = {layer.key: layer for layer in contents.layers}
@@ -175,6 +181,23 @@ class _Search:
             if number not in partitions or (partitions[number], where.layer) in known_paths
         }
         return WithRemoved(stores, trees, inside, inferred)
+
+    def _by_birth(self, containers: Sequence[Container], removed: Sequence[_Removed]) -> dict[str, str]:
+        """The layers of those removed containers of which nothing but times tells them."""
+        used = {each.layer for each in containers}
+        births = [birth for birth in _births(removed) if birth[1] not in used]
+        lost = [each for each in containers if each.layer is None and each.origin == "recovered" and each.engine == "docker"]
+        pairs = _pairs(removed)
+        found = layers_before(
+            [(self._mounted[each.container_id], each.container_id) for each in lost if each.container_id in self._mounted],
+            [birth for birth in pairs if birth[1] not in used],
+            most=1,
+        )
+        # Of these no more than the birth of the directory is known, which follows those of the snapshots.
+        undated = [each for each in lost if each.created_ns is not None and each.created_ns == self._made.get(each.container_id)]
+        found |= layers_before([(each.created_ns or 0, each.container_id) for each in undated], births, most=2)
+        rest = [each for each in containers if each not in undated]
+        return {**layers_by_birth(rest, [birth for birth in births if birth[1] not in found.values()]), **found}
 
     def _store_of(self, removed: _Removed) -> int | None:
         """The place of the store whose directory it was: that with most layers beside it, else the one with this root."""
@@ -274,6 +297,14 @@ class _Search:
 def _births(removed: Iterable[_Removed]) -> list[tuple[int, str]]:
     """When the directories of snapshots were made."""
     roots = [(each.root, each.key) for each in removed if each.base.endswith(b"/snapshots")]
+    return [(root.file.crtime_ns, key) for root, key in roots if root is not None and root.file.crtime_ns is not None]
+
+
+def _pairs(removed: Iterable[_Removed]) -> list[tuple[int, str]]:
+    """When Docker's own graph driver made those layers that have an init layer, which containers have only."""
+    inits = {(each.partition, each.base, each.name) for each in removed if each.name.endswith(INIT_SUFFIX)}
+    pairs = [each for each in removed if (each.partition, each.base, each.name + INIT_SUFFIX) in inits]
+    roots = [(each.root, each.key) for each in pairs]
     return [(root.file.crtime_ns, key) for root, key in roots if root is not None and root.file.crtime_ns is not None]
 
 

@@ -16,8 +16,8 @@ from parsers.docker_health import HealthCheck, parse_health
 from parsers.errors import FormatError
 
 _COLUMNS = (
-    "id, engine, container_id, name, image, command, state, created_ns, started_ns, finished_ns, exit_code, oom_killed, error,"
-    " restart_count, config"
+    "id, engine, container_id, name, image, command, state, created_ns, started_ns, finished_ns, removed_ns,"
+    " exit_code, oom_killed, error, restart_count, config"
 )
 _RUNNING = ("running", "paused", "restarting")
 
@@ -34,6 +34,7 @@ class _Container:
     created_ns: int | None
     started_ns: int | None
     finished_ns: int | None
+    removed_ns: int | None
     exit_code: int | None
     oom_killed: int | None
     error: str | None
@@ -70,6 +71,7 @@ def _life(container: _Container) -> Iterator[tuple[int | None, str, str]]:
         f"{called} from {container.image or 'an unknown image'}: {_command(container)}",
     )
     restarts = f", restarted {container.restart_count} times by its policy" if container.restart_count else ""
+    yield container.removed_ns, "container removed", f"{called}: its directory was deleted, or its engine says so"
     yield container.started_ns, "container started", f"{called}: its last run was seen to have started{restarts}"
     if container.runs:
         yield (
@@ -90,6 +92,8 @@ def _life(container: _Container) -> Iterator[tuple[int | None, str, str]]:
 
 
 def _command(container: _Container) -> str:
+    if container.command is None and container.config is None:
+        return "an unknown command"
     words = json.loads(container.command) if container.command else []
     return short(" ".join(words)) or "its image's command"
 

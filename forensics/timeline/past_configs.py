@@ -26,8 +26,8 @@ SOURCE = "deleted config.v2.json"
 _PATH = re.compile(r"/containers/([0-9a-f]{64})/config\.v2\.json$")
 _VERSIONS = """SELECT id, path, partition, coalesce(crtime_ns, mtime_ns), deleted_ns, deleted_means, offset FROM deleted_file
     WHERE type = 'f' AND path LIKE '%/config.v2.json' AND recovered_bytes = size AND size BETWEEN 2 AND ? ORDER BY id LIMIT ?"""
-_KNOWN = """SELECT container_id, id, name, created_ns, started_ns, finished_ns, origin, source_partition, source_inode
-    FROM container ORDER BY origin = 'allocated', engine = 'docker', id"""
+_KNOWN = """SELECT container_id, id, name, created_ns, started_ns, finished_ns, origin, source_partition, source_inode,
+    removed_ns FROM container ORDER BY origin = 'allocated', engine = 'docker', id"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,7 @@ class _Known:
     origin: str = ""
     partition: int | None = None
     inode: int | None = None
+    removed_ns: int | None = None
 
     def event(self, version: _Version, time_ns: int, event: str, message: str, confidence: str = "probable") -> Event:
         """What a version of this container's configuration tells."""
@@ -75,7 +76,7 @@ def past_config_events(db: sqlite3.Connection, filesystems: Mapping[int, Filesys
         found.sort(key=lambda each: each.written_ns)
         yield from _runs(container, found)
         yield from _names(container, found, filesystems)
-        if container.origin != "allocated":
+        if container.origin != "allocated" and container.removed_ns is None:
             yield from _removed(container, found)
 
 
