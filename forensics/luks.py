@@ -50,17 +50,23 @@ def read_luks(source: Source) -> luks.LuksHeader:
     return luks.parse_luks(source.read(0, luks.HEADER_SIZE))
 
 
-def unlock(source: Source, header: luks.LuksHeader, secrets: Sequence[bytes], name: str) -> DecryptedVolume | None:
-    """What the volume holds, None where none of the secrets opens it."""
+def find_key(source: Source, header: luks.LuksHeader, secrets: Sequence[bytes]) -> bytes | None:
+    """The volume key, None where none of the secrets gives it. source: what the header and its key slots stand on."""
     for secret in secrets:
         for slot in header.slots:
             key = _open_slot(source, header, slot, secret)
             if key is not None:
-                return _volume(source, header.segment, key, name)
+                return key
     return None
 
 
-def _volume(source: Source, segment: luks.LuksSegment, key: bytes, name: str) -> DecryptedVolume:
+def is_apart(source: Source, header: luks.LuksHeader) -> bool:
+    """Whether there is nothing but the header here: what it encrypts stands on another disk (detached header, header backup)."""
+    return header.segment.offset == 0 or header.segment.offset >= source.size
+
+
+def decrypted(source: Source, segment: luks.LuksSegment, key: bytes, name: str) -> DecryptedVolume:
+    """What the volume holds."""
     size = max(source.size - segment.offset, 0)
     if segment.size is not None:
         size = min(size, segment.size)

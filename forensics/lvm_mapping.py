@@ -40,7 +40,7 @@ def map_group(group: VolumeGroup, present: Mapping[str, Source]) -> Iterator[Log
     """The visible logical volumes. present: the physical volumes that are in the evidence, by id."""
     mapper = _Mapper(group, present)
     for volume in group.logical_volumes:
-        if not volume.visible:
+        if not mapper.is_visible(volume):
             continue
         name, size = f"{group.name}/{volume.name}", mapper.size(volume)
         source: Source | None = None
@@ -59,13 +59,22 @@ class _Mapper:
         self._group, self._present = group, present
         self._volumes = {volume.name: volume for volume in group.logical_volumes}
         self._physical = {pv.name: pv for pv in group.physical_volumes}
-        # A snapshot's own volume looks linear and holds its changed chunks; only a hidden segment says so.
+        # A snapshot's own volume looks linear and holds its changed chunks; only the segment of another one says so.
         self._snapshots = {
             segment.cow_store: segment
             for volume in group.logical_volumes
             for segment in volume.segments
             if segment.type == "snapshot" and segment.cow_store is not None
         }
+
+    def is_visible(self, volume: TextVolume) -> bool:
+        """As lv_is_visible in lib/metadata/metadata.c has it: the text says VISIBLE of what only describes a snapshot."""
+        if any(segment.type == "snapshot" for segment in volume.segments):
+            return False
+        shown = self._snapshots.get(volume.name)
+        if shown is not None and shown.origin in self._volumes:
+            return self._volumes[shown.origin].visible
+        return volume.visible
 
     def size(self, volume: TextVolume) -> int:
         """The volume's size in bytes, as the text has it."""
@@ -122,6 +131,9 @@ class _Mapper:
         size = segment.extent_count * self._group.extent_size
         if segment.type in ("raid1", "mirror"):
             return Slice(self._leg(segment, depth), 0, size, self._full(volume.name))
+        if segment.type in ("raid0", "raid0_meta") and len(segment.legs) > 1 and segment.stripe_size:
+            columns = tuple((self._stored(leg, depth + 1), 0) for leg in segment.legs)
+            return MappedVolume(self._full(volume.name), size, (Run(0, size, segment.stripe_size, columns),), (0,))
         if segment.type == "thin" and segment.thin_pool is not None and segment.device_id is not None:
             pools = self._volumes.get(segment.thin_pool)
             pool = pools.segments[0] if pools is not None and pools.segments else None

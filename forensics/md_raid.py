@@ -96,15 +96,26 @@ def _size(each: RaidMember) -> int:
 
 
 def _striped(name: str, newest: md.Member, columns: Sequence[RaidMember | None]) -> MappedVolume:
+    """RAID 0: over all devices as far as the smallest goes, then over those that go on (raid0.c, create_strip_zones)."""
     chunk = newest.chunk
     if chunk <= 0 or chunk % md.SECTOR:
         raise FormatError(f"chunks of {chunk} bytes")
-    sizes = {_size(each) // chunk * chunk for each in columns if each is not None}
-    if len(sizes) != 1:
-        raise UnsupportedFormat("a RAID 0 over devices of different sizes is not read")
-    length = sizes.pop() * len(columns)
-    places = tuple(None if each is None else (each.source, each.member.data_offset) for each in columns)
-    return MappedVolume(name, length, (Run(0, length, chunk, places),), (0,))
+    sizes = [None if each is None else _size(each) // chunk * chunk for each in columns]
+    known = sorted({size for size in sizes if size is not None})
+    if len(known) > 1 and None in sizes:
+        raise UnsupportedFormat("one of its devices, which are of different sizes, is missing")
+    if len(known) > 1 and newest.layout not in (md.ORIGINAL, md.ALTERNATE):
+        raise UnsupportedFormat("its devices are of different sizes, and which of two ways they are striped in is not told")
+    runs: list[Run] = []
+    start = below = 0
+    for size in known:
+        zone = [each for each, end in zip(columns, sizes, strict=True) if end is None or end >= size]
+        first = start // chunk % len(zone) if newest.layout == md.ORIGINAL else 0
+        places = [None if each is None else (each.source, each.member.data_offset + below) for each in zone]
+        length = (size - below) * len(zone)
+        runs.append(Run(start, length, chunk, tuple(places[first:] + places[:first])))
+        start, below = start + length, size
+    return MappedVolume(name, start, tuple(runs), tuple(run.start for run in runs))
 
 
 def _linear(name: str, columns: Sequence[RaidMember | None]) -> MappedVolume:

@@ -9,11 +9,12 @@ from forensics.source import Source
 from parsers.errors import EvidenceError, FormatError
 
 PAGE = 4096
+MAX_GAPS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Tolerant:
-    """A source that fails in some places: what cannot be read is zeros, with a gap in `gaps`."""
+    """A source that fails in some places: what cannot be read is zeros, with a gap in `gaps`, of which there are never many."""
 
     source: Source
     gaps: list[Gap]
@@ -38,7 +39,11 @@ class Tolerant:
             return self.source.read(offset, size)
         except (EvidenceError, FormatError) as error:
             gap = Gap("volume", str(error), offset=self.locate(offset))
-            if gap not in self.gaps:
+            if len(self.gaps) == MAX_GAPS:
+                gap = Gap(
+                    "volume", f"cannot be read in more than {MAX_GAPS} places; those behind are not listed", offset=gap.offset
+                )
+            if gap not in self.gaps and len(self.gaps) <= MAX_GAPS:
                 self.gaps.append(gap)
         return b"".join(self._page(start, min(PAGE, offset + size - start)) for start in range(offset, offset + size, PAGE))
 

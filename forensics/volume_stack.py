@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from forensics.luks import read_luks, unlock
+from forensics.luks import DecryptedVolume, decrypted, find_key, is_apart, read_luks
 from forensics.lvm import PhysicalVolume, find_logical_volumes, read_physical_volume
 from forensics.md_raid import RaidMember, assemble, read_member
 from forensics.records import Gap
@@ -16,7 +16,8 @@ from forensics.source import Buffer, Source
 from forensics.tolerant import Tolerant
 from forensics.volume import Volume
 from parsers import magic
-from parsers.errors import CtrForensicsError
+from parsers.errors import CtrForensicsError, EvidenceError
+from parsers.luks import LuksHeader
 
 MAX_LOGICAL = 4096
 MAX_ROUNDS = 8
@@ -57,19 +58,35 @@ class _Stack:
                 continue
             try:
                 header = read_luks(volume.source)
-                name = f"{volume.name}-luks"
-                inside = unlock(volume.source, header, self._secrets, name)
+                key = find_key(volume.source, header, self._secrets)
+                if key is None:
+                    raise EvidenceError("no passphrase or key that was given opens it")
+                place, inside = self._decrypted(volume, header, key, new)
             except CtrForensicsError as error:
                 self.gaps.append(Gap("LUKS volume", str(error), volume.number, offset=volume.offset))
                 continue
-            if inside is None:
-                closed = "no passphrase or key that was given opens it"
-                self.gaps.append(Gap("LUKS volume", closed, volume.number, offset=volume.offset))
-                continue
-            offset = inside.locate(0) if volume.offset is not None else None
+            offset = inside.locate(0) if place.offset is not None else None
             kind = f"LUKS{header.version}"
-            number = self._add("luks", name, offset, inside.size, kind, header.label, header.uuid, inside)
-            self._holds(volume, f"{kind}, opened as volume {number}")
+            number = self._add("luks", inside.name, offset, inside.size, kind, header.label, header.uuid, inside)
+            self._holds(place, f"{kind}, opened as volume {number}")
+            if place is not volume:
+                self._holds(volume, f"{kind} header of volume {number}")
+                # what is encrypted from its first byte on has no partition table, and lacks none
+                self.gaps = [gap for gap in self.gaps if (gap.artefact, gap.offset) != ("partition table", place.offset)]
+
+    def _decrypted(
+        self, volume: Volume, header: LuksHeader, key: bytes, others: Sequence[Volume]
+    ) -> tuple[Volume, DecryptedVolume]:
+        """The volume that the header belongs to, and what it holds: of a header apart, the one that its key makes sense of."""
+        if not is_apart(volume.source, header):
+            return volume, decrypted(volume.source, header.segment, key, f"{volume.name}-luks")
+        for each in others:
+            if each is volume or _kind(each) is not None:
+                continue
+            inside = decrypted(each.source, header.segment, key, f"{each.name}-luks")
+            if magic.identify(Tolerant(inside, []).read(0, magic.HEAD_SIZE)) is not None:
+                return each, inside
+        raise EvidenceError("this is its header only, and no volume here is what it encrypts; give that disk as well")
 
     def assemble_arrays(self, new: Sequence[Volume]) -> None:
         """The RAID arrays whose members are here."""

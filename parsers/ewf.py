@@ -134,11 +134,11 @@ def parse_media(data: bytes) -> Media:
     return Media(chunk_size, chunks, size, b"" if smart else fields["set_identifier"])
 
 
-def parse_table(data: bytes, *, strict: bool = True) -> ChunkTable:
-    """A `table` or `table2` section: offsets are made absolute. strict: entries with a wrong checksum or order are refused.
+def parse_table(data: bytes, at: int, *, strict: bool = True) -> ChunkTable:
+    """A `table` or `table2` section whose data stand at byte `at` of the segment file: offsets are made absolute.
 
-    Where a file is longer than 2 GiB, EnCase 6.7 lets offsets run into the bit that else says `compressed`; chunks behind that
-    point are raw.
+    strict: entries with a wrong checksum or order are refused; SMART writes no checksum, but chunks in its place. Where a file is
+    longer than 2 GiB, EnCase 6.7 lets offsets run into the bit that else says `compressed`; chunks behind that point are raw.
     """
     if len(data) < table_header.size:
         raise FormatError("a chunk table is too short")
@@ -149,13 +149,15 @@ def parse_table(data: bytes, *, strict: bool = True) -> ChunkTable:
     if end > len(data):
         raise FormatError(f"a chunk table of {count} entries in {len(data)} bytes")
     entries = data[table_header.size : end]
-    if strict and len(data) >= end + 4 and zlib.adler32(entries) != struct.unpack_from("<I", data, end)[0]:
-        raise FormatError("a chunk table has a wrong checksum")
     raw = np.frombuffer(entries, "<u4").astype(np.int64)
+    chunks_follow = count > 0 and int(raw[0]) & (COMPRESSED - 1) == at + end - fields["base_offset"]
+    checked = strict and not chunks_follow and len(data) >= end + 4
+    if checked and zlib.adler32(entries) != struct.unpack_from("<I", data, end)[0]:
+        raise FormatError("a chunk table has a wrong checksum")
     offsets, compressed = raw & (COMPRESSED - 1), raw >= COMPRESSED
     falls = np.flatnonzero(np.diff(offsets) < 0)
-    if falls.size:
-        beyond = int(falls[0]) + 1
+    beyond = int(falls[0]) + 1 if falls.size else 0
+    if beyond and 0 <= raw[beyond] - offsets[beyond - 1] <= 2 * MAX_CHUNK:  # else an entry is damaged
         offsets[beyond:], compressed[beyond:] = raw[beyond:], False
     if strict and (np.diff(offsets) < 0).any():
         raise FormatError("a chunk table's offsets are in no order")

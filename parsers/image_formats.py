@@ -14,6 +14,10 @@ TAIL_SIZE = 512
 _QEMU_IMG = "convert it first: qemu-img convert -O raw IMAGE disk.raw"
 _UNPACK = "have it unpacked with --unpack DIR"
 
+_ZIP = b"PK\x03\x04"
+# an AFF4 volume is a ZIP file that has its name in the archive's comment and in its first member
+_AFF4_URN, _AFF4_MEMBER = b"aff4://", b"container.description"
+
 # name, offset, magic, what to do
 _HEAD: tuple[tuple[str, int, bytes, str | None], ...] = (
     ("E01", 0, b"EVF\x09\x0d\x0a\xff\x00", None),
@@ -35,7 +39,7 @@ _HEAD: tuple[tuple[str, int, bytes, str | None], ...] = (
     ("xz", 0, b"\xfd7zXZ\x00", _UNPACK),
     ("bzip2", 0, b"BZh", _UNPACK),
     ("lz4", 0, b"\x04\x22\x4d\x18", "unpack it first: lz4 -d IMAGE"),
-    ("ZIP or AFF4", 0, b"PK\x03\x04", "unpack it first, or convert it to a raw disk image"),
+    ("ZIP", 0, _ZIP, "unpack it first: unzip IMAGE"),
     ("7-Zip", 0, b"7z\xbc\xaf\x27\x1c", "unpack it first: 7z x IMAGE"),
     ("tar", 257, b"ustar", None),
 )
@@ -47,6 +51,8 @@ _TAIL: tuple[tuple[str, int, bytes, str | None], ...] = (
 
 def name_format(head: bytes, tail: bytes) -> tuple[str, str | None] | None:
     """A file's format and its remedy, by its first HEAD_SIZE and last TAIL_SIZE bytes; None if it may be raw."""
+    if head.startswith(_ZIP) and (_AFF4_URN in tail or _AFF4_MEMBER in head):
+        return "AFF4", "export it first with the program that made it, as E01 or raw; aff4imager -e does, too"
     for signatures, data in ((_HEAD, head), (_TAIL, tail)):
         for name, offset, magic, remedy in signatures:
             if data[offset : offset + len(magic)] == magic:

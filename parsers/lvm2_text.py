@@ -34,10 +34,11 @@ class Stripe:
 class Segment:
     """A run of a logical volume's extents.
 
-    stripe_size: bytes, 0 where there is one stripe. legs: a mirror's volumes, each with all of its bytes; metadata: those with a
-    RAID's or a thin pool's state. On a snapshot's segment, cow_store is the volume with its changed chunks, origin the one that
-    it is of, and merging says that it was being written back. A thin pool has its data in `pool`, in chunks of chunk_size bytes;
-    a thin volume is device_id of thin_pool, and shows external_origin where it has no chunk itself.
+    stripe_size: bytes, 0 where there is one stripe. legs: a mirror's volumes, each with all of its bytes, or those a RAID 0
+    is striped over; metadata: those with a RAID's or a thin pool's state. On a snapshot's segment, cow_store is the volume
+    with its changed chunks, origin the one that it is of, and merging says that it was being written back. A thin pool has
+    its data in `pool`, in chunks of chunk_size bytes; a thin volume is device_id of thin_pool, and shows external_origin
+    where it has no chunk itself.
     """
 
     start_extent: int
@@ -196,9 +197,10 @@ def _segment(section: Section) -> Segment:
         if not isinstance(device, str) or not isinstance(start, int) or not 0 <= start < MAX_BYTES:
             raise FormatError(f"the LVM2 metadata text has a stripe at {device!r} {start!r}")
         stripes.append(Stripe(device, start))
-    stripe_size = _count(section, "stripe_size", 1) * SECTOR if len(stripes) > 1 else 0
     merging = _name(section, "merging_store")
     legs, metadata = _legs(section, kind)
+    striped = len(stripes) > 1 or kind.startswith("raid0")
+    stripe_size = _count(section, "stripe_size", 1) * SECTOR if striped else 0
     return Segment(
         _count(section, "start_extent"),
         _count(section, "extent_count", 1),
@@ -225,10 +227,10 @@ def _name(section: Section, key: str) -> str | None:
 
 def _legs(section: Section, kind: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """A mirror's legs, and the volumes with metadata: RAID names both in turn, the older mirror legs and their first extents."""
-    raw = section.get("raids", section.get("mirrors"))
+    raw = section.get("raids", section.get("mirrors", section.get("raid0_lvs")))
     names = [value for value in raw if isinstance(value, str)] if isinstance(raw, list) else []
     metadata = _name(section, "metadata")
-    if kind.startswith("raid"):
+    if kind.startswith("raid") and kind != "raid0":
         return tuple(names[1::2]), tuple(names[::2])
     return tuple(names), (metadata,) if metadata is not None else ()
 

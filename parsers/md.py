@@ -18,6 +18,8 @@ MAGIC = 0xA92B4EFC
 SIZE = 4096
 SECTOR = 512
 MAX_DEVICES = 1920
+ORIGINAL, ALTERNATE = 1, 2
+"""Layouts of a RAID 0 over devices of different sizes: how chunks are counted where only some devices go on."""
 SPARE, FAULTY, JOURNAL = 0xFFFF, 0xFFFE, 0xFFFD
 
 superblock_1 = Layout(
@@ -82,7 +84,7 @@ superblock_0 = Layout(
         "this_disk" / Bytes(128),
     )
 )
-_RESHAPE, _RECOVERY = 4, 2
+_RESHAPE, _RECOVERY, _RAID0_LAYOUT = 4, 2, 4096
 _CSUM_0 = superblock_0.offset_of("sb_csum")
 _CSUM_1 = superblock_1.offset_of("sb_csum")
 
@@ -91,7 +93,7 @@ _CSUM_1 = superblock_1.offset_of("sb_csum")
 class Member:
     """A device of an array. role: its place in the array, None for a spare or what was thrown out. All sizes in bytes.
 
-    whole: it holds all that the array does; a device that was being rebuilt does not.
+    layout: 0 where it is not told. whole: it holds all that the array does; a device that was being rebuilt does not.
     """
 
     array: bytes
@@ -134,9 +136,10 @@ def _parse_1(data: bytes, at: int) -> Member:
     number = fields["dev_number"]
     role = roles[number] if number < len(roles) else SPARE
     features = fields["feature_map"]
+    layout = fields["layout"] if fields["level"] or features & _RAID0_LAYOUT else 0
     return Member(
         fields["set_uuid"], fields["set_name"].rstrip(b"\0").decode("utf-8", "backslashreplace") or None, fields["level"],
-        fields["raid_disks"], role if role < JOURNAL else None, fields["chunksize"] * SECTOR, fields["layout"],
+        fields["raid_disks"], role if role < JOURNAL else None, fields["chunksize"] * SECTOR, layout,
         fields["data_offset"] * SECTOR, (fields["size"] or fields["data_size"]) * SECTOR, fields["events"],
         not features & _RECOVERY, bool(features & _RESHAPE),
     )  # fmt: skip
@@ -152,7 +155,8 @@ def _parse_0(data: bytes, at: int) -> Member:
     _number, _major, _minor, role, state = struct.unpack_from("<5I", fields["this_disk"])
     active = state & 0b110 == 0b110 and not state & 1  # active and in sync, not faulty
     size = fields["size"] * 1024 if fields["level"] > 0 else at - at % max(fields["chunk_size"], 1)
+    layout = fields["layout"] if fields["level"] else 0
     return Member(
         fields["set_uuid0"] + fields["set_uuid123"], None, fields["level"], fields["raid_disks"], role if active else None,
-        fields["chunk_size"], fields["layout"], 0, size, fields["events_hi"] << 32 | fields["events_lo"], True, False,
+        fields["chunk_size"], layout, 0, size, fields["events_hi"] << 32 | fields["events_lo"], True, False,
     )  # fmt: skip

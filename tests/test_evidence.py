@@ -6,6 +6,7 @@ import hashlib
 import os
 import random
 import threading
+import zipfile
 
 import pytest
 
@@ -103,6 +104,17 @@ def test_other_formats_are_named_with_what_to_do(tmp_path, name):
         open_disk_image(tmp_path / "disk.img")
     assert name in str(caught.value)
     assert remedy in str(caught.value)
+
+
+def test_aff4_is_told_from_other_zip_files(tmp_path):
+    with zipfile.ZipFile(tmp_path / "disk.aff4", "w") as volume:
+        volume.comment = b"aff4://685e15cc-d0fb-4dbc-ba47-48117fc77044"
+        volume.writestr("container.description", volume.comment)
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as other:
+        other.writestr("disk.img", bytes(4096))
+    assert "AFF4" in problem(tmp_path / "disk.aff4")[1]
+    assert "export it first" in problem(tmp_path / "disk.aff4")[1]
+    assert "unpack it first: unzip" in problem(tmp_path / "other.zip")[1]
 
 
 def problem(path):

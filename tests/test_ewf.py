@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from forensics.evidence import open_disk_image
 from parsers.errors import EvidenceError
 from support.disks import run
-from support.ewf_files import CHUNK, chunks_of, segment
+from support.ewf_files import CHUNK, chunks_of, section, segment
 
 DATA = random.Random(1).randbytes(3 * CHUNK) + bytes(2 * CHUNK) + b"end".ljust(1024, b".")
 
@@ -66,6 +66,28 @@ def test_a_damaged_table_has_a_copy(made):
         assert disk.read(CHUNK, len(DATA)) == DATA[CHUNK:]  # each chunk has a checksum of its own
 
 
+def test_a_file_that_was_cut_off_gives_what_its_tables_tell(made):
+    path, raw, _ = made
+    path.write_bytes(raw[:-30])
+    with open_disk_image(path) as disk:
+        assert "nothing behind that place is read" in disk.problems[0]
+        assert disk.read(0, len(DATA)) == DATA
+    path.write_bytes(raw[: raw.index(b"table\0")])
+    with pytest.raises(EvidenceError, match="copy the file again"):
+        open_disk_image(path)
+
+
+def test_a_damaged_table_without_a_copy_costs_its_damaged_entries_only(made):
+    path, raw, _ = made
+    raw[raw.index(b"table\0") + 76 + 24 + 3] ^= 0x40
+    path.write_bytes(raw[: raw.index(b"table2\0")] + section("done", b"", raw.index(b"table2\0"), last=True))
+    with open_disk_image(path) as disk:
+        assert "it has no copy" in disk.problems[0]
+        assert disk.read(CHUNK, len(DATA)) == DATA[CHUNK:]
+        with pytest.raises(EvidenceError):
+            disk.read(0, 512)
+
+
 def test_segments_are_found_from_any_of_them_and_none_may_be_missing(tmp_path):
     chunks = chunks_of(DATA)
     for number, part in enumerate((chunks[:2], chunks[2:3], chunks[3:]), 1):
@@ -91,12 +113,15 @@ def test_a_segment_of_another_disk_is_refused(tmp_path):
         open_disk_image(tmp_path / "disk.E01")
 
 
-@pytest.mark.parametrize("options", [("-c", "fast"), ("-c", "none", "-S", "2MiB"), ("-c", "best", "-f", "encase5")])
+@pytest.mark.parametrize(
+    "options",
+    [("-c", "fast"), ("-c", "none", "-S", "2MiB"), ("-c", "best", "-f", "encase5"), ("-f", "smart"), ("-f", "ftk", "-b", "128")],
+)
 def test_what_ewfacquire_wrote(tmp_path, options):
     data = (random.Random(2).randbytes(1 << 20) + bytes(1 << 20)) * 3 + b"x" * 512
     (tmp_path / "raw").write_bytes(data)
     run("ewfacquire", "-u", "-q", "-t", tmp_path / "disk", *options, tmp_path / "raw")
-    with open_disk_image(tmp_path / "disk.E01") as disk:
+    with open_disk_image(tmp_path / ("disk.s01" if "smart" in options else "disk.E01")) as disk:
         assert disk.read(0, len(data)) == data
         assert disk.size == len(data)
         assert len(disk.details["stored md5"]) == 32

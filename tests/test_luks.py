@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forensics.evidence import open_evidence
 from forensics.survey import survey
 from forensics.volumes import find_volumes
 from parsers import luks
 from parsers.errors import CtrForensicsError
 from support.cli import ask, run_cli
-from support.disks import MIB, Disk, run
+from support.disks import MIB, Disk, ext_superblock, run
 
 SECRET = b"correct horse"
 PLAIN = random.Random(9).randbytes(6 * MIB)
@@ -95,6 +96,42 @@ def test_carve_and_cat_on_an_encrypted_disk(tmp_path, sample):
     assert len(run_cli(*words, *key)) == file["size"]
     assert SECRET not in case.read_bytes()
     run_cli(*words, expect=2)
+
+
+def volumes_of_files(*paths):
+    with open_evidence(paths) as evidence:
+        volumes, gaps = find_volumes(evidence, (SECRET,))
+        inside = [volume.source.read(0, len(PLAIN)) for volume in volumes if volume.scheme == "luks"]
+    return inside, {volume.number: volume.holds for volume in volumes}, gaps
+
+
+def test_a_header_that_stands_apart_is_given_as_another_disk(tmp_path):
+    plain = bytes(1024) + ext_superblock(len(PLAIN) // 4096) + PLAIN[2048:]
+    disk, header, key = tmp_path / "disk", tmp_path / "header", tmp_path / "key"
+    disk.write_bytes(plain)
+    key.write_bytes(SECRET)
+    kind = ("--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000")
+    run(
+        *("cryptsetup", "reencrypt", "--encrypt", "--type", "luks2", "--header", header, "-q", "--batch-mode"),
+        *("--key-file", key, *kind, disk),
+    )
+    assert disk.read_bytes()[:4096] != plain[:4096]
+    inside, holds, gaps = volumes_of_files(disk, header)
+    assert (inside, gaps) == ([plain], ())
+    assert holds == {1: "LUKS2, opened as volume 3", 2: "LUKS2 header of volume 3", 3: None}
+    none, _, gaps = volumes_of_files(header)
+    assert none == []
+    assert "give that disk as well" in gaps[0].error
+
+
+def test_a_backup_opens_a_disk_whose_header_was_wiped(tmp_path):
+    plain = bytes(1024) + ext_superblock(len(PLAIN) // 4096) + PLAIN[2048:]
+    raw = encrypted(tmp_path, plain)
+    start = luks.parse_luks(raw).segment.offset
+    (tmp_path / "disk").write_bytes(bytes(start) + raw[start:])
+    (tmp_path / "backup").write_bytes(raw[:start])
+    inside, _, gaps = volumes_of_files(tmp_path / "disk", tmp_path / "backup")
+    assert (inside, gaps) == ([plain], ())
 
 
 def header_1(iterations=1000, stripes=4000, key_bytes=64):

@@ -120,8 +120,8 @@ def test_kinds_that_are_not_read_are_rows_and_gaps():
         pv_list(1),
         {
             "root": (True, [linear(0, 2, 0, 0)]),
-            "snap": (True, [linear(0, 1, 0, 2)]),
-            "snapshot0": (False, [merging]),
+            "snap": (False, [linear(0, 1, 0, 2)]),
+            "snapshot0": (True, [merging]),
             "thin1": (True, [segment(9, "thin", thin_pool='"gone"', device_id=1)]),
             "r": (True, [segment(2, "raid5", raids='["r_rmeta_0", "r_rimage_0"]')]),
             "v": (True, [segment(2, "vdo")]),
@@ -138,9 +138,22 @@ def test_kinds_that_are_not_read_are_rows_and_gaps():
     assert volumes["vg0/thin1"].source.size == 0
 
 
+def test_raid0_falls_as_stripes_do():
+    legs = {f"r_rimage_{n}": (False, [linear(0, 2, 0, 2 * n)]) for n in range(2)}
+    whole = segment(4, "raid0", stripe_count=2, stripe_size=128, raid0_lvs='["r_rimage_0", "r_rimage_1"]')
+    disk = disk_with(vg_text("vg0", pv_list(1), {"r": (True, [whole]), **legs}))
+    volumes, errors = volumes_of(disk)
+    assert errors == []
+    assert list(volumes) == ["vg0/r"]
+    first, second = (bytes(disk[2 * MIB + n * 2 * EXTENT :][: 2 * EXTENT]) for n in range(2))
+    chunks = range(0, 2 * EXTENT, 64 << 10)
+    expected = b"".join(leg[at : at + (64 << 10)] for at in chunks for leg in (first, second))
+    assert volumes["vg0/r"].source.read(0, 4 * EXTENT) == expected
+
+
 def test_a_snapshot_is_its_origin_but_for_the_chunks_that_were_copied():
     snapshot = segment(4, "snapshot", origin='"root"', cow_store='"snap"', chunk_size=8)
-    lvs = {"root": (True, [linear(0, 4, 0, 0)]), "snap": (True, [linear(0, 2, 0, 8)]), "snapshot0": (False, [snapshot])}
+    lvs = {"root": (True, [linear(0, 4, 0, 0)]), "snap": (False, [linear(0, 2, 0, 8)]), "snapshot0": (True, [snapshot])}
     disk = disk_with(vg_text("vg0", pv_list(1), lvs))
     store = 2 * MIB + 8 * EXTENT
     put(disk, store, struct.pack("<4I", 0x70416E53, 1, 1, 8).ljust(4096, b"\0"))

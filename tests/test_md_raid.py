@@ -16,11 +16,14 @@ DATA = random.Random(8).randbytes(12 * MIB)
 CHUNK = 64 << 10
 
 
-def superblock_1(role, level, devices=2, at=8, data_offset=2048, size=0, chunk=CHUNK // 512, events=20, features=0, recovery=0):
+def superblock_1(
+    role, level, devices=2, at=8, data_offset=2048, size=0, chunk=CHUNK // 512, events=20, features=0, recovery=0, layout=0,
+    data_size=None,
+):  # fmt: skip
     """at: the superblock's own sector."""
-    data_size = SECTORS - data_offset if at < data_offset else at - data_offset
+    data_size = data_size or (SECTORS - data_offset if at < data_offset else at - data_offset)
     raw = struct.pack("<4I16s32s", 0xA92B4EFC, 1, features, 0, b"set of two disks", b"host:data")
-    raw += struct.pack("<QiIQIII", 1_700_000_000, level, 0, size, chunk, devices, 0)
+    raw += struct.pack("<QiIQIII", 1_700_000_000, level, layout, size, chunk, devices, 0)
     raw += struct.pack("<IQIIII", 0, 0, 0, 0, 0, 0)
     raw += struct.pack("<4Q", data_offset, data_size, at, recovery)
     raw += struct.pack("<II16sB7x", role, 0, bytes([role]) * 16, 0)
@@ -110,6 +113,24 @@ def test_stripes(tmp_path):
     assert array.source.read(0, len(DATA)) == DATA
     assert array.source.read(CHUNK - 3, 2 * CHUNK) == DATA[CHUNK - 3 : 3 * CHUNK - 3]
     assert array.source.locate(CHUNK + 1) == MIB + 8 * MIB + MIB + 1
+
+
+@pytest.mark.parametrize(("layout", "order"), [(1, (2, 1)), (2, (1, 2))])
+def test_stripes_over_devices_of_different_sizes(layout, order):
+    """Three devices of 3, 5 and 5 chunks. How the last four chunks lie is as a kernel of Linux 6.1 laid them."""
+    pieces = [bytes([65 + n]) * CHUNK for n in range(13)]
+    legs = [[], [], []]
+    for number, piece in enumerate(pieces):
+        legs[number % 3 if number < 9 else order[(number - 9) % 2]].append(piece)
+    disk = disk_of(*(
+        {MIB: b"".join(leg), 4096: superblock_1(n, 0, 3, features=4096, layout=layout, data_size=len(leg) * CHUNK // 512)}
+        for n, leg in enumerate(legs)
+    ))  # fmt: skip
+    (array,), _, errors = arrays_of(disk)
+    assert errors == []
+    assert array.source.read(0, array.length) == b"".join(pieces)
+    unknown = disk_of(*({4096: superblock_1(n, 0, data_size=(n + 1) * 4096)} for n in range(2)))
+    assert "not told" in arrays_of(unknown)[2][0]
 
 
 def test_stripes_of_which_a_device_is_missing():

@@ -91,7 +91,13 @@ def open_ewf(first: EvidenceFile) -> EwfMedia:
         index = _Index()
         for number, file in enumerate(files):
             _check_number(file, number + 1)
-            _read_segment(index, number, file)
+            try:
+                _read_segment(index, number, file)
+            except FormatError as error:
+                # chunks are numbered through: what follows a break in an earlier file would stand at the wrong place
+                if not index.places or number + 1 < len(files):
+                    raise
+                index.problems.append(f"{file.path.name}: {error}; nothing behind that place is read, copy the file again")
         if index.media is None:
             raise EvidenceError(f"{files[0].path}: what the disk was is not told any more; copy the file again")
         return EwfMedia(files, index, index.media)
@@ -112,11 +118,11 @@ def _check_number(file: EvidenceFile, expected: int) -> None:
 
 def _read_segment(index: _Index, number: int, file: EvidenceFile) -> None:
     offset, size = ewf.file_header.size, ewf.section_descriptor.size
-    index.sectors = None
+    index.sectors = index.damaged = None
     for _ in range(MAX_SECTIONS):
         section = ewf.parse_section(file.read(offset, size), offset)
         if index.damaged is not None and section.type != "table2":
-            raise FormatError("a chunk table without a whole copy is damaged", offset=index.damaged.data)
+            _take_copy(index, number, file, None)
         _read_section(index, number, file, section)
         if section.type in ("next", "done"):
             return
@@ -145,14 +151,17 @@ def _read_section(index: _Index, number: int, file: EvidenceFile, section: ewf.S
             index.problems.append(f"{file.path.name}: {error.what}")
 
 
-def _take_copy(index: _Index, number: int, file: EvidenceFile, copy: ewf.Section) -> None:
-    """Use table2 where the table is damaged; where both are, whatever entries are left: each chunk has a checksum of its own."""
+def _take_copy(index: _Index, number: int, file: EvidenceFile, copy: ewf.Section | None) -> None:
+    """Use table2 where the table is damaged; where no copy is whole, what entries are left: each chunk has a checksum."""
     damaged, index.damaged = index.damaged, None
-    if damaged is None or _add_table(index, number, file, copy, strict=True):
+    copies = [] if copy is None else [copy]
+    if damaged is None or any(_add_table(index, number, file, each, strict=True) for each in copies):
         return
-    index.problems.append(f"{file.path.name}: both copies of the chunk table at byte {damaged.data} are damaged")
-    if not any(_add_table(index, number, file, each, strict=False) for each in (damaged, copy)):
-        raise FormatError("both copies of a chunk table are damaged", offset=damaged.data)
+    table = f"the chunk table at byte {damaged.data}"
+    problem = f"{table} is damaged, and it has no copy" if copy is None else f"both copies of {table} are damaged"
+    index.problems.append(f"{file.path.name}: {problem}")
+    if not any(_add_table(index, number, file, each, strict=False) for each in (damaged, *copies)):
+        raise FormatError(problem, offset=damaged.data)
 
 
 def _set_media(index: _Index, file: EvidenceFile, section: ewf.Section) -> None:
@@ -169,7 +178,7 @@ def _set_media(index: _Index, file: EvidenceFile, section: ewf.Section) -> None:
 def _add_table(index: _Index, number: int, file: EvidenceFile, section: ewf.Section, *, strict: bool) -> bool:
     """Take the entries of a chunk table; False where it is damaged."""
     try:
-        table = ewf.parse_table(file.read(section.data, min(section.size, MAX_TABLE)), strict=strict)
+        table = ewf.parse_table(file.read(section.data, min(section.size, MAX_TABLE)), section.data, strict=strict)
     except FormatError:
         return False
     if not len(table.offsets):
