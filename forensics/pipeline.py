@@ -137,6 +137,8 @@ def _write_stores(
     for database in bolt_files(reader, stores):
         case.bolt_keys(bolt_keys(reader, database))
     recovery = recover(stores, hits, _filesystems(found), deleted)
+    for lost in recovery.databases:
+        case.bolt_keys(lost.bolt_keys())
     case.run_facts({"carve": options.carve, "tried": json.dumps(recovery.tried), "lost": json.dumps(recovery.lost)})
     removed = with_removed_layers(recovery.stores, _filesystems(found), deleted)
     filesystems = with_deleted(_filesystems(found), deleted, removed.trees)

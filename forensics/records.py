@@ -246,10 +246,10 @@ class Network:
 class BoltKey:
     """One key of a bbolt file. bucket: the path of bucket names; page: the page id; offset: of the key in the disk image.
 
-    value: its first bytes, None where they are not kept; value_bytes: how many it has.
+    file: None where only pages are left. value: its first bytes, None where they are not kept; value_bytes: how many it has.
     """
 
-    file: str
+    file: str | None
     bucket: tuple[bytes, ...]
     key: bytes
     value: bytes | None

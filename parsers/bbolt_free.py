@@ -26,14 +26,15 @@ from parsers.errors import FormatError
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """A key that is not live. txid: the last transaction that can have written it. missing: bytes of its value that are lost.
+    """A key that is not live. txid: the last transaction that can have written it, None where no meta page is left.
 
-    basis: what its bucket's path is known by: tree, pointer, content; or page, where the path lacks its beginning.
+    basis: what its bucket's path is known by: tree, pointer, content; or page, where the path lacks its beginning. missing:
+    bytes of its value that are lost.
     """
 
     key: Key
     state: str
-    txid: int
+    txid: int | None
     basis: str
     missing: int = 0
 

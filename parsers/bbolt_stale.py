@@ -64,11 +64,16 @@ def find_stale(file: PageFile, cache: PageCache, live: Bucket, trees: tuple[Clai
         if flags != FREELIST and count:
             heads.append(pgid)
     stale = Stale(file, cache, live, taken, frozenset(heads))
-    for pgid in heads:
+    link_pages(stale)
+    return stale
+
+
+def link_pages(stale: Stale) -> None:
+    """Notes which old pages refer to which."""
+    for pgid in sorted(stale.heads):
         for name, child in _links(stale, pgid):
             stale.links.setdefault(pgid, []).append((name, child))
             stale.parents.setdefault(child, []).append((name, pgid))
-    return stale
 
 
 def _links(stale: Stale, pgid: int) -> list[tuple[bytes | None, int]]:

@@ -3,21 +3,19 @@
 import json
 import struct
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forensics.recovery.carved import carved_clues
 from forensics.recovery.scan import OBJECT, SPEC, Scanner, scan_space
-from forensics.recovery.space import FREE, JOURNAL, Space
+from forensics.recovery.space import FREE, JOURNAL
 from samples.unpack import SAMPLES
 from support.cli import ask, run_cli
-from support.disks import Disk
 from support.ext4_images import make
+from support.free_space import BLOCK, blocks, space
 
 ID, OTHER = "a1" * 32, "b2" * 32
-BLOCK = 1024
 
 
 def config(cid=ID, name="web", filler=0, **more):
@@ -37,19 +35,6 @@ def config(cid=ID, name="web", filler=0, **more):
         "HostsPath": f"{root}/hosts",
     }
     return json.dumps(document | more, separators=(",", ":")).encode() + b"\n"
-
-
-def space(data, runs=None, journal=False):
-    """All of some bytes as free blocks, or the runs of (first block, blocks)."""
-    runs = runs if runs is not None else [(0, -(-len(data) // BLOCK))]
-    starts = np.array([first * BLOCK for first, _ in runs], np.int64)
-    ends = np.array([(first + count) * BLOCK for first, count in runs], np.int64)
-    return Space(1, Disk("disk", bytes(data)), 0, BLOCK, starts, ends, np.full(len(runs), int(journal)))
-
-
-def blocks(*documents):
-    """Each document in blocks of its own, filled up with zeros."""
-    return b"".join(document.ljust(-(-len(document) // BLOCK) * BLOCK, b"\0") for document in documents)
 
 
 def carve(data, **where):

@@ -107,7 +107,7 @@ CREATE TABLE anomaly (entry_id INTEGER NOT NULL REFERENCES entry, kind TEXT NOT 
 CREATE TABLE container_change (
     container INTEGER NOT NULL REFERENCES container, kind TEXT NOT NULL, path TEXT NOT NULL, path_raw BLOB) STRICT;
 CREATE TABLE bolt_key (
-    id INTEGER PRIMARY KEY, file TEXT NOT NULL, bucket TEXT NOT NULL, key TEXT NOT NULL, key_raw BLOB, value BLOB,
+    id INTEGER PRIMARY KEY, file TEXT, bucket TEXT NOT NULL, key TEXT NOT NULL, key_raw BLOB, value BLOB,
     value_bytes INTEGER NOT NULL, page INTEGER NOT NULL, offset INTEGER, state TEXT NOT NULL, txid INTEGER,
     partition INTEGER NOT NULL) STRICT;
 CREATE TABLE gap (

@@ -37,7 +37,7 @@ class BoltRow:
     key: Key
     state: str
     disk_offset: int | None
-    txid: int
+    txid: int | None
     basis: str
     missing: int
 

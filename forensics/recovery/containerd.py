@@ -73,26 +73,27 @@ def containerd_clues(store: ContainerdStore, claimed: Collection[str], engine: s
         record = each.record
         if isinstance(record, containerd_meta.Container | containerd_meta.Sandbox):
             if (record.namespace, record.id) not in live:
-                clue = _container(reader, context, record, each, engine, key)
+                clue = container_clue(reader, context, record, each, engine, key)
                 found.containers.append(clue)
                 found.artefacts += [_runtime_spec(record, clue)] if engine == "docker" and record.spec is not None else []
-        elif (reference := _reference(record)) is not None and (record.namespace, reference) not in live:
+        elif (reference := reference_of(record)) is not None and (record.namespace, reference) not in live:
             source = meta.provenance(record.offset, f"{each.how}, record of its {type(record).__name__.lower()}")
             parent = record.parent if isinstance(record, containerd_meta.Snapshot) else None
-            found.containers.append(_referred(context, record.namespace, reference, parent, source, engine, key))
+            found.containers.append(referred_clue(context, record.namespace, reference, parent, source, engine, key))
     found.containers += _snapshotter_clues(context, live, dockers, engine, key)
     found.images += _image_clues(store, past, images, old, engine, key)
     return found
 
 
-def _container(
+def container_clue(
     reader: StoreReader,
     context: Context,
     record: containerd_meta.Container | containerd_meta.Sandbox,
     old: OldRecord,
     engine: str,
-    key: str,
+    key: str | None,
 ) -> Clue[Container]:
+    """A container or a sandbox as an old record tells of it."""
     if isinstance(record, containerd_meta.Sandbox):
         made, spec, corroborated = sandbox_record(reader, context, record), None, False
     else:
@@ -117,24 +118,25 @@ def _runtime_spec(record: containerd_meta.Container | containerd_meta.Sandbox, c
     )
 
 
-def _reference(record: containerd_meta.Record) -> str | None:
+def reference_of(record: containerd_meta.Record) -> str | None:
     """The id of the container that a record belongs to, which is none itself: a snapshot's, a lease's of Docker's."""
     if isinstance(record, containerd_meta.Snapshot):
-        return record.key if record.parent is not None and _is_containers(record.namespace, record.key) else None
+        return record.key if record.parent is not None and is_a_containers(record.namespace, record.key) else None
     if isinstance(record, containerd_meta.Lease) and any(key == record.id for _, key in record.snapshots):
         return record.id if _WHOLE_ID.fullmatch(record.id) else None
     return None
 
 
-def _is_containers(namespace: str, key: str) -> bool:
+def is_a_containers(namespace: str, key: str) -> bool:
+    """Whether a snapshot's key is a container's id."""
     if _WHOLE_ID.fullmatch(key):
         return True
     dockers = namespace.startswith(MOBY)  # it gives its containers such ids only
     return bool(key) and not (dockers or namespace in NO_CONTAINERS or _NO_CONTAINER.match(key))
 
 
-def _referred(
-    context: Context, namespace: str, own: str, parent: str | None, source: Provenance | None, engine: str, key: str
+def referred_clue(
+    context: Context, namespace: str, own: str, parent: str | None, source: Provenance | None, engine: str, key: str | None
 ) -> Clue[Container]:
     """A container of which no more is known than its id, and the snapshot that its own was made on."""
     fitting = context.index.by_top.get((namespace, parent or ""), [])
@@ -158,12 +160,12 @@ def _snapshotter_clues(
         for snapshot in parse_snapshots(each for each in in_order if (*each.bucket, each.key)[:2] == SNAPSHOTS):
             namespace, own = split_name(snapshot.name)
             mine = (namespace in dockers) == (engine == "docker") and (namespace, own) not in live
-            if not mine or snapshot.kind in ("committed", "view") or not _is_containers(namespace, own):
+            if not mine or snapshot.kind in ("committed", "view") or not is_a_containers(namespace, own):
                 continue
             file = FileSource(database.fs, database.inode, readable(database.path))
             source = key_provenance(file, database.partition, snapshot.offset, "old page, record of its snapshot")
             parent = split_name(snapshot.parent)[1] if snapshot.parent is not None else None
-            clue = _referred(context, namespace, own, parent, source, engine, key)
+            clue = referred_clue(context, namespace, own, parent, source, engine, key)
             layer = f"{snapshotter.name}/{snapshot.id}" if snapshot.id is not None else None
             yield replace(clue, record=replace(clue.record, layer=layer))
 
@@ -185,7 +187,7 @@ def _of_engine(made: Container, engine: str) -> Container:
     return replace(own, mounts=mounts)
 
 
-def _clue(made: Container, confidence: str, kind: str, how: str, key: str) -> Clue[Container]:
+def _clue(made: Container, confidence: str, kind: str, how: str, key: str | None) -> Clue[Container]:
     return Clue(replace(made, state=None, source=_told(made.source, how)), confidence, kind, key)
 
 

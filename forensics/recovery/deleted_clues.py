@@ -34,7 +34,9 @@ FILE = "file"
 MAX_FILES = 500_000  # whose content is read
 MAX_HOSTNAME = 255
 
-_IN_LAYER = re.compile(rb"(?<!/image)/(?:overlay2?|fuse-overlayfs|aufs/diff|vfs/dir|btrfs/subvolumes|zfs/graph|snapshots)/[^/]+/")
+IN_LAYER = re.compile(rb"(?<!/image)/(?:overlay2?|fuse-overlayfs|aufs/diff|vfs/dir|btrfs/subvolumes|zfs/graph|snapshots)/[^/]+/")
+"""The path of what is in a layer's directory: a container's own."""
+
 _ID = rb"(?P<id>[0-9a-f]{64})"
 _T = TypeVar("_T")
 
@@ -98,7 +100,7 @@ def deleted_clues(filesystems: Mapping[int, Filesystem], deleted: Iterable[Numbe
     read = 0
     for each in deleted:
         path = each.file.path
-        if path is None or _IN_LAYER.search(path):
+        if path is None or IN_LAYER.search(path):
             if path is not None or each.file.within is not None:
                 ranges.setdefault(each.partition, []).extend(_extents(each))
             continue

@@ -6,7 +6,7 @@ A live sandbox of a container that is gone was left by a crash; old pages hold t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 
 from forensics.file_source import FileSource
@@ -35,9 +35,17 @@ def network_clues(database: Place, store: str) -> Iterator[Clue[Container]]:
     old = (
         (each.key, "previous tree" if each.state == "previous" else "stale page") for each in bolt.deleted() if not each.missing
     )
+    for container_id, name, key, how in attached(chain(live, old)):
+        where = key_provenance(source, database.partition, key.offset, f"{how}, sandbox of its network")
+        made = Container("docker", None, container_id, name, source=where)
+        yield Clue(made, PROBABLE if how == "stale page" else CERTAIN, "network", store)
+
+
+def attached(keys: Iterable[tuple[Key, str]]) -> Iterator[tuple[str, str | None, Key, str]]:
+    """The id and the name of each container that a sandbox is of, with the sandbox's key, and what came with that."""
     sandboxes: list[tuple[SandboxRecord, Key, str]] = []
     names: dict[str, str] = {}
-    for key, how in islice(chain(live, old), MAX_KEYS):
+    for key, how in islice(keys, MAX_KEYS):
         record = _parse(key)
         if isinstance(record, SandboxRecord):
             sandboxes.append((record, key, how))
@@ -45,9 +53,7 @@ def network_clues(database: Place, store: str) -> Iterator[Clue[Container]]:
             names.setdefault(record.sandbox, record.name)
     for sandbox, key, how in sandboxes:
         if sandbox.container_id is not None and _WHOLE_ID.fullmatch(sandbox.container_id):
-            where = key_provenance(source, database.partition, key.offset, f"{how}, sandbox of its network")
-            made = Container("docker", None, sandbox.container_id, names.get(sandbox.id or ""), source=where)
-            yield Clue(made, PROBABLE if how == "stale page" else CERTAIN, "network", store)
+            yield sandbox.container_id, names.get(sandbox.id or ""), key, how
 
 
 def _parse(key: Key) -> SandboxRecord | EndpointRecord | None:

@@ -87,7 +87,8 @@ def _parsed(version: Sequence[Deleted], inferred: bool) -> Iterator[OldRecord]:
     keys: dict[tuple[Path, bytes], Key] = {}
     for each in version:
         keys.setdefault((each.key.bucket, each.key.key), each.key)
-    how = "previous tree" if all(each.state == "previous" for each in version) else "stale page"
+    states = {each.state for each in version}
+    how = "previous tree" if states == {"previous"} else "carved page" if states == {"carved"} else "stale page"
     in_order = sorted(keys.values(), key=lambda key: ((*key.bucket, key.key), key.value is not None))
     yield from (OldRecord(record, how, inferred) for record in parse_records(in_order))
 

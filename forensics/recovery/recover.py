@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from forensics.filesystem import Filesystem
 from forensics.records import Artefact, Container, ContainerImage, StoreContents
+from forensics.recovery.bolt_pages import LostDatabase, lost_databases
 from forensics.recovery.carved import carved_clues
 from forensics.recovery.clues import Clue
 from forensics.recovery.containerd import containerd_clues
@@ -16,6 +17,7 @@ from forensics.recovery.docker_network import network_clues
 from forensics.recovery.homes import STORAGE, Homes
 from forensics.recovery.join import container_key, image_key, join_containers, join_images
 from forensics.recovery.libpod_rows import database_clues, journal_clues
+from forensics.recovery.lost_records import lost_records
 from forensics.recovery.scan import Hits
 from forensics.stores.all import FoundStore
 from forensics.stores.reading import StoreReader
@@ -32,11 +34,15 @@ class Clues:
 
 @dataclass(frozen=True)
 class Recovery:
-    """The stores with what was removed from them. tried, lost: how many documents were tried, and are of no use, by kind."""
+    """The stores with what was removed from them. tried, lost: how many documents were tried, and are of no use, by kind.
+
+    databases: bbolt files that are gone, of which pages are left.
+    """
 
     stores: list[StoreContents]
     tried: Mapping[str, int]
     lost: Mapping[str, int]
+    databases: tuple[LostDatabase, ...] = ()
 
 
 def recover(
@@ -60,7 +66,12 @@ def recover(
     carved = carved_clues(hits, gone.is_containers_own)
     clues.containers += carved.containers
     clues.images += carved.images
-    return Recovery(with_recovered([store.contents for store in stores], clues), carved.tried, carved.lost)
+    databases = tuple(lost_databases(hits, filesystems or {}, deleted, gone.is_containers_own))
+    for database in databases:
+        records = lost_records(database, filesystems or {})
+        clues.containers += records.containers
+        clues.images += records.images
+    return Recovery(with_recovered([store.contents for store in stores], clues), carved.tried, carved.lost, databases)
 
 
 def with_recovered(stores: Sequence[StoreContents], clues: Clues) -> list[StoreContents]:

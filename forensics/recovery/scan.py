@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 from forensics.filesystems.ext4.reading import Numbers
 from forensics.recovery.space import Space
 from forensics.source import Source
+from parsers.bbolt import MAGIC, VERSION
+from parsers.bbolt_layouts import BRANCH, BUCKET_FLAG, HEADER, LEAF, MAX_PAGES, META
 from parsers.errors import EvidenceError
 from parsers.sqlite_file import JOURNAL_MAGIC
 
-OBJECT, ARRAY, JOURNAL, TEXT = "object", "array", "journal", "text"
-"""What a block may begin with: a JSON object, an array of such, a rollback journal of SQLite's, or text that began elsewhere."""
+OBJECT, ARRAY, JOURNAL, TEXT, PAGE = "object", "array", "journal", "text", "page"
+"""What a block may begin with: a JSON object, an array of such, a rollback journal of SQLite's, text that began elsewhere, a
+page of a bbolt file."""
 
 SPEC, TAIL = b'{"ociVersion":"', b'"HostsPath":"'
 ANYWHERE = (SPEC, TAIL)
@@ -31,10 +34,15 @@ CHUNK = 8 << 20
 SPAN = 64 << 10  # bytes that are searched or skipped together
 
 _ZEROS = bytes(SPAN)
+_U16, _U32 = np.uint64(0xFFFF), np.uint64(0xFFFFFFFF)
+_META = np.uint64(VERSION << 32 | MAGIC)
 _OBJECT, _ARRAY = int.from_bytes(b'{"', "little"), int.from_bytes(b"[{", "little")
+_BROKEN = int.from_bytes(b"{\n", "little")  # an object that is written with line breaks
 _JOURNAL = np.uint64(int.from_bytes(JOURNAL_MAGIC, "little"))
 _PRINTABLE = np.uint64(0x8080808080808080)
 _SPACES = np.uint64(0x2020202020202020)
+
+Words = NDArray[np.uint64]
 
 
 @dataclass
@@ -111,10 +119,11 @@ class Scanner:
             return
         pair = heads & np.uint64(0xFFFF)
         places = start + np.arange(count, dtype=np.int64) * size
-        self._add(OBJECT, places[pair == _OBJECT])
+        self._add(OBJECT, places[(pair == _OBJECT) | (pair == _BROKEN)])
         self._add(ARRAY, places[pair == _ARRAY])
         self._add(JOURNAL, places[heads == _JOURNAL])
         self._add(TEXT, places[_printable(heads) & (pair != _OBJECT)])
+        self._add(PAGE, places[_pages(heads, words[1 :: size // 8], words[2 :: size // 8])])
 
     def _anywhere(self, data: bytes, position: int, low: int, high: int) -> None:
         """Where texts stand that may begin at any byte, in the spans that are not all zeros."""
@@ -186,6 +195,17 @@ def scanners_for(all_spaces: Sequence[Space], start: int, size: int) -> list[tup
         for space in all_spaces
         if space.offset is not None and start <= space.offset and space.offset + space.source.size <= start + size
     ]
+
+
+def _pages(ids: Words, heads: Words, firsts: Words) -> NDArray[np.bool_]:
+    """Which blocks begin as a page of a bbolt file does: see parsers.bbolt_layouts, and bbolt_carved for the first element."""
+    flags, count, overflow = heads & _U16, heads >> np.uint64(16) & _U16, heads >> np.uint64(32)
+    pages = (ids >= 2) & (ids < MAX_PAGES) & (count > 0) & (overflow < _U16)
+    position = np.where(flags == LEAF, firsts >> np.uint64(32), firsts & _U32)
+    known = (flags == BRANCH) | ((flags == LEAF) & (firsts & _U32 <= BUCKET_FLAG))
+    metas = (ids < 2) & (flags == META) & (firsts == _META)
+    found: NDArray[np.bool_] = (pages & known & (position == count * np.uint64(HEADER))) | metas
+    return found
 
 
 def _printable(heads: NDArray[np.uint64]) -> NDArray[np.bool_]:

@@ -29,7 +29,7 @@ def bolt_keys(reader: StoreReader, database: Place) -> Iterator[BoltKey]:
     source = FileSource(database.fs, database.inode, readable(database.path))
     kept = {True: 0, False: 0}
 
-    def record(key: Key, value: bytes, state: str, txid: int) -> BoltKey:
+    def record(key: Key, value: bytes, state: str, txid: int | None) -> BoltKey:
         live = state == "live"
         room = kept[live] < MAX_KEPT
         kept[live] += min(len(value), MAX_VALUE)

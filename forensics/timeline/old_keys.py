@@ -43,7 +43,7 @@ def old_key_events(db: sqlite3.Connection) -> Iterator[Event]:
         kind = _kind(names)
         event = _CREATED.get(kind or "", "record created") if key == "createdat" else "record updated"
         called = "/".join(names) if names else "a record whose name is lost"
-        source = f"{state} key of {file.rpartition('/')[2]}"
+        source = f"{state} key of {file.rpartition('/')[2] if file else 'a bbolt file'}"
         confidence = "probable" if kind else "possible"
         yield Event(
             time_ns, event, source, f"{short(called)}: removed since, or changed", numbers.get(name), None, confidence, partition,
