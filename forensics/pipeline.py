@@ -40,6 +40,7 @@ from forensics.recovery.space import NONE, UNALLOCATED
 from forensics.stores.all import find_stores
 from forensics.stores.bolt_files import bolt_files
 from forensics.stores.bolt_keys import bolt_keys
+from forensics.stores.host_tree import host_trees
 from forensics.stores.reading import Place, StoreReader
 from forensics.survey import Survey, survey
 from forensics.timeline.all import read_events
@@ -136,7 +137,7 @@ def _write_stores(
     deleted = find_all_deleted(_filesystems(found))
     for database in bolt_files(reader, stores):
         case.bolt_keys(bolt_keys(reader, database))
-    recovery = recover(stores, hits, _filesystems(found), deleted)
+    recovery = recover(stores, hits, _filesystems(found), deleted, host_trees(found))
     for lost in recovery.databases:
         case.bolt_keys(lost.bolt_keys())
     case.run_facts({"carve": options.carve, "tried": json.dumps(recovery.tried), "lost": json.dumps(recovery.lost)})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from parsers.json_fields import parse_object
+from parsers.json_fields import Fields, parse_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,17 @@ def parse_network_list(data: bytes, source: str = "") -> NetworkList:
 
 @dataclass(frozen=True, slots=True)
 class CachedResult:
-    """A file in CNI's cache. container_id: CNI's own, which nerdctl makes of the namespace and the id."""
+    """A file in CNI's cache. container_id: CNI's own, which nerdctl makes of the namespace and the id.
+
+    pod: `namespace/name` of what a kubelet's runtime asked for (containerd v1.4 to v2.2, internal/cri/server/sandbox_run.go).
+    """
 
     network: str | None
     container_id: str | None
     interface: str | None
     address: str | None
     mac: str | None
+    pod: str | None = None
 
 
 def parse_cached_result(data: bytes, source: str = "") -> CachedResult:
@@ -67,4 +71,12 @@ def parse_cached_result(data: bytes, source: str = "") -> CachedResult:
         interface=top.text("ifName") or None,
         address=next(filter(None, addresses), None),
         mac=next(filter(None, own), None),
+        pod=_pod(top),
     )
+
+
+def _pod(top: Fields) -> str | None:
+    """cniArgs is an array of pairs."""
+    told = dict(pair for pair in top.text_arrays("cniArgs") if len(pair) == 2)
+    namespace, name = told.get("K8S_POD_NAMESPACE"), told.get("K8S_POD_NAME")
+    return f"{namespace}/{name}" if namespace and name else None

@@ -73,6 +73,40 @@ def parse_image_config(data: bytes, source: str = "") -> ImageConfig:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class BuildContainer:
+    """The container that an image was committed from, `container` and `container_config` (moby before v25). command: argv."""
+
+    id: str
+    image: str | None
+    command: tuple[str, ...] | None
+    env: tuple[str, ...] | None
+    labels: dict[str, str] | None
+    hostname: str | None
+    user: str | None
+    working_dir: str | None
+
+
+def parse_build_container(data: bytes, source: str = "") -> BuildContainer | None:
+    """None where the config tells of no container. Raises FormatError where the document is no JSON object."""
+    top = parse_object(data, source)
+    own = top.text("container")
+    if not own:
+        return None
+    config = top.fields("container_config")
+    command = (*(config.texts("Entrypoint") or ()), *(config.texts("Cmd") or ()))
+    return BuildContainer(
+        id=own,
+        image=config.text("Image") or None,
+        command=command or None,
+        env=config.texts("Env"),
+        labels=config.text_map("Labels"),
+        hostname=config.text("Hostname") or None,
+        user=config.text("User") or None,
+        working_dir=config.text("WorkingDir") or None,
+    )
+
+
 def parse_repositories(data: bytes, source: str = "") -> Repositories:
     """Raises FormatError where the document is no JSON object."""
     top = parse_object(data, source)

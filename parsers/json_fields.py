@@ -88,6 +88,11 @@ class Fields:
             inside = Fields({"": values}, f"{self._where}{name}[{i}]", self.problems)
             yield tuple(inside.items(""))
 
+    def text_arrays(self, name: str) -> Iterator[tuple[str, ...]]:
+        """The arrays of strings in an array."""
+        for i, values in enumerate(self._read(name, _array) or ()):
+            yield Fields({"": values}, f"{self._where}{name}[{i}]", self.problems).texts("") or ()
+
     def names(self) -> tuple[str, ...]:
         """The keys that the document has here, sorted."""
         return tuple(sorted(self._values))

@@ -19,6 +19,9 @@ ENVIRONMENT = frozenset(("env",))
 CREATED = frozenset(("created_ns",))
 BY_DIRECTORY = frozenset(("created_ns", "log_driver"))
 
+MENTIONS = frozenset(("cni", "kubelet", "record", "unit", "log"))
+"""Kinds of clues that are mere mentions of an id by others: any other kind that names the same id makes them probable."""
+
 Recovered = TypeVar("Recovered", Container, ContainerImage)
 
 
@@ -26,7 +29,8 @@ Recovered = TypeVar("Recovered", Container, ContainerImage)
 class Clue(Generic[Recovered]):
     """One source's record; what it does not tell is None there. Its `source` says where it was read, and how.
 
-    kind: database, file, text (carved), reference: two of different kinds do not come from one and the same write.
+    kind: database, file, text (carved), reference, or one of MENTIONS: two of different kinds do not come from one and the same
+    write.
     store: the key of the store that it belongs to, or what is known of it (see homes). weak: columns that any other source tells
     better: Docker's spec has an environment to which the engine added, libpod's config one to which it is yet to add;
     containers/storage's time of creation is that of the layer, and a directory's birth comes some milliseconds later.

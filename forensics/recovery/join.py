@@ -13,7 +13,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from forensics.records import Container, ContainerImage, RecordSource
-from forensics.recovery.clues import CERTAIN, PROBABLE, RANK, Clue, Recovered
+from forensics.recovery.clues import CERTAIN, MENTIONS, POSSIBLE, PROBABLE, RANK, Clue, Recovered
 
 MAX_SOURCES = 64  # of one record; the surest are kept
 MAX_DIFFERENT = 400  # characters of what another source says of a column
@@ -116,9 +116,21 @@ def _join(
 
 
 def _raised(group: Sequence[Clue[Recovered]]) -> list[str]:
-    """Each clue's confidence; a probable one is certain where a source of another kind names the same id for certain."""
+    """Each clue's confidence; a probable one is certain where a source of another kind names the same id for certain.
+
+    A mere mention is probable where a source of another kind names the same id.
+    """
     certain = {clue.kind for clue in group if clue.confidence == CERTAIN}
-    return [CERTAIN if clue.confidence == PROBABLE and certain - {clue.kind} else clue.confidence for clue in group]
+    kinds = {clue.kind for clue in group}
+    raised = []
+    for clue in group:
+        if clue.confidence == PROBABLE and certain - {clue.kind}:
+            raised.append(CERTAIN)
+        elif clue.confidence == POSSIBLE and clue.kind in MENTIONS and kinds - {clue.kind}:
+            raised.append(PROBABLE)
+        else:
+            raised.append(clue.confidence)
+    return raised
 
 
 def _differences(record: Recovered, joined: Mapping[str, Any], given: Sequence[str]) -> dict[str, object]:

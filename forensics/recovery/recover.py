@@ -15,11 +15,15 @@ from forensics.recovery.deleted import Numbered
 from forensics.recovery.deleted_clues import deleted_clues
 from forensics.recovery.docker_network import network_clues
 from forensics.recovery.homes import STORAGE, Homes
+from forensics.recovery.host_traces import host_clues
 from forensics.recovery.join import container_key, image_key, join_containers, join_images
+from forensics.recovery.leftovers import leftover_clues, root_directory_clues
 from forensics.recovery.libpod_rows import database_clues, journal_clues
 from forensics.recovery.lost_records import lost_records
+from forensics.recovery.references import reference_clues
 from forensics.recovery.scan import Hits
 from forensics.stores.all import FoundStore
+from forensics.stores.host_tree import HostTree
 from forensics.stores.reading import StoreReader
 
 
@@ -50,16 +54,18 @@ def recover(
     hits: Sequence[Hits] = (),
     filesystems: Mapping[int, Filesystem] | None = None,
     deleted: Sequence[Numbered] = (),
+    trees: Sequence[HostTree] = (),
 ) -> Recovery:
     """The contents of the stores, with the containers and images that were removed from each behind those that are there.
 
-    hits: where something may stand in what no file has. deleted: of the filesystems.
+    hits: where something may stand in what no file has. deleted: of the filesystems. trees: of the hosts.
     """
     clues = Clues()
     for store in stores:
-        _database_clues(store, clues)
+        _store_clues(store, clues)
     roots = [(each.root, each.contents.store.key) for each in stores if each.root and each.contents.store.engine in STORAGE]
     clues.containers += journal_clues(hits, roots)
+    clues.containers += host_clues(trees, [each.contents.store.engine for each in stores])
     gone = deleted_clues(filesystems or {}, deleted)
     clues.containers += gone.containers
     clues.images += gone.images
@@ -101,17 +107,20 @@ def with_recovered(stores: Sequence[StoreContents], clues: Clues) -> list[StoreC
     return result
 
 
-def _database_clues(store: FoundStore, clues: Clues) -> None:
-    """What the databases of one store still know."""
+def _store_clues(store: FoundStore, clues: Clues) -> None:
+    """What the records and databases of one store still know."""
     kept = store.contents.store
+    clues.containers += reference_clues(store.contents)
     if store.containerd is not None:
         found = containerd_clues(store.containerd, store.claimed, kept.engine, kept.key)
         clues.containers += found.containers
         clues.images += found.images
         clues.artefacts.setdefault(kept.key, []).extend(found.artefacts)
+        clues.containers += leftover_clues(store.containerd, store.claimed, kept.engine, kept.key)
     if kept.engine in STORAGE and store.root is not None:
         clues.containers += database_clues(store.root, kept.key)
     if kept.engine == "docker" and store.root is not None:
+        clues.containers += root_directory_clues(store.root, kept.key)
         reader = StoreReader()
         database = reader.child(store.root, b"network", b"files", b"local-kv.db")
         if database is not None:

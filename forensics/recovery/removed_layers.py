@@ -172,7 +172,9 @@ class _Search:
                     trees.setdefault(each.partition, {})[each.root.number] = removed_tree(each.root, each.files)
             known = {each.key for each in contents.layers}
             added = (layers[key] for key in sorted(layers.keys() - known))
-            stores.append(replace(contents, layers=(*(layers[each.key] for each in contents.layers), *added)))
+            own_layers = {each.layer for each in contents.containers}
+            kept = (_owned(layers[each.key], own_layers) for each in contents.layers)
+            stores.append(replace(contents, layers=(*kept, *added)))
         known_paths = {(layer.partition, layer.path) for contents in stores for layer in contents.layers}
         partitions = {each.number: each.partition for removed in own for _, each in removed.files}
         inside = {
@@ -292,6 +294,11 @@ class _Search:
 
     def _content(self, each: Numbered) -> bytes:
         return small_content(self._filesystems[each.partition], each.file)
+
+
+def _owned(layer: Layer, own: set[str | None]) -> Layer:
+    """A layer that nobody had, and that is a removed container's."""
+    return replace(layer, kind="container") if layer.kind == "orphan" and layer.key in own else layer
 
 
 def _births(removed: Iterable[_Removed]) -> list[tuple[int, str]]:
