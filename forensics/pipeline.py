@@ -30,6 +30,7 @@ from forensics.layer_content import LayerContent
 from forensics.layers import NumberedLayer, number_layers, rootfs_state
 from forensics.logs.all import read_logs
 from forensics.logs.containers import LogOwner
+from forensics.logs.removed import RemovedLogs
 from forensics.progress import Progress
 from forensics.records import Gap, StoreContents
 from forensics.recovery.deleted import find_all_deleted
@@ -138,8 +139,8 @@ def _write_stores(
     for database in bolt_files(reader, stores):
         case.bolt_keys(bolt_keys(reader, database))
     recovery = recover(stores, hits, _filesystems(found), deleted, host_trees(found))
-    for lost in recovery.databases:
-        case.bolt_keys(lost.bolt_keys())
+    for gone in recovery.databases:
+        case.bolt_keys(gone.bolt_keys())
     case.run_facts({"carve": options.carve, "tried": json.dumps(recovery.tried), "lost": json.dumps(recovery.lost)})
     removed = with_removed_layers(recovery.stores, _filesystems(found), deleted)
     filesystems = with_deleted(_filesystems(found), deleted, removed.trees)
@@ -168,7 +169,8 @@ def _write_stores(
     if options.logs:
         progress.stage("reading logs")
         roots = {store.contents.store.key: store.root for store in stores if store.root is not None}
-        _write_logs(case, found, roots, containers)
+        lost = RemovedLogs(_filesystems(found), deleted, hits, recovery.is_containers_own)
+        _write_logs(case, found, roots, containers, lost)
     return len(containers), filesystems
 
 
@@ -216,9 +218,11 @@ def _write_records(
     return written
 
 
-def _write_logs(case: CaseWriter, found: Survey, roots: Mapping[str, Place], owners: Sequence[LogOwner]) -> None:
+def _write_logs(
+    case: CaseWriter, found: Survey, roots: Mapping[str, Place], owners: Sequence[LogOwner], removed: RemovedLogs
+) -> None:
     gaps: list[Gap] = []
-    case.logs(read_logs(found, roots, owners, gaps))
+    case.logs(read_logs(found, roots, owners, gaps, removed))
     case.gaps(gaps)
 
 

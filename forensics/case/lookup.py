@@ -37,6 +37,7 @@ class FoundContainer:
     engine: str
     layer: int | None
     rootfs: str
+    origin: str = "allocated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +153,8 @@ def find_container(case: Case, text: str) -> FoundContainer:
     if len(matches) > 1:
         matches = [r for r in matches if r[6] == "allocated"] or matches
     if len(matches) == 1:
-        number, container_id, name, engine, rootfs, _pod, _origin, layer, _namespace = matches[0]
-        return FoundContainer(number, container_id, name, engine, layer, rootfs)
+        number, container_id, name, engine, rootfs, _pod, origin, layer, _namespace = matches[0]
+        return FoundContainer(number, container_id, name, engine, layer, rootfs, origin)
     if matches:
         listed = _listed([f"{r[1][:_SHORT]} ({r[2] or 'no name'}, {r[3]}{f' {r[8]}' if r[8] else ''})" for r in matches])
         more = "give more of the id" if len({r[1] for r in matches}) > 1 else "give its namespace too, as in NAMESPACE/ID"

@@ -21,7 +21,8 @@ from forensics.text import harmless, utc
 from parsers.errors import UsageError
 
 _PRINTED = "file_number, position, time_ns, text, text_raw, pieces, unfinished, format"
-_ALL = "time_ns, coalesce(container, substr(container_id, 1, 12), source, format), stream, text"
+_WHO = "coalesce(container, substr(container_id, 1, 12), source, format)"
+_ALL = f"time_ns, {_WHO} || CASE origin WHEN 'recovered' THEN ' (recovered)' ELSE '' END, stream, text"
 _STAMP_ONCE = ("cri", "k8s-file")  # crictl and podman print a line's time once, docker that of each part
 
 
@@ -59,6 +60,13 @@ def logs(
     timestamps: Annotated[
         bool, typer.Option(help="Print each line's time; without, the text alone, as `docker logs` does.")
     ] = True,
+    recovered: Annotated[
+        bool | None,
+        typer.Option(
+            "--recovered/--no-recovered",
+            help="Lines of deleted logs, too; default: where the container is a removed one, or none is named.",
+        ),
+    ] = None,
     format: FormatOption = Format.TABLE,
     output: OutputOption = None,
     force: ForceOption = False,
@@ -74,8 +82,12 @@ def logs(
     with open_case(case) as opened:
         if expression is not None:
             opened.db.create_function("regexp", 2, lambda _, text: expression.search(text) is not None, deterministic=True)
-        number = find_container(opened, container).number if container is not None else None
-        wanted = LogFilter(number, since_ns, until_ns, stream.value if stream else None, grep)
+        own = find_container(opened, container) if container is not None else None
+        number = own.number if own is not None else None
+        if recovered is None:
+            recovered = own is None or own.origin == "recovered"
+        origin = None if recovered else "allocated"
+        wanted = LogFilter(number, since_ns, until_ns, stream.value if stream else None, grep, origin)
         to = destination(opened, output, force)
         if format is not Format.TABLE:
             cursor = opened.db.execute(*wanted.select("*"))

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 
 from forensics.logs.containers import ContainerLog, LogOwner, LogPlaces, container_logs
+from forensics.logs.formats import records
 from forensics.logs.journal import journal_lines
 from forensics.logs.lines import Joiner, LogFile, LogLine
 from forensics.logs.reading import Budget, read_pieces
+from forensics.logs.removed import RemovedLogs, removed_lines
 from forensics.logs.syslog import syslog_lines
 from forensics.records import Gap
 from forensics.stores.host_tree import host_trees
 from forensics.stores.reading import Place, StoreReader
 from forensics.survey import Survey
-from parsers.cri_log import parse_cri_log
-from parsers.docker_json_log import parse_json_log
-from parsers.docker_local_log import parse_local_log
-from parsers.log_record import Damage, LogRecord, Piece
-
-_Parse = Callable[[Iterator[Piece], Damage], Iterator[LogRecord]]
-_PARSERS: Mapping[str, _Parse] = {
-    "json-file": parse_json_log, "local": parse_local_log, "cri": parse_cri_log, "k8s-file": parse_cri_log,
-}  # fmt: skip
+from parsers.log_record import Damage, Piece
 
 
 def read_logs(
-    found: Survey, roots: Mapping[str, Place], owners: Sequence[LogOwner], gaps: list[Gap]
+    found: Survey,
+    roots: Mapping[str, Place],
+    owners: Sequence[LogOwner],
+    gaps: list[Gap],
+    removed: RemovedLogs | None = None,
 ) -> Iterator[LogFile | LogLine]:
-    """The files, and the lines behind the file that they are in.
+    """The files, and the lines behind the file that they are in; what was deleted last.
 
     roots: the stores' directories by the stores' keys. gaps: what could not be read is added to them.
     """
@@ -39,6 +37,8 @@ def read_logs(
         yield from _container_lines(reader, log, numbers, budget)
     yield from journal_lines(reader, trees, owners, numbers)
     yield from syslog_lines(reader, trees, list(found.hosts.values()), numbers, budget)
+    if removed is not None:
+        yield from removed_lines(removed, owners, numbers, budget, gaps)
     gaps += reader.gaps
 
 
@@ -58,14 +58,9 @@ def _container_lines(
             log.container_id, log.name,
         )  # fmt: skip
         if first is not None:
-            yield from joiner.lines(number, _PARSERS[form](_with(first, pieces), damage))
+            yield from joiner.lines(number, records(form, first, pieces, damage))
         tell_damage(reader, place, damage)
     yield from joiner.rest()
-
-
-def _with(first: Piece, rest: Iterator[Piece]) -> Iterator[Piece]:
-    yield first
-    yield from rest
 
 
 def _format(log: ContainerLog, first: Piece | None) -> str:

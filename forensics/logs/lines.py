@@ -17,14 +17,15 @@ MAX_OPEN = 8 << 20  # characters of all lines that are being joined
 class LogFile:
     """A log's file, or what one file holds of one container. number: of its own; lines name it.
 
-    container: its number in the case. container_id, container_name: what the log says where no record of the case has them.
-    confidence: how sure the times of its lines are.
+    path: None where only blocks of it are left. container: its number in the case. container_id, container_name: what the log
+    says where no record of the case has them. confidence: how sure the times of its lines are; of what was recovered, also that
+    they were in this file. how: it was found.
     """
 
     number: int
     format: str
     partition: int
-    path: bytes
+    path: bytes | None
     inode: int | None
     offset: int | None
     container: int | None = None
@@ -32,6 +33,7 @@ class LogFile:
     container_name: str | None = None
     confidence: str = "certain"
     origin: str = "allocated"
+    how: str = "allocated"
 
 
 class LogLine(NamedTuple):

@@ -28,7 +28,11 @@ class Budget:
 
 def read_pieces(place: Place, budget: Budget, damage: Damage) -> Iterator[Piece]:
     """The content of a file; what cannot be read is damage, and missing."""
-    pieces = _as_it_lies(place, damage)
+    yield from unpacked(_as_it_lies(place, damage), budget, damage)
+
+
+def unpacked(pieces: Iterator[Piece], budget: Budget, damage: Damage) -> Iterator[Piece]:
+    """The same pieces, or what they unpack to."""
     first = next(pieces, None)
     if first is None:
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from forensics.filesystem import Filesystem
@@ -40,13 +40,15 @@ class Clues:
 class Recovery:
     """The stores with what was removed from them. tried, lost: how many documents were tried, and are of no use, by kind.
 
-    databases: bbolt files that are gone, of which pages are left.
+    databases: bbolt files that are gone, of which pages are left. is_containers_own: whether a byte of a partition's source was
+    part of a deleted file in a layer.
     """
 
     stores: list[StoreContents]
     tried: Mapping[str, int]
     lost: Mapping[str, int]
-    databases: tuple[LostDatabase, ...] = ()
+    databases: tuple[LostDatabase, ...]
+    is_containers_own: Callable[[int, int], bool]
 
 
 def recover(
@@ -77,7 +79,8 @@ def recover(
         records = lost_records(database, filesystems or {})
         clues.containers += records.containers
         clues.images += records.images
-    return Recovery(with_recovered([store.contents for store in stores], clues), carved.tried, carved.lost, databases)
+    contents = with_recovered([store.contents for store in stores], clues)
+    return Recovery(contents, carved.tried, carved.lost, databases, gone.is_containers_own)
 
 
 def with_recovered(stores: Sequence[StoreContents], clues: Clues) -> list[StoreContents]:

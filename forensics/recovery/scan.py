@@ -24,7 +24,11 @@ OBJECT, ARRAY, JOURNAL, TEXT, PAGE = "object", "array", "journal", "text", "page
 page of a bbolt file."""
 
 SPEC, TAIL = b'{"ociVersion":"', b'"HostsPath":"'
-ANYWHERE = (SPEC, TAIL)
+JSON_LINE, STDOUT_LINE, STDERR_LINE = b'","stream":"std', b" stdout F ", b" stderr F "
+LOG_LINES = (JSON_LINE, STDOUT_LINE, STDERR_LINE)
+"""What stands in the middle of a line of Docker's json-file, and of the CRI's logs."""
+
+ANYWHERE = (SPEC, TAIL, *LOG_LINES)
 """Texts that are looked for at every byte; one hit in a block is enough."""
 
 HEAD = 32  # bytes of a block that are looked at
