@@ -130,7 +130,7 @@ def _replay(image: bytearray, log: bytes, page_size: int, problems: list[str]) -
         problems.append("its write-ahead log is none, or for other pages; not applied")
         return
     pending: dict[int, bytes] = {}
-    for page, commit, content in _frames(log, page_size):
+    for _, page, commit, content in _frames(log, page_size):
         pending[page] = content
         if commit:
             for number, content_of in sorted(pending.items()):
@@ -140,8 +140,18 @@ def _replay(image: bytearray, log: bytes, page_size: int, problems: list[str]) -
             pending.clear()
 
 
-def _frames(log: bytes, page_size: int) -> Iterator[tuple[int, int, bytes]]:
-    """Page number, size of the database after a commit (else 0), and content of each frame up to the first that is not valid."""
+def log_pages(log: bytes, page_size: int) -> Iterator[tuple[int, int, bytes]]:
+    """Every version of a page in a write-ahead log, the oldest first: where it stands, its number and its content."""
+    if len(log) > WAL.sizeof() and _WAL.unpack(log[: WAL.sizeof()])[0] & ~1 == WAL_MAGIC and page_size in PAGE_SIZES:
+        for at, page, _, content in _frames(log, page_size):
+            yield at, page, content
+
+
+def _frames(log: bytes, page_size: int) -> Iterator[tuple[int, int, int, bytes]]:
+    """Each frame up to the first that is not valid: where its content stands, which page's, and what it is.
+
+    Between these, the size of the database after a commit, else 0.
+    """
     magic, _, _, _, salt1, salt2, sum1, sum2 = _WAL.unpack(log[: WAL.sizeof()])
     order = ">" if magic & 1 else "<"
     sums = _wal_sum(order, log[:24], (0, 0))
@@ -155,7 +165,7 @@ def _frames(log: bytes, page_size: int) -> Iterator[tuple[int, int, bytes]]:
         sums = _wal_sum(order, head[:8] + content, sums)
         if (frame1, frame2) != (salt1, salt2) or sums != (sum1, sum2) or page == 0:
             return
-        yield page, commit, content
+        yield at + FRAME.sizeof(), page, commit, content
 
 
 def _wal_sum(order: str, data: bytes, sums: tuple[int, int]) -> tuple[int, int]:

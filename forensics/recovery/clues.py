@@ -17,6 +17,7 @@ RANK = {CERTAIN: 0, PROBABLE: 1, POSSIBLE: 2}
 
 ENVIRONMENT = frozenset(("env",))
 CREATED = frozenset(("created_ns",))
+ENDED = frozenset(("finished_ns",))
 BY_DIRECTORY = frozenset(("created_ns", "log_driver"))
 
 MENTIONS = frozenset(("cni", "kubelet", "record", "unit", "log"))
@@ -33,7 +34,8 @@ class Clue(Generic[Recovered]):
     write.
     store: the key of the store that it belongs to, or what is known of it (see homes). weak: columns that any other source tells
     better: Docker's spec has an environment to which the engine added, libpod's config one to which it is yet to add;
-    containers/storage's time of creation is that of the layer, and a directory's birth comes some milliseconds later.
+    containers/storage's time of creation is that of the layer, libpod's exit codes have whole seconds, and a directory's birth
+    comes some milliseconds later.
     """
 
     record: Recovered

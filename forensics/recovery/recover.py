@@ -18,6 +18,7 @@ from forensics.recovery.homes import STORAGE, Homes
 from forensics.recovery.host_traces import host_clues
 from forensics.recovery.join import container_key, image_key, join_containers, join_images
 from forensics.recovery.leftovers import leftover_clues, root_directory_clues
+from forensics.recovery.libpod_bolt import bolt_clues
 from forensics.recovery.libpod_rows import database_clues, journal_clues
 from forensics.recovery.lost_records import lost_records
 from forensics.recovery.references import reference_clues
@@ -122,6 +123,7 @@ def _store_clues(store: FoundStore, clues: Clues) -> None:
         clues.containers += leftover_clues(store.containerd, store.claimed, kept.engine, kept.key)
     if kept.engine in STORAGE and store.root is not None:
         clues.containers += database_clues(store.root, kept.key)
+        clues.containers += bolt_clues(store.root, kept.key)
     if kept.engine == "docker" and store.root is not None:
         clues.containers += root_directory_clues(store.root, kept.key)
         reader = StoreReader()
