@@ -28,6 +28,7 @@ VIEWS = (
     ("artefacts", "Other records of engines: namespaces, leases, runtime specs, pods."),
     ("bolt_keys", "Keys of the engines' bbolt databases, those in old pages too."),
     ("deleted_files", "Deleted files of which something is left on the disk."),
+    ("recovery", "How much of what was removed came back, and why the rest did not."),
     ("logs", "Log lines of containers, and of engines on the host."),
     ("timeline", "What happened when, of every source, with how sure that is."),
     ("timeline_files", "Files with their four times, as a body file has them."),

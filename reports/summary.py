@@ -95,11 +95,24 @@ def _recovered(db: sqlite3.Connection) -> list[tuple[str, str]]:
         if rows:
             sure = ", ".join(f"{count} {confidence}" for confidence, count in rows)
             told.append(f"{sum(count for _confidence, count in rows)} {name} ({sure})")
-    facts = dict(db.execute("SELECT key, value FROM run WHERE key IN ('tried', 'lost')").fetchall())
-    tried, lost = (json.loads(facts.get(key) or "{}") for key in ("tried", "lost"))
-    failed = ", ".join(f"{count} of {tried[kind]} {kind}" for kind, count in sorted(lost.items()))
     lines = [("recovered", ", ".join(told))] if told else []
-    return [*lines, ("not recoverable", failed)] if failed else lines
+    documents = db.execute("SELECT kind, seen, lost FROM recovery WHERE what = 'documents' AND lost ORDER BY kind")
+    failed = ", ".join(f"{count} of {tried} {kind}" for kind, tried, count in documents)
+    return [*lines, *_deleted(db), *([("not recoverable", failed)] if failed else [])]
+
+
+def _deleted(db: sqlite3.Connection) -> list[tuple[str, str]]:
+    """Deleted files that had a content: of how many it came back, and why the rest is lost."""
+    seen, whole, partial, lost = db.execute(
+        "SELECT coalesce(sum(seen), 0), sum(whole), sum(partial), sum(lost) FROM recovery WHERE what = 'deleted files'"
+    ).fetchone()
+    if not seen:
+        return []
+    rows = db.execute("SELECT kind, seen FROM recovery WHERE what = 'lost content' ORDER BY seen DESC, kind")
+    why = "; ".join(f"{kind}: {count:,}" for kind, count in rows)
+    counted = [(whole, "whole"), (partial, "in part"), (lost, "without content")]
+    told = ", ".join(f"{count:,} {how}" for count, how in counted if count)
+    return [("deleted files", f"{seen:,}: {told}{f' ({why})' if why else ''}")]
 
 
 def _containers(db: sqlite3.Connection) -> tuple[tuple[str | int | None, ...], ...]:

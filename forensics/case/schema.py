@@ -14,10 +14,10 @@ its chain hold, less what layers of the chain hide, plus what they show at anoth
 
 from __future__ import annotations
 
-from forensics.case import deleted, findings, logs, timeline
+from forensics.case import deleted, findings, logs, recovery, timeline
 
 SCHEMA_VERSION = 1
-PARTS = (deleted, logs, timeline, findings)
+PARTS = (deleted, logs, timeline, findings, recovery)
 
 _TABLES = """
 CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT) STRICT;
