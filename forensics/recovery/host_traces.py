@@ -38,7 +38,7 @@ MAX_TEXT = 1 << 16
 MAX_JSON = 1 << 20
 
 _ID = re.compile(rb"[0-9a-f]{64}")
-_LINK = re.compile(rb"(?P<pod>[a-z0-9.-]+)_(?P<namespace>[a-z0-9.-]+)_(?P<container>[a-z0-9.-]+)-(?P<id>[0-9a-f]{64})\.log")
+LINK = re.compile(rb"(?P<pod>[a-z0-9.-]+)_(?P<namespace>[a-z0-9.-]+)_(?P<container>[a-z0-9.-]+)-(?P<id>[0-9a-f]{64})\.log")
 _POD = re.compile(rb"(?P<namespace>[a-z0-9.-]+)_(?P<pod>[a-z0-9.-]+)_[0-9a-f-]{32,36}")
 _DOCKER_LOG = re.compile(rb"/containers/([0-9a-f]{64})/\1-json\.log")
 _CNI_ID = re.compile(r"(?:(?P<namespace>[A-Za-z0-9][\w.-]*)-)?(?P<id>[0-9a-f]{64})")
@@ -75,9 +75,14 @@ class _Host:
         return Clue(Container(engine, namespace, own, told.get("name"), pod=told.get("pod"), source=source), confidence, kind)
 
 
+def runtime_of(engines: Sequence[str]) -> str:
+    """Which of the engines runs a kubelet's pods."""
+    return next((each for each in ("containerd", "crio", "docker") if each in engines), "containerd")
+
+
 def host_clues(trees: Sequence[HostTree], engines: Sequence[str]) -> Iterator[Clue[Container]]:
     """All that is named on the hosts; most of them are there still, and their clues are for nothing. engines: of the stores."""
-    runtime = next((each for each in ("containerd", "crio", "docker") if each in engines), "containerd")
+    runtime = runtime_of(engines)
     podman = "podman" if "podman" in engines or "containerd" not in engines else "containerd"
     for tree in trees:
         host = _Host(StoreReader(), tree, runtime)  # what is damaged here is no gap: nothing of a live container is read
@@ -90,7 +95,7 @@ def host_clues(trees: Sequence[HostTree], engines: Sequence[str]) -> Iterator[Cl
 
 def _kubelet_links(host: _Host) -> Iterator[Clue[Container]]:
     for link in host.children(LINKS, "l"):
-        if match := _LINK.fullmatch(link.name):
+        if match := LINK.fullmatch(link.name):
             container, pod, namespace = (match[name].decode() for name in ("container", "pod", "namespace"))
             what = "link of the kubelet"
             yield host.clue(link, match["id"].decode(), "kubelet", what, CERTAIN, name=container, pod=f"{namespace}/{pod}")

@@ -13,9 +13,10 @@ from forensics.recovery.clues import Clue
 from forensics.recovery.containerd import containerd_clues
 from forensics.recovery.deleted import Numbered
 from forensics.recovery.deleted_clues import deleted_clues
+from forensics.recovery.directory_slack import slack_clues
 from forensics.recovery.docker_network import network_clues
 from forensics.recovery.homes import STORAGE, Homes
-from forensics.recovery.host_traces import host_clues
+from forensics.recovery.host_traces import host_clues, runtime_of
 from forensics.recovery.join import container_key, image_key, join_containers, join_images
 from forensics.recovery.leftovers import leftover_clues, root_directory_clues
 from forensics.recovery.libpod_bolt import bolt_clues
@@ -68,7 +69,9 @@ def recover(
         _store_clues(store, clues)
     roots = [(each.root, each.contents.store.key) for each in stores if each.root and each.contents.store.engine in STORAGE]
     clues.containers += journal_clues(hits, roots)
-    clues.containers += host_clues(trees, [each.contents.store.engine for each in stores])
+    engines = [each.contents.store.engine for each in stores]
+    clues.containers += host_clues(trees, engines)
+    clues.containers += slack_clues(stores, trees, runtime_of(engines))
     gone = deleted_clues(filesystems or {}, deleted)
     clues.containers += gone.containers
     clues.images += gone.images

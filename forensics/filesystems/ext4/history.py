@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,11 +134,21 @@ class Past:
         return self.history.source.locate(offset if row is None else int(self.history.place[row]) + at)
 
 
+# Who looks for deleted files, for contents without names and for names in slack reads it: a journal may have a gigabyte.
+_histories: WeakKeyDictionary[Ext4, History | None] = WeakKeyDictionary()
+
+
 def read_history(fs: Ext4) -> History | None:
     """The journal's history; None where the filesystem has no journal, or none that can be read.
 
     Transactions that a mount would refuse, and all that `fs` is to be read without, are left out.
     """
+    if fs not in _histories:
+        _histories[fs] = _read_history(fs)
+    return _histories[fs]
+
+
+def _read_history(fs: Ext4) -> History | None:
     if not fs.superblock.compat & Compat.HAS_JOURNAL:
         return None
     raw = fs.source.source if isinstance(fs.source, Replayed) else fs.source
