@@ -17,14 +17,10 @@ from types import TracebackType
 import pytsk3
 
 from forensics.images.collections import DirectoryMedia, UnpackedMedia, packs_an_archive
-from forensics.images.ewf import open_ewf
 from forensics.images.files import EvidenceFile, Media
-from forensics.images.libyal import open_ex01, open_vhd, open_vmdk
-from forensics.images.qcow2 import open_qcow2
 from forensics.images.raw import RawMedia
 from forensics.images.segments import find_segments
 from forensics.images.unpack import PACKED
-from forensics.images.vdi import open_vdi
 from forensics.source import Slice, Source
 from parsers import image_formats
 from parsers.errors import EvidenceError, UsageError
@@ -170,16 +166,28 @@ def _open_media(file: EvidenceFile, snapshot: str | None, directory: Path | None
         return RawMedia((backing,)) if raw else _open_media(backing, None, directory, (*above, file.path))
 
     if kind == "E01":
+        from forensics.images.ewf import open_ewf
+
         return open_ewf(file)
     if kind == "Ex01":
+        from forensics.images.libyal import open_ex01
+
         return open_ex01(file)
     if kind == "QCOW2":
+        from forensics.images.qcow2 import open_qcow2
+
         return open_qcow2(file, open_backing, snapshot)
     if kind == "VMDK":
+        from forensics.images.libyal import open_vmdk
+
         return open_vmdk(file)
     if kind == "VHD":
+        from forensics.images.libyal import open_vhd
+
         return open_vhd(file)
     if kind == "VDI":
+        from forensics.images.vdi import open_vdi
+
         return open_vdi(file)
     media = _open_raw(file)
     media.format = kind

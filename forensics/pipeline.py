@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from forensics.case.writer import CaseWriter
 from forensics.content_plan import ContentPlan
@@ -21,16 +22,9 @@ from forensics.deleted_files import Owners, with_deleted, write_deleted, write_f
 from forensics.disk_pass import read_disks
 from forensics.evidence import Evidence, open_evidence
 from forensics.filesystem import Filesystem
-from forensics.findings.all import find
-from forensics.findings.rule import Rule
-from forensics.findings.scene import Scene
-from forensics.findings.yara import compiled, yara_rule
-from forensics.integrity import verify_layer
 from forensics.layer_content import LayerContent
 from forensics.layers import NumberedLayer, number_layers, rootfs_state
-from forensics.logs.all import read_logs
 from forensics.logs.containers import LogOwner
-from forensics.logs.removed import RemovedLogs
 from forensics.progress import Progress
 from forensics.records import Gap, StoreContents
 from forensics.recovery.deleted import find_all_deleted
@@ -44,8 +38,11 @@ from forensics.stores.bolt_keys import bolt_keys
 from forensics.stores.host_tree import host_trees
 from forensics.stores.reading import Place, StoreReader
 from forensics.survey import Survey, survey
-from forensics.timeline.all import read_events
-from forensics.timeline.copy_up import lower_entries
+
+if TYPE_CHECKING:
+    from forensics.findings.rule import Rule
+    from forensics.findings.scene import Scene
+    from forensics.logs.removed import RemovedLogs
 
 LARGE = 1 << 30  # bytes of a disk image from which on a second process costs less than it saves
 
@@ -89,7 +86,7 @@ class Summary:
 def carve(paths: Sequence[Path], case_path: Path, options: CarveOptions, progress: Progress) -> Summary:
     """Read the disk images at `paths`, all of one host, and leave a case file at `case_path`, replacing what is there."""
     started = datetime.now(UTC)
-    own_rules = (yara_rule(compiled(options.yara), options.yara_scope),) if options.yara is not None else ()
+    own_rules = _own_rules(options)
     with (
         open_evidence(paths, options.snapshot, options.unpack) as evidence,
         CaseWriter(case_path, own_process=evidence.size >= LARGE) as case,
@@ -106,18 +103,22 @@ def carve(paths: Sequence[Path], case_path: Path, options: CarveOptions, progres
         containers, filesystems = _write_stores(case, found, hits, options, progress)
         _write_problems(case, found)
         progress.stage("completing the case file")
-        with case.analysis() as db:
-            progress.stage("putting the timeline together")
-            case.lower_entries((each.entry, each.lower, each.copied) for each in lower_entries(db, filesystems))
-        with case.analysis() as db:
-            _write_timeline(case, db, filesystems)
-        with case.analysis() as db:
-            if options.findings != "none":
-                progress.stage("looking for what is suspicious")
-                _write_findings(case, Scene(db, filesystems), own_rules, options.findings == "all")
-            case.run_facts(_run_facts(started, evidence, options))
-            gaps = case.gap_count
+        case.complete_soon()
+        from forensics.analysis import analyse
+
+        analyse(case, filesystems, options.findings, own_rules, progress)
+        case.run_facts(_run_facts(started, evidence, options))
+        gaps = case.gap_count
     return Summary(case_path, containers, gaps)
+
+
+def _own_rules(options: CarveOptions) -> tuple[Rule[Scene], ...]:
+    """The analyst's, compiled before anything is read: what is wrong with them is told at once."""
+    if options.yara is None:
+        return ()
+    from forensics.findings.yara import compiled, yara_rule
+
+    return (yara_rule(compiled(options.yara), options.yara_scope),)
 
 
 def _write_survey(case: CaseWriter, found: Survey) -> None:
@@ -169,6 +170,8 @@ def _write_stores(
     if options.logs:
         progress.stage("reading logs")
         roots = {store.contents.store.key: store.root for store in stores if store.root is not None}
+        from forensics.logs.removed import RemovedLogs
+
         lost = RemovedLogs(_filesystems(found), deleted, hits, recovery.is_containers_own)
         _write_logs(case, found, roots, containers, lost)
     return len(containers), filesystems
@@ -177,6 +180,8 @@ def _write_stores(
 def _verify_layers(
     case: CaseWriter, layers: Sequence[NumberedLayer], filesystems: Mapping[int, Filesystem], progress: Progress
 ) -> None:
+    from forensics.integrity import verify_layer
+
     of_images = [each for each in layers if each.layer.kind == "image" and each.layer.origin == "allocated"]
     progress.stage("holding layers against their archives", len(of_images), "layers")
     for each in of_images:
@@ -221,25 +226,15 @@ def _write_records(
 def _write_logs(
     case: CaseWriter, found: Survey, roots: Mapping[str, Place], owners: Sequence[LogOwner], removed: RemovedLogs
 ) -> None:
+    from forensics.logs.all import read_logs
+
     gaps: list[Gap] = []
     case.logs(read_logs(found, roots, owners, gaps, removed))
     case.gaps(gaps)
 
 
-def _write_timeline(case: CaseWriter, db: sqlite3.Connection, filesystems: Mapping[int, Filesystem]) -> None:
-    gaps: list[Gap] = []
-    case.events(read_events(db, filesystems, gaps))
-    case.gaps(gaps)
-
-
 def _filesystems(found: Survey) -> dict[int, Filesystem]:
     return {p.volume.number: p.filesystem for p in found.partitions if p.filesystem is not None}
-
-
-def _write_findings(case: CaseWriter, scene: Scene, own_rules: tuple[Rule[Scene], ...], in_files: bool) -> None:
-    for rule, findings in find(scene, own_rules, in_files):
-        case.rule(rule, findings)
-    case.gaps(scene.gaps)
 
 
 def _write_problems(case: CaseWriter, found: Survey) -> None:

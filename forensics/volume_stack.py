@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from forensics.luks import DecryptedVolume, decrypted, find_key, is_apart, read_luks
-from forensics.lvm import PhysicalVolume, find_logical_volumes, read_physical_volume
 from forensics.md_raid import RaidMember, assemble, read_member
 from forensics.records import Gap
 from forensics.source import Buffer, Source
@@ -17,7 +16,10 @@ from forensics.tolerant import Tolerant
 from forensics.volume import Volume
 from parsers import magic
 from parsers.errors import CtrForensicsError, EvidenceError
-from parsers.luks import LuksHeader
+
+if TYPE_CHECKING:
+    from forensics.luks import DecryptedVolume
+    from parsers.luks import LuksHeader
 
 MAX_LOGICAL = 4096
 MAX_ROUNDS = 8
@@ -47,7 +49,6 @@ class _Stack:
     def __init__(self, volumes: Sequence[Volume], gaps: Sequence[Gap], secrets: Sequence[bytes]) -> None:
         self.volumes, self.gaps, self._secrets = list(volumes), list(gaps), secrets
         self._next = max((volume.number for volume in volumes), default=0) + 1
-        self._groups: list[PhysicalVolume] = []
 
     def open_encrypted(self, new: Sequence[Volume]) -> None:
         """What LUKS volumes hold, where a secret opens them; one that stays closed is told when it is opened as a filesystem."""
@@ -56,6 +57,8 @@ class _Stack:
         for volume in new:
             if _kind(volume) != "luks":
                 continue
+            from forensics.luks import find_key, read_luks
+
             try:
                 header = read_luks(volume.source)
                 key = find_key(volume.source, header, self._secrets)
@@ -78,6 +81,8 @@ class _Stack:
         self, volume: Volume, header: LuksHeader, key: bytes, others: Sequence[Volume]
     ) -> tuple[Volume, DecryptedVolume]:
         """The volume that the header belongs to, and what it holds: of a header apart, the one that its key makes sense of."""
+        from forensics.luks import decrypted, is_apart
+
         if not is_apart(volume.source, header):
             return volume, decrypted(volume.source, header.segment, key, f"{volume.name}-luks")
         for each in others:
@@ -115,15 +120,17 @@ class _Stack:
 
     def map_groups(self, new: Sequence[Volume]) -> None:
         """The logical volumes whose physical volumes are here."""
-        physical: list[PhysicalVolume] = []
-        for volume in new:
-            if _kind(volume) == "lvm2" and volume.holds is None:
-                try:
-                    physical.append(read_physical_volume(volume.source, volume.number))
-                except CtrForensicsError as error:
-                    self.gaps.append(Gap("LVM2 physical volume", str(error), volume.number, offset=volume.offset))
-        if not physical:
+        members = [volume for volume in new if _kind(volume) == "lvm2" and volume.holds is None]
+        if not members:
             return
+        from forensics.lvm import PhysicalVolume, find_logical_volumes, read_physical_volume
+
+        physical: list[PhysicalVolume] = []
+        for volume in members:
+            try:
+                physical.append(read_physical_volume(volume.source, volume.number))
+            except CtrForensicsError as error:
+                self.gaps.append(Gap("LVM2 physical volume", str(error), volume.number, offset=volume.offset))
         found, gaps = find_logical_volumes(physical)
         if len(found) > MAX_LOGICAL:
             self.gaps.append(

@@ -34,9 +34,11 @@ STAGES = (
     ("timeline",),
     ("findings",),
     ("disk_pass", "content_plan", "deleted_files", "layer_content", "content", "extraction", "archive", "pax"),
+    ("analysis",),
     ("pipeline", "verification"),
     ("commands",),
     ("cli",),
+    ("__main__",),
 )
 STAGE = {name: number for number, stage in enumerate(STAGES) for name in stage}
 

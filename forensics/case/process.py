@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import multiprocessing
+import os
 import signal
 import traceback
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from threading import Thread
 from forensics.case.database import CaseDatabase, Item
 from parsers.errors import CaseError
 
-WAITING = 6  # parcels; one of entries has about four megabytes
+WAITING = 16  # parcels; one of entries has about four megabytes
 
 
 class DatabaseProcess:
@@ -38,31 +39,36 @@ class DatabaseProcess:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()
         self._parcels: Queue[Sequence[Item] | None] = Queue(WAITING)
-        self._is_gone = False
+        self._is_gone = self._is_ended = False
         self._failure: Exception | None = None
         self._sender = Thread(target=self._send, name="case file", daemon=True)
         self._sender.start()
 
     def write(self, items: Sequence[Item]) -> None:
         """Write some items, in their order, some time; what went wrong with earlier ones is raised."""
+        if self._is_ended:
+            raise ValueError("nothing can be written after the end")
         if self._is_gone:
             self._answer()
         self._parcels.put(items)
 
+    def end(self) -> None:
+        """Tell that nothing more will be sent, so that indexes and views are added to what was."""
+        if not self._is_ended:
+            self._is_ended = True
+            self._parcels.put(None)
+
     def complete(self) -> int:
-        """Have all written that was sent, indexes and views added, and the file closed. Answers how many gaps were added."""
-        self._parcels.put(None)
+        """Wait until the file is complete and closed. Answers how many gaps were added. The process may live on for a while."""
+        self.end()
         self._sender.join()
-        gaps = self._answer()
-        self._process.join()
-        self._connection.close()
-        return gaps
+        return self._answer()
 
     def abandon(self) -> None:
         """End the process, wherever it is."""
         self._process.kill()
         self._process.join()
-        self._parcels.put(None)
+        self.end()
         self._sender.join()
         self._connection.close()
 
@@ -113,3 +119,6 @@ def _write_all(connection: Connection, path: Path) -> None:
         answer = error
     with contextlib.suppress(OSError):
         connection.send(answer)
+        # most of it can be on the disk before the rest is written
+        with path.open("rb") as written:
+            os.fsync(written.fileno())

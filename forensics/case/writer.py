@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from forensics.case import bolt_keys
 from forensics.case.database import CaseDatabase, Item, Statement, create_database
 from forensics.case.entries import LayerEntries, entry_slices, far_time_rows
 from forensics.case.findings import finding_row, rule_row
@@ -69,6 +70,7 @@ class CaseWriter:
         self._parcel: list[Item] = []
         self._parcel_rows = self._gaps = 0
         self._has_indexes = False
+        self._process: DatabaseProcess | None = None
         try:
             create_database(self._partial)
             self._database = DatabaseProcess(self._partial) if own_process else CaseDatabase(self._partial)
@@ -86,13 +88,17 @@ class CaseWriter:
             except (sqlite3.Error, OSError) as failure:
                 raise CaseError(f"{self.path}: the case file cannot be completed ({failure})") from failure
             finally:
-                self._database.abandon()
-                self._partial.unlink(missing_ok=True)
+                self._abandon()
             return
-        self._database.abandon()
-        self._partial.unlink(missing_ok=True)
+        self._abandon()
         if isinstance(error, sqlite3.Error):
             raise CaseError(f"{self.path}: the case file cannot be written ({error}); is the disk full?") from error
+
+    def _abandon(self) -> None:
+        self._database.abandon()
+        if self._process is not None:
+            self._process.abandon()
+        self._partial.unlink(missing_ok=True)
 
     def _finish(self) -> None:
         self._complete().close()
@@ -100,11 +106,18 @@ class CaseWriter:
             os.fsync(partial.fileno())
         self._partial.replace(self.path)
 
+    def complete_soon(self) -> None:
+        """Tell the other process, if there is one, that it has all rows: it goes on to indexes and views. `analysis` waits."""
+        self._hand_over()
+        if isinstance(self._database, DatabaseProcess):
+            self._database.end()
+
     def _complete(self) -> CaseDatabase:
         """The database with all rows, indexes and views, open in this process."""
         self._hand_over()
         if isinstance(self._database, DatabaseProcess):
-            self._gaps += self._database.complete()
+            self._process = self._database
+            self._gaps += self._process.complete()
             self._database = CaseDatabase(self._partial)
         elif not self._has_indexes:
             self._database.complete()
@@ -282,7 +295,7 @@ class CaseWriter:
 
     def bolt_keys(self, keys: Iterable[BoltKey]) -> None:
         """Keys of a store's bbolt files."""
-        self.insert_rows("bolt_key", _BOLT_COLUMNS, (_bolt_row(key) for key in keys))
+        self.insert_rows("bolt_key", bolt_keys.COLUMNS, map(bolt_keys.bolt_row, keys))
 
     def verdict(self, layer: int, verdict: Verdict) -> None:
         """Whether a layer is still what was unpacked, and where it is not."""
@@ -353,19 +366,6 @@ class CaseWriter:
     def lower_entries(self, entries: Iterable[tuple[int, int | None, str | None]]) -> None:
         """What entries of containers' layers stand for, as (entry, lower entry, how sure a copy-up is)."""
         self.insert_rows("lower_entry", ("entry_id", "lower", "copied"), entries)
-
-
-_BOLT_COLUMNS = (
-    "file", "bucket", "key", "key_raw", "value", "value_bytes", "page", "offset", "state", "txid", "partition",
-)  # fmt: skip
-
-
-def _bolt_row(key: BoltKey) -> tuple[Any, ...]:
-    text, bucket = readable(key.key), _json([readable(name) for name in key.bucket])
-    raw = raw_if_unequal(key.key, text)
-    return (
-        key.file, bucket, text, raw, key.value, key.value_bytes, key.page, key.offset, key.state, key.txid, key.partition,
-    )  # fmt: skip
 
 
 def _json(value: object) -> str:

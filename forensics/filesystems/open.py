@@ -1,17 +1,11 @@
-"""Which back end opens which filesystem."""
+"""Which back end opens which filesystem. All but ext's are imported when there is something for them to open."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from forensics.filesystem import Filesystem
-from forensics.filesystems import tsk
-from forensics.filesystems.btrfs.reader import open_btrfs
-from forensics.filesystems.collected.archive import open_archive
-from forensics.filesystems.collected.directory import open_directory
 from forensics.filesystems.ext4.mount import open_ext4
-from forensics.filesystems.xfs.backups import is_backed_up
-from forensics.filesystems.xfs.mount import open_xfs
 from forensics.records import Gap
 from forensics.source import Source
 from forensics.tolerant import Tolerant
@@ -21,11 +15,34 @@ from parsers.errors import EvidenceError, UnsupportedFormat
 
 Opener = Callable[[Source, str, bool], Filesystem]
 
+
+def _open_ext4(source: Source, kind: str, replay_journal: bool) -> Filesystem:
+    return open_ext4(source, replay_journal)
+
+
+def _open_btrfs(source: Source, kind: str, replay_journal: bool) -> Filesystem:
+    from forensics.filesystems.btrfs.reader import open_btrfs
+
+    return open_btrfs(source)
+
+
+def _open_xfs(source: Source, kind: str, replay_journal: bool) -> Filesystem:
+    from forensics.filesystems.xfs.mount import open_xfs
+
+    return open_xfs(source, replay_journal)
+
+
+def _open_tsk(source: Source, kind: str, replay_journal: bool) -> Filesystem:
+    from forensics.filesystems.tsk import open_tsk
+
+    return open_tsk(source, kind)
+
+
 BACK_ENDS: tuple[tuple[tuple[str, ...], Opener], ...] = (
-    (("ext2", "ext3", "ext4"), lambda source, kind, replay_journal: open_ext4(source, replay_journal)),
-    (("btrfs",), lambda source, kind, replay_journal: open_btrfs(source)),
-    (("xfs",), lambda source, kind, replay_journal: open_xfs(source, replay_journal)),
-    (tsk.KINDS, lambda source, kind, replay_journal: tsk.open_tsk(source, kind)),
+    (("ext2", "ext3", "ext4"), _open_ext4),
+    (("btrfs",), _open_btrfs),
+    (("xfs",), _open_xfs),
+    (("fat", "exfat", "ntfs", "iso9660", "hfs", "ufs"), _open_tsk),
 )
 
 _REMEDIES = {
@@ -51,8 +68,10 @@ def identify(volume: Source) -> str | None:
         return "md_raid"  # a mirror's leg reads as the filesystem that it mirrors; any other level does not
     if kind is None and any(magic.is_ext_backup(source.read(place, 1024), size) for size, place in _EXT_BACKUPS):
         return "ext4"
-    if kind is None and is_backed_up(source):
-        return "xfs"
+    if kind is None:
+        from forensics.filesystems.xfs.backups import is_backed_up
+
+        kind = "xfs" if is_backed_up(source) else None
     if kind is None and gaps:
         raise EvidenceError(gaps[0].error)
     return kind
@@ -66,7 +85,13 @@ def open_volume(volume: Volume, replay_journal: bool = True) -> Filesystem | Non
     """The filesystem in a volume, or the collection that it is; see `open_filesystem`."""
     if volume.collection is None:
         return open_filesystem(volume.source, replay_journal)
-    return open_directory(volume.collection) if volume.scheme == "directory" else open_archive(volume.source)
+    if volume.scheme == "directory":
+        from forensics.filesystems.collected.directory import open_directory
+
+        return open_directory(volume.collection)
+    from forensics.filesystems.collected.archive import open_archive
+
+    return open_archive(volume.source)
 
 
 def open_filesystem(source: Source, replay_journal: bool = True) -> Filesystem | None:

@@ -22,7 +22,6 @@ from forensics.source import Source
 from parsers import boot_sectors, magic
 from parsers.errors import FormatError
 
-KINDS = ("fat", "exfat", "ntfs", "iso9660", "hfs", "ufs")
 MAX_ENTRIES = 5_000_000
 MAX_READ = 1 << 31
 CHUNK = 4 << 20
@@ -211,5 +210,5 @@ class TskFilesystem:
 
 
 def open_tsk(source: Source, kind: str) -> TskFilesystem:
-    """Open a filesystem of one of KINDS. FormatError where The Sleuth Kit cannot."""
+    """Open a filesystem of a kind that The Sleuth Kit knows. FormatError where The Sleuth Kit cannot."""
     return TskFilesystem(source, kind)

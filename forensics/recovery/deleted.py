@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 from forensics.filesystem import Filesystem
 from forensics.filesystems.ext4.reader import Ext4
-from forensics.filesystems.xfs.reader import Xfs
 from forensics.recovery.deleted_file import DeletedFile
 from forensics.recovery.ext4_deleted import find_ext4_deleted
-from forensics.recovery.xfs_deleted import find_xfs_deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +24,12 @@ def find_deleted(fs: Filesystem) -> Iterator[DeletedFile]:
     """The deleted files of a filesystem, in the order of their inodes. What is damaged is left out, and nothing is raised."""
     if isinstance(fs, Ext4):
         yield from find_ext4_deleted(fs)
-    elif isinstance(fs, Xfs):
-        yield from find_xfs_deleted(fs)
+    elif fs.kind == "xfs":
+        from forensics.filesystems.xfs.reader import Xfs
+        from forensics.recovery.xfs_deleted import find_xfs_deleted
+
+        if isinstance(fs, Xfs):
+            yield from find_xfs_deleted(fs)
 
 
 def find_all_deleted(filesystems: Mapping[int, Filesystem]) -> list[Numbered]:

@@ -11,8 +11,6 @@ from forensics.filesystem import Filesystem
 from forensics.filesystems.ext4.free import free_runs as ext4_free_runs
 from forensics.filesystems.ext4.reader import Ext4
 from forensics.filesystems.ext4.reading import Numbers
-from forensics.filesystems.xfs.free import free_runs as xfs_free_runs
-from forensics.filesystems.xfs.reader import Xfs
 
 
 @dataclass(frozen=True)
@@ -53,10 +51,20 @@ def unallocated(fs: Filesystem) -> Unallocated | None:
 
     A part whose own records are damaged is not in it, and becomes a problem of the filesystem.
     """
-    if isinstance(fs, Ext4):
-        starts, ends = ext4_free_runs(fs.source, fs.geometry, fs.log)
-    elif isinstance(fs, Xfs):
-        starts, ends = xfs_free_runs(fs.source, fs.geometry, fs.log)
-    else:
+    runs = _free_runs(fs)
+    if runs is None:
         return None
+    starts, ends = runs
     return Unallocated(starts * fs.block_size, np.minimum(ends * fs.block_size, fs.source.size))
+
+
+def _free_runs(fs: Filesystem) -> tuple[Numbers, Numbers] | None:
+    """The first blocks of free runs, and the first ones after them."""
+    if isinstance(fs, Ext4):
+        return ext4_free_runs(fs.source, fs.geometry, fs.log)
+    if fs.kind == "xfs":
+        from forensics.filesystems.xfs.free import free_runs
+        from forensics.filesystems.xfs.reader import Xfs
+
+        return free_runs(fs.source, fs.geometry, fs.log) if isinstance(fs, Xfs) else None
+    return None
