@@ -17,7 +17,7 @@ from types import TracebackType
 import pytsk3
 
 from forensics.images.collections import DirectoryMedia, UnpackedMedia, packs_an_archive
-from forensics.images.files import EvidenceFile, Media
+from forensics.images.files import EvidenceFile, Media, Sparse
 from forensics.images.raw import RawMedia
 from forensics.images.segments import find_segments
 from forensics.images.unpack import PACKED
@@ -53,8 +53,8 @@ class DiskImage:
         return offset if 0 <= offset < self.size else None
 
     def data_from(self, offset: int) -> int:
-        """The first byte from `offset` on that is not known to be zero because a raw image's file has a hole there."""
-        return self._media.data_from(offset) if isinstance(self._media, RawMedia) else offset
+        """The first byte from `offset` on that is not known to be zero, because of what the files store there."""
+        return self._media.data_from(offset) if isinstance(self._media, Sparse) else offset
 
     def close(self) -> None:
         """Close the files; nothing can be read any more."""

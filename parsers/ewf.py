@@ -164,23 +164,18 @@ def parse_table(data: bytes, at: int, *, strict: bool = True) -> ChunkTable:
     return ChunkTable(offsets + fields["base_offset"], compressed)
 
 
-def parse_chunk(stored: bytes, compressed: bool, size: int) -> bytes:
+def parse_chunk(stored: bytes | memoryview, compressed: bool, size: int) -> bytes:
     """A chunk's `size` bytes, its checksum verified."""
     if compressed:
         try:
             unpacking = zlib.decompressobj()
-            chunk = unpacking.decompress(stored, size)
+            chunk = unpacking.decompress(stored, size + 1)  # one more, so that zlib goes on to compare the stream's Adler-32
         except zlib.error as error:
             raise FormatError(f"a chunk cannot be unpacked ({error})") from error
-        # what comes after the last byte is the stream's own Adler-32, which zlib compares once it is asked for more
-        try:
-            rest = unpacking.decompress(unpacking.unconsumed_tail, 1)
-        except zlib.error as error:
-            raise FormatError(f"a chunk has a wrong checksum ({error})") from error
-        if len(chunk) != size or rest or not unpacking.eof:
+        if len(chunk) != size or not unpacking.eof:
             raise FormatError("a chunk's stream is cut short or too long")
         return chunk
-    chunk, checksum = stored[:size], stored[size : size + 4]
+    chunk, checksum = bytes(stored[:size]), stored[size : size + 4]
     if len(checksum) < 4 or zlib.adler32(chunk) != struct.unpack("<I", checksum)[0]:
         raise FormatError("a chunk has a wrong checksum")
     return chunk

@@ -88,6 +88,27 @@ def test_a_damaged_table_without_a_copy_costs_its_damaged_entries_only(made):
             disk.read(0, 512)
 
 
+def test_chunks_of_zeros_are_passed_over_where_they_are_known(tmp_path):
+    data = bytes(3 * CHUNK) + DATA[: 2 * CHUNK] + bytes(5 * CHUNK) + b"x" * 512
+    raw, places = segment(1, chunks_of(data), len(data), packed=lambda index: index != 4)
+    path = tmp_path / "disk.E01"
+    path.write_bytes(raw)
+    with open_disk_image(path) as disk:
+        assert [disk.data_from(at) for at in (7, 3 * CHUNK, 5 * CHUNK, 9 * CHUNK)] == [
+            3 * CHUNK,
+            3 * CHUNK,
+            10 * CHUNK,
+            10 * CHUNK,
+        ]
+        assert disk.read(5, len(data)) == data[5:]
+    raw[places[7] + 9] ^= 1
+    path.write_bytes(raw)
+    with open_disk_image(path) as disk:
+        assert disk.data_from(5 * CHUNK) == 7 * CHUNK
+        with pytest.raises(EvidenceError):
+            disk.read(2 * CHUNK, len(data))
+
+
 def test_segments_are_found_from_any_of_them_and_none_may_be_missing(tmp_path):
     chunks = chunks_of(DATA)
     for number, part in enumerate((chunks[:2], chunks[2:3], chunks[3:]), 1):

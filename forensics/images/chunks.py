@@ -24,8 +24,7 @@ class ChunkCache:
         first, last = offset // self._chunk_size, (offset + size - 1) // self._chunk_size
         keep = size <= LARGE
         parts = [self._chunk(number, keep) for number in range(first, last + 1)]
-        start = offset - first * self._chunk_size
-        return b"".join(parts)[start : start + size] if len(parts) > 1 else parts[0][start : start + size]
+        return cut(parts, offset - first * self._chunk_size, size)
 
     def _chunk(self, number: int, keep: bool) -> bytes:
         with self._lock:
@@ -40,3 +39,13 @@ class ChunkCache:
                 while len(self._kept) > self._most:
                     self._kept.popitem(last=False)
         return chunk
+
+
+def cut(parts: list[bytes], start: int, size: int) -> bytes:
+    """`size` bytes from `start` on, which is in the first of the parts; the end is in the last one."""
+    if len(parts) == 1:
+        return parts[0][start : start + size]
+    before = sum(map(len, parts[:-1]))
+    parts[0] = parts[0][start:]
+    parts[-1] = parts[-1][: max(start + size - before, 0)]
+    return b"".join(parts)

@@ -6,6 +6,7 @@ this reader is ours.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.images.chunks import ChunkCache
+from forensics.images.chunks import LARGE, ChunkCache, cut
 from forensics.images.files import EvidenceFile
 from parsers import ewf
 from parsers.errors import EvidenceError, FormatError
@@ -22,6 +23,9 @@ from parsers.errors import EvidenceError, FormatError
 MAX_SECTIONS = 1 << 20
 MAX_TABLE = 256 << 20
 _SMALL = 1 << 20
+_FEW = 1 << 10
+"""Bytes that a chunk of zeros may be packed into, to be known again."""
+_TOGETHER = 1 << 13
 
 
 @dataclass
@@ -56,27 +60,72 @@ class EwfMedia:
         if missing > 0:
             self.problems.append(f"{missing} of {media.chunks} chunks are in none of the segment files; is the last one missing?")
         self._cache = ChunkCache(self._chunk_size, self._unpack)
+        self._zeros = b""
 
     def read(self, offset: int, size: int) -> bytes:
         """The bytes at `offset`; EvidenceError where a chunk is damaged or missing."""
-        return self._cache.read(offset, size)
+        return self._cache.read(offset, size) if size <= LARGE else self._read_many(offset, size)
+
+    def data_from(self, offset: int) -> int:
+        """The first byte from `offset` on that is not known to be zero because its chunk is stored as others of zeros are."""
+        number = offset // self._chunk_size
+        while number < len(self._file) and (alike := self._stored_as_zeros(number)):
+            number += alike
+        return min(max(offset, number * self._chunk_size), self.size)
+
+    def _stored_as_zeros(self, number: int) -> int:
+        """How many chunks from this one on are stored as the first chunk of zeros that was met."""
+        if not self._zeros and self._length[number] <= _FEW:
+            with contextlib.suppress(EvidenceError):
+                self._unpack(number)
+        if not self._zeros or self._length[number] != len(self._zeros):
+            return 0
+        part = slice(number, number + _TOGETHER)
+        expected = self._offset[number] + len(self._zeros) * np.arange(len(self._offset[part]))
+        differ = (self._file[part] != self._file[number]) | (self._offset[part] != expected) | ~self._compressed[part]
+        count = int(np.argmax(differ)) if differ.any() else len(differ)
+        stored = self.files[self._file[number]].read(int(self._offset[number]), count * len(self._zeros))
+        if stored == count * self._zeros:
+            return count
+        return next((n for n in range(count) if not stored.startswith(self._zeros, n * len(self._zeros))), 0)
 
     def close(self) -> None:
         """Close the segment files."""
         for file in self.files:
             file.close()
 
-    def _unpack(self, number: int) -> bytes:
+    def _read_many(self, offset: int, size: int) -> bytes:
+        """As `read`, but what chunks are stored as is read at once, and none is kept."""
+        first, last = offset // self._chunk_size, (offset + size - 1) // self._chunk_size
+        files, starts, lengths = (column[first : last + 1] for column in (self._file, self._offset, self._length))
+        parts: list[bytes] = []
+        if len(files) == last + 1 - first and (files == files[0]).all() and (starts[1:] == starts[:-1] + lengths[:-1]).all():
+            together = memoryview(self.files[files[0]].read(int(starts[0]), int(lengths.sum())))
+            places = (starts - starts[0]).tolist()
+            for number, place, length in zip(range(first, last + 1), places, lengths.tolist(), strict=True):
+                parts.append(self._unpack(number, together[place : place + length]))
+        else:
+            parts += [self._unpack(number) for number in range(first, last + 1)]
+        return cut(parts, offset - first * self._chunk_size, size)
+
+    def _unpack(self, number: int, stored: bytes | memoryview | None = None) -> bytes:
+        """A chunk, from what it is stored as, where that was read already."""
         start = number * self._chunk_size
         size = min(self._chunk_size, self.size - start)
         if number >= len(self._file):
             raise EvidenceError(f"{self.files[-1].path}: byte {start} of the disk is in none of the segment files")
         file = self.files[self._file[number]]
-        stored = file.read(int(self._offset[number]), int(self._length[number]))
+        if stored is None:
+            stored = file.read(int(self._offset[number]), int(self._length[number]))
+        if stored == self._zeros:
+            return bytes(size)
         problem = ""
         for expected in sorted({size, self._chunk_size}):  # the last chunk may have been filled up
             try:
-                return ewf.parse_chunk(stored, bool(self._compressed[number]), expected)[:size]
+                chunk = ewf.parse_chunk(stored, bool(self._compressed[number]), expected)
+                if len(stored) <= _FEW and self._compressed[number] and size == self._chunk_size and not any(chunk):
+                    self._zeros = bytes(stored)
+                return chunk[:size]
             except FormatError as error:
                 problem = error.what
         raise EvidenceError(f"{file.path}: bytes {start} to {start + size} of the disk cannot be read: {problem}")

@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from parsers.errors import EvidenceError, UsageError
 
@@ -75,6 +75,15 @@ class Media(Protocol):
 
     def close(self) -> None:
         """Close all files."""
+        ...
+
+
+@runtime_checkable
+class Sparse(Protocol):
+    """Media that know where their files store nothing but zeros."""
+
+    def data_from(self, offset: int) -> int:
+        """The first byte from `offset` on that is not known to be zero."""
         ...
 
 

@@ -40,4 +40,12 @@ def lost_directories(listing: Listing, root: int, parent_of: Callable[[int], int
 
 
 def _unnamed(listing: Listing) -> Numbers:
-    return listing.directories[~np.isin(listing.directories, listing.inode)]
+    called = listing.inode[listing.type == DIRECTORY]
+    few = np.sort(listing.directories[~np.isin(listing.directories, called)])
+    if not len(few):
+        return few
+    # an entry that tells another type names a directory all the same
+    at = np.minimum(np.searchsorted(few, listing.inode), len(few) - 1)
+    named = np.zeros(len(few), np.bool_)
+    named[at[few[at] == listing.inode]] = True
+    return few[~named]

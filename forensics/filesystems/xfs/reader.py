@@ -243,7 +243,7 @@ class Xfs:
 
     def _scan_below(self, number: int) -> Scan:
         """A scan that covers a directory: of it alone as long as little is read that way, else of the whole filesystem."""
-        if self._scan is None:
+        if self._scan is None and number != self.root:
             most = max(FEW, self.superblock.inodes // 64) - self._read_alone
             below = scan_below(self.tables, self._directories, number, most)
             self._read_alone += len(below.listing.directories) if below is not None else most
