@@ -25,7 +25,7 @@ from forensics.source import Slice, Source
 from parsers import image_formats
 from parsers.errors import EvidenceError, UsageError
 
-HASH_CHUNK = 8 << 20
+HASH_CHUNK = 4 << 20
 MAX_CHAIN = 64
 
 

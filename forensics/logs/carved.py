@@ -23,7 +23,7 @@ from parsers.errors import EvidenceError
 from parsers.log_record import Damage, LogRecord
 
 BEFORE = 5  # blocks before a line's end in which it may begin: engines cut lines after 16 KiB
-MOST_BLOCKS = 1024  # that are read together
+MOST_BLOCKS = 256  # that are read together
 MAX_LINES = 1_000_000  # of one volume
 STREAMS = ("stdout", "stderr")
 _MARKS: Mapping[str, tuple[bytes, ...]] = {"json-file": (JSON_LINE,), "cri": (STDOUT_LINE, STDERR_LINE)}
@@ -140,7 +140,7 @@ def _records(space: Space, form: str, first: int, end: int) -> tuple[list[LogRec
 def _parsed(form: str, start: int, data: bytes) -> Iterator[tuple[LogRecord, int]]:
     """The records in some bytes, by their place in the volume, each with its end; the CRI's may be cut off at the end."""
     content = data.rstrip(b"\0")
-    for record in PARSERS[form](iter([(0, content)]), Damage()):
-        stop = content.find(b"\n", record.position)
-        ended = record.ended and (stop >= 0 or form == "json-file")
-        yield record._replace(position=start + record.position, ended=ended), start + (stop if stop >= 0 else len(content))
+    for position, time_ns, stream, text, raw, ended in PARSERS[form](iter([(0, content)]), Damage()):
+        stop = content.find(b"\n", position)
+        whole = ended and (stop >= 0 or form == "json-file")
+        yield LogRecord(start + position, time_ns, stream, text, raw, whole), start + (stop if stop >= 0 else len(content))

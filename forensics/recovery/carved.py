@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from forensics.records import Container, ContainerImage, HistoryStep, Provenance
+from forensics.records import Container, ContainerImage, Provenance
+from forensics.recovery.carved_images import ImageDocument, References, image_clues, read_image_document
 from forensics.recovery.clues import CREATED, ENVIRONMENT, POSSIBLE, PROBABLE, Clue
 from forensics.recovery.documents import Document, DocumentReader
 from forensics.recovery.scan import ARRAY, OBJECT, SPEC, TAIL, Hits
@@ -18,7 +18,7 @@ from forensics.stores.containerd.mounts import spec_mounts
 from forensics.stores.docker.containers import config_record
 from parsers.container_storage import ContainerRecord, parse_containers, parse_images
 from parsers.docker_container import ContainerConfig, parse_config
-from parsers.docker_image import ImageConfig, parse_image_config, parse_repositories
+from parsers.docker_image import parse_repositories
 from parsers.errors import CtrForensicsError, FormatError
 from parsers.libpod import LibpodContainer, parse_container
 from parsers.oci_spec import OciSpec, parse_spec
@@ -38,8 +38,10 @@ _LIBPOD = b'{"spec":'
 _CONFIG = re.compile(rb'\{"(?:StreamConfig|State|ID)":')
 _REPOSITORIES = re.compile(rb'\{"Repositories":')
 _IMAGE = re.compile(
-    rb'\{"(?:architecture|author|comment|config|container|created|docker_version|history|id|moby\.buildkit|os|variant)'
+    rb'\{\s*"(?:annotations|architecture|author|comment|config|container|created|docker_version|history|id|layers|manifests|'
+    rb'mediaType|moby\.buildkit|os|rootfs|schemaVersion|variant)"'
 )
+_BROKEN_SPEC = re.compile(rb'\{\s+"ociVersion":')  # one without line breaks is found wherever it stands
 _STORAGE = re.compile(rb'\[\{"id":"[0-9a-f]{64}"')
 
 
@@ -64,6 +66,7 @@ class _Volume:
     space: Space
     reader: DocumentReader
     found: Carved
+    documents: list[ImageDocument]
     used: set[int] = field(default_factory=set)
 
     def source(self, offset: int, more: str = "") -> Provenance:
@@ -72,15 +75,21 @@ class _Volume:
         return Provenance(self.space.partition, "", None, self.space.source.locate(offset), how)
 
 
-def carved_clues(hits: Sequence[Hits], is_containers_own: Callable[[int, int], bool] = lambda partition, offset: False) -> Carved:
+def carved_clues(
+    hits: Sequence[Hits],
+    is_containers_own: Callable[[int, int], bool] = lambda partition, offset: False,
+    references: References | None = None,
+) -> Carved:
     """Everything that the hits turn out to be. is_containers_own: whether a byte of a partition was in a file of a container."""
     found = Carved()
+    documents: list[ImageDocument] = []
     for each in hits:
-        volume = _Volume(each.space, DocumentReader(each.space, each.texts), found)
+        volume = _Volume(each.space, DocumentReader(each.space, each.texts), found, documents)
         for kinds, look in (((OBJECT, ARRAY), _document), ((SPEC,), _spec), ((TAIL,), _tail)):
             for offset in [offset for kind in kinds for offset in each.of(kind)][:MAX_DOCUMENTS]:
                 if not is_containers_own(each.space.partition, offset):
                     look(volume, offset)
+    found.images += image_clues(documents, references or References())
     return found
 
 
@@ -92,6 +101,7 @@ def _document(volume: _Volume, offset: int) -> None:
         (_STORAGE, _storage),
         (_REPOSITORIES, _repositories),
         (_IMAGE, _image),
+        (_BROKEN_SPEC, _spec),
     )
     for pattern, read in readers:
         if pattern.match(head):
@@ -194,37 +204,13 @@ def _repositories(volume: _Volume, offset: int) -> None:
 
 
 def _image(volume: _Volume, offset: int) -> None:
-    """A container image's config: its SHA-256 is the image's id."""
+    """A container image's config, manifest or index."""
     document = volume.reader.read(offset, lambda text: True)
-    config = _parsed(parse_image_config, document) if document is not None and document.whole else None
-    usable = config is not None and bool(config.diff_ids) and config.os is not None
-    if config is None or document is None or not usable:
+    told = read_image_document(document) if document is not None and document.whole else None
+    if told is None or document is None:
         return  # other programs' documents begin alike
-    volume.found.count("container image config", True)
-    digest = f"sha256:{hashlib.sha256(document.text).hexdigest()}"
-    made = image_record(digest, config, document.text.decode("utf-8", "replace"))
-    made = replace(made, source=volume.source(offset, _manner(document)))
-    volume.found.images.append(Clue(made, POSSIBLE, TEXT, "image"))
-
-
-def image_record(image_id: str, config: ImageConfig, text: str) -> ContainerImage:
-    """A container image of Docker's as its config tells of it."""
-    return ContainerImage(
-        engine="docker",
-        namespace=None,
-        image_id=image_id,
-        refs=(),
-        created_ns=config.created_ns,
-        size_bytes=None,
-        layers=config.diff_ids,
-        architecture=config.architecture,
-        os=config.os,
-        history=tuple(
-            HistoryStep(step.created_ns, step.created_by, step.comment, step.author, step.empty_layer) for step in config.history
-        ),
-        labels=config.labels,
-        config=text,
-    )
+    volume.found.count(told.kind, True)
+    volume.documents.append(replace(told, source=volume.source(offset, _manner(document))))
 
 
 def _spec(volume: _Volume, offset: int) -> None:

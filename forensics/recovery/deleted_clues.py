@@ -16,7 +16,8 @@ import numpy as np
 from forensics.filesystem import Filesystem
 from forensics.filesystems.ext4.reading import Numbers
 from forensics.records import Container, ContainerImage, Provenance
-from forensics.recovery.carved import image_record, spec_record, storage_container
+from forensics.recovery.carved import spec_record, storage_container
+from forensics.recovery.carved_images import image_record
 from forensics.recovery.clues import BY_DIRECTORY, CERTAIN, CREATED, POSSIBLE, RANK, Clue
 from forensics.recovery.container_directories import log_driver, lost_contents, own_directory, removed_ns
 from forensics.recovery.deleted import Numbered

@@ -9,6 +9,7 @@ from forensics.filesystem import Filesystem
 from forensics.records import Artefact, Container, ContainerImage, StoreContents
 from forensics.recovery.bolt_pages import LostDatabase, lost_databases
 from forensics.recovery.carved import carved_clues
+from forensics.recovery.carved_images import References
 from forensics.recovery.clues import Clue
 from forensics.recovery.containerd import containerd_clues
 from forensics.recovery.deleted import Numbered
@@ -75,7 +76,7 @@ def recover(
     gone = deleted_clues(filesystems or {}, deleted)
     clues.containers += gone.containers
     clues.images += gone.images
-    carved = carved_clues(hits, gone.is_containers_own)
+    carved = carved_clues(hits, gone.is_containers_own, _references(stores, clues))
     clues.containers += carved.containers
     clues.images += carved.images
     databases = tuple(lost_databases(hits, filesystems or {}, deleted, gone.is_containers_own))
@@ -85,6 +86,19 @@ def recover(
         clues.images += records.images
     contents = with_recovered([store.contents for store in stores], clues)
     return Recovery(contents, carved.tried, carved.lost, databases, gone.is_containers_own)
+
+
+def _references(stores: Sequence[FoundStore], clues: Clues) -> References:
+    """The digests that records have, of images that are there and of such as were removed."""
+    references = References()
+    for store in stores:
+        references.add_records(store.contents.images)
+        references.add_records(store.contents.containers)
+        if store.containerd is not None:
+            references.parts.update(store.containerd.meta.blobs)
+    references.add_clues(clues.images)
+    references.add_clues(clues.containers)
+    return references
 
 
 def with_recovered(stores: Sequence[StoreContents], clues: Clues) -> list[StoreContents]:

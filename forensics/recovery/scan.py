@@ -34,7 +34,7 @@ ANYWHERE = (SPEC, TAIL, *LOG_LINES)
 HEAD = 32  # bytes of a block that are looked at
 OVERLAP = 64  # bytes of the piece before that are looked at again with the next
 MOST = 1 << 20  # hits of one kind in one volume; those after it are counted only
-CHUNK = 8 << 20
+CHUNK = 4 << 20
 SPAN = 64 << 10  # bytes that are searched or skipped together
 
 _ZEROS = bytes(SPAN)
