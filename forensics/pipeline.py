@@ -26,13 +26,14 @@ from forensics.layer_content import LayerContent
 from forensics.layers import NumberedLayer, number_layers, rootfs_state
 from forensics.logs.containers import LogOwner
 from forensics.progress import Progress
-from forensics.records import Gap, StoreContents
+from forensics.records import Container, Gap, StoreContents
+from forensics.recovery.clues import Clue
 from forensics.recovery.deleted import find_all_deleted
 from forensics.recovery.recover import recover
 from forensics.recovery.removed_layers import with_removed_layers
 from forensics.recovery.scan import Hits
 from forensics.recovery.space import NONE, UNALLOCATED
-from forensics.stores.all import find_stores
+from forensics.stores.all import FoundStore, find_stores
 from forensics.stores.bolt_files import bolt_files
 from forensics.stores.bolt_keys import bolt_keys
 from forensics.stores.host_tree import host_trees
@@ -139,7 +140,8 @@ def _write_stores(
     deleted = find_all_deleted(_filesystems(found))
     for database in bolt_files(reader, stores):
         case.bolt_keys(bolt_keys(reader, database))
-    recovery = recover(stores, hits, _filesystems(found), deleted, host_trees(found))
+    mentions = _mentions(found, stores) if options.logs else []
+    recovery = recover(stores, hits, _filesystems(found), deleted, host_trees(found), mentions)
     for gone in recovery.databases:
         case.bolt_keys(gone.bolt_keys())
     case.run_facts({"carve": options.carve, "tried": json.dumps(recovery.tried), "lost": json.dumps(recovery.lost)})
@@ -175,6 +177,13 @@ def _write_stores(
         lost = RemovedLogs(_filesystems(found), deleted, hits, recovery.is_containers_own)
         _write_logs(case, found, roots, containers, lost)
     return len(containers), filesystems
+
+
+def _mentions(found: Survey, stores: Sequence[FoundStore]) -> list[Clue[Container]]:
+    """The containers that logs name."""
+    from forensics.logs.mentions import log_mentions
+
+    return log_mentions(host_trees(found), [store.contents.store.engine for store in stores])
 
 
 def _verify_layers(

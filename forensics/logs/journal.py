@@ -70,11 +70,11 @@ def journal_lines(
     for owner in owners:
         known.setdefault(owner.record.container_id, owner)
         known.setdefault(owner.record.container_id[:12], owner)
-    for place in _in_order(reader, trees):
+    for place in journal_files(reader, trees):
         yield from _lines(reader, place, known, numbers)
 
 
-def _in_order(reader: StoreReader, trees: Sequence[HostTree]) -> list[Place]:
+def journal_files(reader: StoreReader, trees: Sequence[HostTree]) -> list[Place]:
     """The journal's files in the order in which they were begun: the one that is written to has a name that sorts first."""
     found: dict[tuple[int, int], tuple[int, bytes, Place]] = {}
     for tree in trees:

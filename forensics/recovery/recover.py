@@ -60,16 +60,19 @@ def recover(
     filesystems: Mapping[int, Filesystem] | None = None,
     deleted: Sequence[Numbered] = (),
     trees: Sequence[HostTree] = (),
+    mentions: Sequence[Clue[Container]] = (),
 ) -> Recovery:
     """The contents of the stores, with the containers and images that were removed from each behind those that are there.
 
     hits: where something may stand in what no file has. deleted: of the filesystems. trees: of the hosts.
+    mentions: what logs say.
     """
     clues = Clues()
     for store in stores:
         _store_clues(store, clues)
     roots = [(each.root, each.contents.store.key) for each in stores if each.root and each.contents.store.engine in STORAGE]
     clues.containers += journal_clues(hits, roots)
+    clues.containers += mentions
     engines = [each.contents.store.engine for each in stores]
     clues.containers += host_clues(trees, engines)
     clues.containers += slack_clues(stores, trees, runtime_of(engines))
