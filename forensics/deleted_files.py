@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from forensics.case.deleted_rows import deleted_row, fragment_row
+from forensics.case.deleted_rows import deleted_row, executable_row, fragment_row
 from forensics.case.writer import CaseWriter
 from forensics.filesystem import Filesystem, Tree
 from forensics.hashing import Hashed
@@ -15,9 +15,14 @@ from forensics.records import Gap
 from forensics.recovery.content import Content, examine
 from forensics.recovery.deleted import Numbered
 from forensics.recovery.deleted_file import CERTAIN, PROBABLE, DeletedFile
+from forensics.recovery.executables import MOST as MOST_EXECUTABLES
+from forensics.recovery.executables import find_executables
+from forensics.recovery.extents import extents_of
 from forensics.recovery.fragments import MOST, find_fragments
 from forensics.recovery.removed_layers import Inside
 from forensics.recovery.restored import restored
+from forensics.recovery.scan import Hits
+from forensics.recovery.space import UNKNOWN
 
 MOST_READ = 2  # times its own size that is read of a filesystem: many deleted files can claim the same blocks
 
@@ -32,6 +37,14 @@ class Owners:
     layers: dict[tuple[int, str], int] = field(default_factory=dict)
     containers: dict[int, int] = field(default_factory=dict)
     inferred: set[tuple[int, str]] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Fragments:
+    """What was written of contents without names. last: the highest number. told: partition, first byte and size of each."""
+
+    last: int
+    told: set[tuple[int, int, int]] = field(default_factory=set)
 
 
 def with_deleted(
@@ -70,9 +83,10 @@ def write_deleted(
 
 def write_fragments(
     case: CaseWriter, filesystems: Mapping[int, Filesystem], deleted: Sequence[Numbered], progress: Progress
-) -> None:
+) -> Fragments:
     """Write the contents that nothing names any more, numbered behind the deleted files."""
     progress.stage("looking for contents without names")
+    told: set[tuple[int, int, int]] = set()
     number = max((each.number for each in deleted), default=0)
     for partition, fs in sorted(filesystems.items()):
         known = (each.file for each in deleted if each.partition == partition)
@@ -85,6 +99,30 @@ def write_fragments(
             number += 1
             row = fragment_row(number, partition, fragment, fs.source.locate(fragment.start))
             case.insert_rows("deleted_file", tuple(row), [tuple(row.values())])
+            told.add((partition, fragment.start, fragment.size))
+    return Fragments(number, told)
+
+
+def write_executables(
+    case: CaseWriter, hits: Sequence[Hits], deleted: Sequence[Numbered], fragments: Fragments, progress: Progress
+) -> None:
+    """Write the programs that were carved from the space of filesystems, numbered behind all else."""
+    progress.stage("looking for programs in unallocated space")
+    known, number = extents_of(deleted), fragments.last
+    for each in hits:
+        space = each.space
+        if space.how == UNKNOWN:
+            continue  # there is no filesystem to read them back from
+        extents = known.get(space.partition)
+        for count, found in enumerate(find_executables(each, extents)):
+            if count == MOST_EXECUTABLES:
+                error = f"more than {MOST_EXECUTABLES} programs in unallocated space; the others are not listed"
+                case.gaps([Gap("deleted files", error, space.partition)])
+                break
+            if (space.partition, found.start, found.size) not in fragments.told:
+                number += 1
+                row = executable_row(number, space.partition, found, space.source.locate(found.start))
+                case.insert_rows("deleted_file", tuple(row), [tuple(row.values())])
 
 
 def _rows(

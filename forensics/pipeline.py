@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from forensics.case.writer import CaseWriter
 from forensics.content_plan import ContentPlan
-from forensics.deleted_files import Owners, with_deleted, write_deleted, write_fragments
+from forensics.deleted_files import Fragments, Owners, with_deleted, write_deleted, write_executables, write_fragments
 from forensics.disk_pass import read_disks
 from forensics.evidence import Evidence, open_evidence
 from forensics.filesystem import Filesystem
@@ -56,7 +56,8 @@ class CarveOptions:
     image, by name or id. unpack: where a compressed archive is unpacked to. findings: where rules look for what
     is suspicious: all, settings (not into the files that containers changed), none.
     yara: rules of the analyst's own, a file or a directory; yara_scope: the files that they look at, one of yara.SCOPES.
-    carve: which space is searched for what was removed: unallocated, all or none. verify_layers: whether layers of container
+    carve: which space is searched for what was removed: unallocated, all or none; carve_executables: for programs, too.
+    verify_layers: whether layers of container
     images are held against their archives. logs: whether logs are read. secrets: what opens encrypted volumes.
     """
 
@@ -68,6 +69,7 @@ class CarveOptions:
     command: str = ""
     findings: str = "all"
     carve: str = UNALLOCATED
+    carve_executables: bool = False
     yara: Path | None = None
     yara_scope: str = "changed"
     verify_layers: bool = True
@@ -167,8 +169,11 @@ def _write_stores(
     case.gaps(reader.gaps)
     plan.hash_all(case, filesystems, progress)
     write_deleted(case, filesystems, deleted, removed.inside, owners, options.hash != "none", progress)
+    fragments = Fragments(max((each.number for each in deleted), default=0))
     if options.carve != NONE and options.hash != "none":
-        write_fragments(case, _filesystems(found), deleted, progress)
+        fragments = write_fragments(case, _filesystems(found), deleted, progress)
+    if options.carve_executables:
+        write_executables(case, hits, deleted, fragments, progress)
     if options.logs:
         progress.stage("reading logs")
         roots = {store.contents.store.key: store.root for store in stores if store.root is not None}

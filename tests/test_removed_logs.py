@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forensics.filesystem import Extent
-from forensics.logs.carved import carved_lines, extents_of
+from forensics.logs.carved import carved_lines
 from forensics.logs.deleted import find_deleted_logs
 from forensics.logs.lines import LogFile
 from forensics.recovery.deleted import Numbered
 from forensics.recovery.deleted_file import DeletedFile
+from forensics.recovery.extents import extents_of
 from forensics.recovery.scan import scan_space
 from support.cli import ask, run_cli
 from support.ext4_images import debugfs, make

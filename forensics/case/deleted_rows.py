@@ -13,6 +13,7 @@ from forensics.filesystem import Extent
 from forensics.recovery.content import Content
 from forensics.recovery.deleted import Numbered
 from forensics.recovery.deleted_file import POSSIBLE, PROBABLE, DeletedFile
+from forensics.recovery.executables import Executable
 from forensics.recovery.fragments import Fragment
 from forensics.text import raw_if_unequal, readable
 from parsers.errors import UsageError
@@ -56,6 +57,16 @@ def fragment_row(number: int, partition: int, fragment: Fragment, offset: int | 
         "id": number, "partition": partition, "type": "f", "size": fragment.size, "recovered_bytes": fragment.size,
         "sha256": fragment.sha256, "method": "blocks", "confidence": POSSIBLE,
         "extents": json.dumps([[0, fragment.start, fragment.size]]), "offset": offset,
+    }  # fmt: skip
+
+
+def executable_row(number: int, partition: int, found: Executable, offset: int | None) -> dict[str, Any]:
+    """A carved program as a row of the table: without content where nothing shows that it lies in one piece."""
+    whole = found.sha256 is not None
+    return {
+        "id": number, "partition": partition, "type": "f", "size": found.size, "recovered_bytes": found.size if whole else None,
+        "sha256": found.sha256, "method": "carved", "confidence": POSSIBLE,
+        "extents": json.dumps([[0, found.start, found.size]]) if whole else None, "offset": offset,
     }  # fmt: skip
 
 

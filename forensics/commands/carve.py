@@ -63,6 +63,8 @@ _CaseOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="CAS
 _ForceOption = Annotated[bool, typer.Option("--force", help="Replace the case file if it is there.")]
 _CARVE_HELP = "Search for what was removed: in unallocated space and journals, also in all that no filesystem has, or not at all."
 _CarveOption = Annotated[Carve, typer.Option("--carve", help=_CARVE_HELP)]
+_EXECUTABLES_HELP = "Search for ELF files and scripts there, too; those that nothing names become deleted files without a path."
+_ExecutablesOption = Annotated[bool, typer.Option("--carve-executables", help=_EXECUTABLES_HELP)]
 _VERIFY_HELP = "Hold layers of container images against the archives that they were unpacked from; default: with --hash all."
 _VerifyOption = Annotated[bool | None, typer.Option("--verify-layers/--no-verify-layers", help=_VERIFY_HELP, show_default=False)]
 _FINDINGS_HELP = "Look for what is suspicious; with --hash none, which reads no files, only in containers' settings unless asked."
@@ -76,6 +78,7 @@ def carve(
     force: _ForceOption = False,
     hash: _HashOption = Hash.ALL,
     carve: _CarveOption = Carve.UNALLOCATED,
+    carve_executables: _ExecutablesOption = False,
     hash_image: Annotated[bool, typer.Option("--hash-image", help="SHA-256 of the disk image too.")] = False,
     no_journal: JournalOption = False,
     snapshot: SnapshotOption = None,
@@ -97,6 +100,8 @@ def carve(
     """
     case_path = output if output is not None else Path(f"{image[0].absolute().name or 'collection'}.case.db")
     _check_output(case_path, image, force)
+    if carve_executables and carve is Carve.NONE:
+        raise UsageError("--carve-executables searches what --carve none leaves out; leave one of them out")
     if yara is not None and findings is False:
         raise UsageError("--yara looks for findings, --no-findings looks for none; leave one of them out")
     # Layers become millions of small objects, none in a cycle; looking for cycles as often as usual takes a tenth of the time.
@@ -116,6 +121,7 @@ def carve(
             command=command,
             findings=_where_to_look(findings, hash),
             carve=carve.value,
+            carve_executables=carve_executables,
             yara=yara,
             yara_scope=yara_scope.value,
             verify_layers=hash is Hash.ALL if verify_layers is None else verify_layers,

@@ -7,16 +7,13 @@ where nothing but the two halves tells it: such lines are apart from the others,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
-import numpy as np
-
-from forensics.filesystems.ext4.reading import Numbers
 from forensics.logs.formats import PARSERS
 from forensics.logs.lines import LogFile, LogLine
 from forensics.records import Gap
 from forensics.recovery.deleted import Numbered
 from forensics.recovery.deleted_file import POSSIBLE, PROBABLE
+from forensics.recovery.extents import Extents
 from forensics.recovery.scan import JSON_LINE, STDERR_LINE, STDOUT_LINE, Hits
 from forensics.recovery.space import Space
 from parsers.errors import EvidenceError
@@ -27,35 +24,6 @@ MOST_BLOCKS = 256  # that are read together
 MAX_LINES = 1_000_000  # of one volume
 STREAMS = ("stdout", "stderr")
 _MARKS: Mapping[str, tuple[bytes, ...]] = {"json-file": (JSON_LINE,), "cri": (STDOUT_LINE, STDERR_LINE)}
-
-
-@dataclass(frozen=True)
-class Extents:
-    """Where the contents of deleted files stand in one partition: bytes in its source, ascending, and whose they are."""
-
-    starts: Numbers
-    ends: Numbers
-    files: tuple[Numbered, ...]
-
-    def at(self, offset: int) -> Numbered | None:
-        """The deleted file that a byte was part of; of several, the one whose extent begins last."""
-        place = int(np.searchsorted(self.starts, offset, "right")) - 1
-        return self.files[place] if place >= 0 and offset < self.ends[place] else None
-
-
-def extents_of(deleted: Sequence[Numbered]) -> dict[int, Extents]:
-    """The extents of all deleted files, by partition."""
-    found: dict[int, list[tuple[int, int, int]]] = {}
-    for at, each in enumerate(deleted):
-        for extent in each.file.extents or ():
-            if extent.offset is not None:
-                found.setdefault(each.partition, []).append((extent.offset, extent.offset + extent.length, at))
-    result = {}
-    for partition, rows in found.items():
-        rows.sort()
-        starts, ends = (np.array([row[side] for row in rows], np.int64) for side in (0, 1))
-        result[partition] = Extents(starts, ends, tuple(deleted[row[2]] for row in rows))
-    return result
 
 
 def carved_lines(

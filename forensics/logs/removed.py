@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from forensics.filesystem import Filesystem
-from forensics.logs.carved import carved_lines, extents_of
+from forensics.logs.carved import carved_lines
 from forensics.logs.containers import LogOwner
 from forensics.logs.deleted import deleted_lines, find_deleted_logs
 from forensics.logs.lines import LogFile, LogLine
 from forensics.logs.reading import Budget
 from forensics.records import Gap
 from forensics.recovery.deleted import Numbered
+from forensics.recovery.extents import extents_of
 from forensics.recovery.scan import Hits
 
 

@@ -19,9 +19,9 @@ from parsers.bbolt_layouts import BRANCH, BUCKET_FLAG, HEADER, LEAF, MAX_PAGES, 
 from parsers.errors import EvidenceError
 from parsers.sqlite_file import JOURNAL_MAGIC
 
-OBJECT, ARRAY, JOURNAL, TEXT, PAGE = "object", "array", "journal", "text", "page"
+OBJECT, ARRAY, JOURNAL, TEXT, PAGE, ELF, SCRIPT = "object", "array", "journal", "text", "page", "elf", "script"
 """What a block may begin with: a JSON object, an array of such, a rollback journal of SQLite's, text that began elsewhere, a
-page of a bbolt file."""
+page of a bbolt file, an ELF file, a script."""
 
 SPEC, TAIL = b'{"ociVersion":"', b'"HostsPath":"'
 JSON_LINE, STDOUT_LINE, STDERR_LINE = b'","stream":"std', b" stdout F ", b" stderr F "
@@ -42,6 +42,7 @@ _U16, _U32 = np.uint64(0xFFFF), np.uint64(0xFFFFFFFF)
 _META = np.uint64(VERSION << 32 | MAGIC)
 _OBJECT, _ARRAY = int.from_bytes(b'{"', "little"), int.from_bytes(b"[{", "little")
 _BROKEN = int.from_bytes(b"{\n", "little")  # an object that is written with line breaks
+_ELF, _SCRIPT = np.uint64(int.from_bytes(b"\x7fELF", "little")), int.from_bytes(b"#!", "little")
 _JOURNAL = np.uint64(int.from_bytes(JOURNAL_MAGIC, "little"))
 _PRINTABLE = np.uint64(0x8080808080808080)
 _SPACES = np.uint64(0x2020202020202020)
@@ -126,6 +127,8 @@ class Scanner:
         self._add(OBJECT, places[(pair == _OBJECT) | (pair == _BROKEN)])
         self._add(ARRAY, places[pair == _ARRAY])
         self._add(JOURNAL, places[heads == _JOURNAL])
+        self._add(ELF, places[heads & _U32 == _ELF])
+        self._add(SCRIPT, places[pair == _SCRIPT])
         self._add(TEXT, places[_printable(heads) & (pair != _OBJECT)])
         self._add(PAGE, places[_pages(heads, words[1 :: size // 8], words[2 :: size // 8])])
 
