@@ -208,6 +208,19 @@ def test_what_a_removal_left_over():
     assert contents.gaps == ()
 
 
+@pytest.mark.parametrize("parts", [{"diff": DIFF.encode(), "size": b"7"}, {"diff": b"\xff"}, {}])
+def test_what_a_pull_that_was_cut_off_left(parts):
+    contents = read(made_up(**{
+        f"overlay2/{LEFT}": layer(short("D"), [short("C")]),
+        f"overlay2/l/{short('D')}": f"../{LEFT}/diff",
+        "image/overlay2/layerdb/tmp": {"write-set-123": {"cache-id": LEFT.encode(), **parts}, "else": {}},
+    }))  # fmt: skip
+    (orphan,) = (each for each in contents.layers if each.kind == "orphan")
+    assert (orphan.name, orphan.chain_id, orphan.size_bytes) == (LEFT, None, 7 if "size" in parts else None)
+    assert orphan.diff_id == (DIFF if "size" in parts else None)
+    assert len(contents.gaps) == (parts == {"diff": b"\xff"})
+
+
 def test_a_container_of_which_only_layers_are_left():
     contents = read(made_up(**{f"containers/{CID}": None}))
     (container,) = contents.containers

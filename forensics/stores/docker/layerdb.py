@@ -2,6 +2,7 @@
 
 sha256/<chain id>/{cache-id,diff,parent,size}       one layer of container images
 sha256/<chain id>-<random>-removing/                the same, while Docker removes it
+tmp/write-set-<number>/                             the same, until all of it is written: a pull or build that was cut off
 mounts/<container id>/{mount-id,init-id,parent}     the two layers of a container, and the chain below them
 """
 
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from forensics.stores.reading import Place, StoreReader
+from forensics.text import readable
 from parsers.docker_layer import chain_id, parse_digest, parse_directory, parse_size
 from parsers.gzip_check import MAGIC, unpacked_size
 
@@ -21,6 +23,7 @@ MAX_TAR_SPLIT = 8 << 20  # packed bytes of all that are unpacked to be checked: 
 MAX_UNPACKED = 1 << 30
 
 _CHAIN = re.compile(rb"([0-9a-f]{64})(-[0-9a-f]+-removing)?")
+_WRITE_SET = re.compile(rb"write-set-\d+")
 _ID = re.compile(rb"[0-9a-f]{64}")
 
 _T = TypeVar("_T")
@@ -51,7 +54,7 @@ class ContainerLayers:
 
 @dataclass(frozen=True, slots=True)
 class LayerDb:
-    """One driver's layerdb: by chain id, and by container id. removing: what Docker was about to remove."""
+    """One driver's layerdb: by chain id, and by container id. removing: what Docker was about to remove, or to make."""
 
     chain: Mapping[str, ChainLink]
     mounts: Mapping[str, ContainerLayers]
@@ -75,6 +78,9 @@ def read_layerdb(reader: StoreReader, layerdb: Place | None, known: Mapping[str,
             removing.append(link)
         else:
             chain[link.chain_id] = _checked(reader, link, place, known.get(link.chain_id))
+    for place in reader.children(reader.child(layerdb, b"tmp"), "d"):
+        if _WRITE_SET.fullmatch(place.name):
+            removing.append(_read_link(reader, place, readable(place.name), whole=False))
     mounts = {}
     for place in reader.children(reader.child(layerdb, b"mounts"), "d"):
         if _ID.fullmatch(place.name):
@@ -82,14 +88,15 @@ def read_layerdb(reader: StoreReader, layerdb: Place | None, known: Mapping[str,
     return LayerDb(chain, mounts, tuple(removing))
 
 
-def _read_link(reader: StoreReader, place: Place, own: str) -> ChainLink:
+def _read_link(reader: StoreReader, place: Place, own: str, whole: bool = True) -> ChainLink:
+    """whole: whether what is missing is a gap."""
     return ChainLink(
         chain_id=own,
         place=place,
-        cache_id=_text(reader, place, b"cache-id", parse_directory),
-        diff_id=_text(reader, place, b"diff", parse_digest),
+        cache_id=_text(reader, place, b"cache-id", parse_directory, whole),
+        diff_id=_text(reader, place, b"diff", parse_digest, whole),
         parent=_text(reader, place, b"parent", parse_digest, needed=False),
-        size=_text(reader, place, b"size", parse_size),
+        size=_text(reader, place, b"size", parse_size, whole),
     )
 
 
