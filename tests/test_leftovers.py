@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from forensics.recovery.leftovers import leftover_clues, root_directory_clues
+from forensics.recovery.leftovers import leftover_clues, root_directory_clues, storage_clues
 from forensics.recovery.recover import recover
 from forensics.stores.all import FoundStore
 from forensics.stores.containerd.discover import find_containerd_roots
@@ -86,3 +86,16 @@ def test_a_mount_point_of_docker():
 def test_a_damaged_status_leaves_the_id(status):
     found = gone(store_of(**{CRI: {"containers": {GONE: {"status": status}}}}))
     assert (found[GONE].record.state, found[GONE].record.started_ns) in ((None, None), ("created", None))
+
+
+@pytest.mark.parametrize(
+    ("name", "found"), [(".tmp-containers.json123", 2), (".tmp-volatile-containers.json9", 2), ("x.json", 0)]
+)
+def test_a_write_of_containers_json_that_was_cut_off(name, found):
+    records = [{"id": own, "names": [own[:4]], "image": "i", "layer": LOST, "metadata": "{}", "created": "2026-01-01T00:00:00Z"}
+               for own in (GONE, LOST)]  # fmt: skip
+    whole = json.dumps(records).encode()
+    _, place = survey_of({"g": {"overlay-containers": {name: whole + b"garbage", "y": b""}, "overlay": {name: whole}}})
+    clues = list(storage_clues(place("/g"), "key"))
+    assert [clue.record.container_id for clue in clues] == [GONE, LOST][:found]
+    assert {(clue.record.engine, clue.record.layer, clue.store) for clue in clues} <= {("podman", f"overlay/{LOST}", "key")}

@@ -1,4 +1,4 @@
-"""Removed containers of which containerd's directory still has something that its records do not know.
+"""Removed containers of which an engine's directory still has something that its records do not know.
 
 A crash amid a removal, or a client that does not clean up, leaves a snapshot, a lease, the CRI plugin's directory, or the
 directory of a shim: these bear the container's id (containerd v1.4 to v2.2: internal/cri/server/container_remove.go,
@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from forensics.records import Container
-from forensics.recovery.clues import CERTAIN, POSSIBLE, Clue
+from forensics.recovery.carved import storage_container
+from forensics.recovery.clues import CERTAIN, CREATED, POSSIBLE, Clue
 from forensics.recovery.containerd import NO_CONTAINERS
 from forensics.recovery.spec_identity import KUBERNETES
 from forensics.stores.containerd.cri import DIRECTORIES
@@ -20,8 +21,12 @@ from forensics.stores.containerd.store import ContainerdStore
 from forensics.stores.containerd.tasks import TASKS
 from forensics.stores.reading import Place, StoreReader
 from forensics.text import readable
+from parsers.container_storage import parse_containers
 
 _ID = re.compile(r"[0-9a-f]{64}")
+_STORAGE = re.compile(rb"([a-z0-9]+)-containers")
+_TEMPORARY = re.compile(rb"\.tmp-(?:volatile-)?containers\.json\d*")
+MAX_JSON = 16 << 20
 _NAME = re.compile(rb"[A-Za-z0-9][\w.-]{0,127}")
 
 
@@ -48,6 +53,21 @@ def root_directory_clues(root: Place, key: str) -> Iterator[Clue[Container]]:
             if _ID.fullmatch(readable(place.name)):
                 source = reader.provenance(place, "mount point of its root filesystem")
                 yield Clue(Container("docker", None, place.name.decode(), None, source=source), CERTAIN, "file", key)
+
+
+def storage_clues(root: Place, key: str) -> Iterator[Clue[Container]]:
+    """`.tmp-containers.json<number>` of a graphroot: what a write of containers/storage that was cut off left."""
+    reader = StoreReader()
+    for directory in reader.children(root, "d"):
+        driver = _STORAGE.fullmatch(directory.name)
+        if driver is None:
+            continue
+        for place in (each for each in reader.children(directory, "f") if _TEMPORARY.fullmatch(each.name)):
+            records, _ = reader.load(place, "containers.json", parse_containers, MAX_JSON) or ((), ())
+            for record in records:
+                made = storage_container(record, driver[1].decode())
+                source = reader.provenance(place, "write of containers.json that was cut off")
+                yield Clue(replace(made, source=source), CERTAIN, "file", key, CREATED)
 
 
 def _directories(store: ContainerdStore) -> Iterator[Clue[Container]]:

@@ -19,7 +19,8 @@ from forensics.recovery.docker_network import network_clues
 from forensics.recovery.homes import STORAGE, Homes
 from forensics.recovery.host_traces import host_clues, runtime_of
 from forensics.recovery.join import container_key, image_key, join_containers, join_images
-from forensics.recovery.leftovers import leftover_clues, root_directory_clues
+from forensics.recovery.kubelet_checkpoints import checkpoint_clues
+from forensics.recovery.leftovers import leftover_clues, root_directory_clues, storage_clues
 from forensics.recovery.libpod_bolt import bolt_clues
 from forensics.recovery.libpod_rows import database_clues, journal_clues
 from forensics.recovery.lost_records import lost_records
@@ -75,6 +76,7 @@ def recover(
     clues.containers += mentions
     engines = [each.contents.store.engine for each in stores]
     clues.containers += host_clues(trees, engines)
+    clues.containers += checkpoint_clues(trees, engines)
     clues.containers += slack_clues(stores, trees, runtime_of(engines))
     gone = deleted_clues(filesystems or {}, deleted)
     clues.containers += gone.containers
@@ -144,6 +146,7 @@ def _store_clues(store: FoundStore, clues: Clues) -> None:
     if kept.engine in STORAGE and store.root is not None:
         clues.containers += database_clues(store.root, kept.key)
         clues.containers += bolt_clues(store.root, kept.key)
+        clues.containers += storage_clues(store.root, kept.key)
     if kept.engine == "docker" and store.root is not None:
         clues.containers += root_directory_clues(store.root, kept.key)
         reader = StoreReader()
