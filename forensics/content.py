@@ -64,7 +64,7 @@ class Contents:
     def size(self, view: View, entry: Entry) -> int:
         """How many bytes `chunks` gives: for a metacopy file, those of the file that it stands for."""
         data = view.data(entry) if entry.metacopy else None
-        return data.size if data is not None else entry.size
+        return data.size if data is not None else entry.size or 0
 
     def _filesystem(self, partition: int) -> Filesystem:
         if partition not in self._opened:

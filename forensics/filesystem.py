@@ -17,6 +17,7 @@ from forensics.source import Source
 from parsers.errors import FormatError
 
 MAX_SYMLINKS = 40  # the kernel's own bound, fs/namei.c MAXSYMLINKS
+NO_SIZE = -1  # of a directory in an archive, which does not tell it
 NO_TIME = np.iinfo(np.int64).min  # in a Tree's time columns: unknown, or told in `far_times`
 
 

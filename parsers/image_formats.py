@@ -41,6 +41,7 @@ _HEAD: tuple[tuple[str, int, bytes, str | None], ...] = (
     ("lz4", 0, b"\x04\x22\x4d\x18", "unpack it first: lz4 -d IMAGE"),
     ("ZIP", 0, _ZIP, "unpack it first: unzip IMAGE"),
     ("7-Zip", 0, b"7z\xbc\xaf\x27\x1c", "unpack it first: 7z x IMAGE"),
+    ("cpio", 0, b"070701", "unpack it first, as root: cpio -idm < IMAGE; then give the directory"),
     ("tar", 257, b"ustar", None),
 )
 _TAIL: tuple[tuple[str, int, bytes, str | None], ...] = (

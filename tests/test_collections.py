@@ -17,8 +17,10 @@ from forensics.evidence import open_disk_image, open_evidence
 from forensics.filesystem import lookup, resolve
 from forensics.filesystems.collected.archive import open_archive
 from forensics.filesystems.collected.directory import open_directory
+from forensics.filesystems.open import open_volume
 from forensics.source import Buffer
 from forensics.survey import survey
+from forensics.volumes import find_volumes
 from parsers.errors import FormatError
 from support.cli import run_cli
 from support.disks import run
@@ -69,7 +71,10 @@ def test_the_same_store_on_a_disk_in_a_directory_and_in_archives(tmp_path, sampl
         run_cli("carve", tmp_path / name, "-o", tmp_path / "tar.db", "--force", expect=3)
         assert answers(tmp_path / "tar.db") == expected
     with contextlib.closing(sqlite3.connect(tmp_path / "tar.db")) as db:
-        assert "no deleted files" in next(db.execute("SELECT error FROM gaps"))[0]
+        told = next(db.execute("SELECT error FROM gaps"))[0]
+        assert "no deleted files" in told
+        assert "no xattrs at all" not in told
+        assert next(db.execute("SELECT count(size) FROM files WHERE type = 'd'")) == (0,)
         container, path, sha = next(db.execute("SELECT container_id, path, sha256 FROM files WHERE type = 'f' AND size > 9"))
     run_cli("cat", tmp_path / "tar.db", container, path, "-o", tmp_path / "file")
     assert run("sha256sum", tmp_path / "file").split()[0] == sha
@@ -91,6 +96,14 @@ def test_a_link_out_of_a_directory_is_a_string(tmp_path):
     assert resolve(fs, b"/all/etc") == lookup(fs, b"etc")
     assert sorted(fs.tree(fs.root).names) == sorted([b"", b"etc", b"out", b"up", b"all", b"\xff\nname"])
     assert all(b"examiner" not in fs.read(entry.inode) for entry in fs.entries(fs.root) if entry.type == "f")
+
+
+def test_an_archive_without_xattrs_says_so(tmp_path):
+    with tarfile.open(tmp_path / "host.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("etc"))
+    with open_evidence([tmp_path / "host.tar"]) as evidence:
+        (volume,), _ = find_volumes(evidence)
+        assert "no xattrs at all" in open_volume(volume).problems[0].error
 
 
 def test_a_file_that_is_replaced_by_a_link_is_not_followed(tmp_path):

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.filesystem import NO_TIME, Tree
+from forensics.filesystem import NO_SIZE, NO_TIME, Tree
 from forensics.text import raw_if_unequal, readable
 from parsers.overlay_marks import private_prefixes, visible_xattrs
 
@@ -151,7 +151,7 @@ def _columns(part: EntrySlice) -> tuple[dict[str, Sequence[Any]], dict[str, list
     return columns, {name: values for name, values in sparse.items() if values is not None}
 
 
-_UNKNOWN = {"mtime_ns": NO_TIME, "atime_ns": NO_TIME, "ctime_ns": NO_TIME, "crtime_ns": NO_TIME, "offset": -1}
+_UNKNOWN = {"mtime_ns": NO_TIME, "atime_ns": NO_TIME, "ctime_ns": NO_TIME, "crtime_ns": NO_TIME, "offset": -1, "size": NO_SIZE}
 
 
 def _of(rows: range, values: Mapping[int, _T]) -> dict[int, _T]:

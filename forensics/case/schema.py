@@ -84,7 +84,7 @@ CREATE TABLE artefact (
     source_partition INTEGER, source_path TEXT, source_inode INTEGER, source_offset INTEGER, source_how TEXT) STRICT;
 CREATE TABLE entry (
     id INTEGER PRIMARY KEY, layer_id INTEGER NOT NULL REFERENCES layer, path TEXT NOT NULL, path_raw BLOB, type TEXT NOT NULL,
-    mode INTEGER NOT NULL, uid INTEGER NOT NULL, gid INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER, atime_ns INTEGER,
+    mode INTEGER NOT NULL, uid INTEGER NOT NULL, gid INTEGER NOT NULL, size INTEGER, mtime_ns INTEGER, atime_ns INTEGER,
     ctime_ns INTEGER, crtime_ns INTEGER, nlink INTEGER NOT NULL, inode INTEGER NOT NULL, offset INTEGER, mark TEXT,
     target TEXT, target_raw BLOB, rdev TEXT, xattrs TEXT, private_xattrs TEXT, metacopy INTEGER, merged INTEGER) STRICT;
 CREATE TABLE content (

@@ -38,7 +38,7 @@ class Entry:
     mode: int
     uid: int
     gid: int
-    size: int
+    size: int | None
     nlink: int
     mtime_ns: int | None
     atime_ns: int | None
@@ -124,7 +124,7 @@ class View:
     def data(self, entry: Entry) -> Data | None:
         """The file with an entry's bytes: its own, or the one that a metacopy file stands for; None where no layer has it."""
         if not entry.metacopy:
-            return Data(entry.partition, entry.inode, entry.size)
+            return Data(entry.partition, entry.inode, entry.size or 0)
         found = self.db.execute(
             "SELECT l.partition, d.inode, d.size FROM metacopy_data m"
             " JOIN chain c ON c.top = ? AND c.layer_id = m.layer_id"

@@ -144,7 +144,7 @@ def _long_lines(entries: Iterable[Entry], directory: Entry | None) -> Iterator[s
     """Lines as `ls -l --time-style=full-iso` has them, in UTC; names alone where they stand in `directory`."""
     for entry in entries:
         mode = stat.filemode(_TYPES[entry.type] | entry.mode) if entry.type in _TYPES else "?" + stat.filemode(entry.mode)[1:]
-        size = "{}, {}".format(*entry.rdev) if entry.rdev is not None else str(entry.size)
+        size = "{}, {}".format(*entry.rdev) if entry.rdev is not None else "?" if entry.size is None else str(entry.size)
         when = "?" if entry.mtime_ns is None else utc(entry.mtime_ns)
         arrow = "" if entry.target is None else f" -> {readable(entry.target)}"
         name = readable(entry.path if directory is None else entry.name)

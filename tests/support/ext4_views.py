@@ -126,7 +126,8 @@ def in_bulk(fs, top=None):
         assert parent < row
         paths.append(b"" if parent < 0 else paths[parent] + b"/" + tree.names[row])
         kind, number = chr(tree.type[row]), int(tree.inode[row])
-        assert fs.inode(number).offset == int(tree.offset[row])
+        place = fs.inode(number).offset
+        assert (-1 if place is None else place) == int(tree.offset[row])
         if number in extents:
             assert extents[number] == list(fs.extents(number))
         found[paths[row]] = {

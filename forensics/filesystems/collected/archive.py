@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from forensics.filesystem import Extent, Inode, Problem
+from forensics.filesystem import NO_SIZE, Extent, Inode, Problem
 from forensics.filesystems.collected.filesystem import LACKS, MAX_ENTRIES, CollectedFilesystem
 from forensics.source import Source
 from forensics.text import readable
@@ -78,8 +78,9 @@ class ArchiveCollection:
             else node.links
         )
         mtime, atime, ctime, crtime = node.times
+        size = node.size if node.children is None else NO_SIZE
         return Inode(
-            number, node.type, node.mode, node.uid, node.gid, node.size, links, mtime, atime, ctime, crtime, node.rdev,
+            number, node.type, node.mode, node.uid, node.gid, size, links, mtime, atime, ctime, crtime, node.rdev,
             offset=None if node.offset is None else self.source.locate(node.offset),
         )  # fmt: skip
 
@@ -231,4 +232,8 @@ def open_archive(source: Source) -> CollectedFilesystem:
     except (tarfile.TarError, FormatError, EvidenceError, ValueError, OverflowError, RecursionError) as error:
         problems.append(Problem("archive", source.name, f"cannot be read on: {error}", source.locate(stream.tell())))
     lacks = f"{LACKS}, no sizes of directories, and of times and xattrs only what its PAX records have"
+    if not any(node.xattrs for node in collection.nodes.values()):
+        lacks += (
+            "; it has no xattrs at all, where overlayfs keeps its marks, so that a merged view may show what was hidden in it"
+        )
     return CollectedFilesystem("tar", collection, problems, lacks)
