@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,6 +19,9 @@ MAX_UNITS = 1000
 WTMP_TAIL = host_files.utmp.sizeof() * 4096
 _HEX_ID = re.compile(r"[0-9a-f]{32}")
 _DISK_PARTITION = re.compile(r"/dev/(?:([shv]d[a-z]+|xvd[a-z]+)|((?:nvme\d+n|mmcblk|nbd|loop)\d+)p)(\d+)")
+_WHOLE_DISK = re.compile(r"/dev/([shv]d[a-z]+|xvd[a-z]+|(?:nvme\d+n|mmcblk|nbd|loop)\d+)")
+_VOLUME_NAME = re.compile(r"(?:d(\d+))?p(\d+)|disk(\d*)")
+_Place = tuple[int, int]
 _TAGS = {"UUID": "by-uuid", "LABEL": "by-label", "PARTUUID": "by-partuuid", "PARTLABEL": "by-partlabel"}
 T = TypeVar("T")
 
@@ -121,21 +124,25 @@ def _installed_kernel(fs: Filesystem, path: bytes) -> str | None:
 def mount_points(host: Host, volumes: Iterable[tuple[Volume, Filesystem | None]]) -> dict[int, str]:
     """Where the host mounts which volume, by number, as its fstab says; its own root filesystem at /.
 
-    A spec like /dev/sda2 counts where `sda` is this disk: the one that / itself is on, or the only one that fstab names so.
+    A spec like /dev/sda2 counts where it can only be one disk: see `_known_disks`.
     """
     named: dict[str, int] = {}
-    numbered: dict[int, int] = {}
+    placed: dict[_Place, int] = {}
+    empty: set[int] = set()
     for volume, fs in volumes:
         for name in _spec_names(volume, fs):
             named.setdefault(name, volume.number)
-        if volume.scheme in ("gpt", "dos"):
-            numbered[volume.number] = volume.number
-    this_disk = _this_disk(host, named, numbered)
+        place = _place(volume)
+        if place is not None:
+            placed[place] = volume.number
+            empty |= {volume.number} if fs is None else set()
+    taken = {number for entry in host.fstab if (number := named.get(_normalized(entry.spec))) is not None}
+    disks = _known_disks(host, placed, taken | (empty if len({disk for disk, _ in placed}) > 1 else set()))
     points: dict[int, str] = {}
     for entry in host.fstab:
         number = named.get(_normalized(entry.spec))
-        if number is None and (disk := _DISK_PARTITION.fullmatch(entry.spec)) and (disk[1] or disk[2]) == this_disk:
-            number = numbered.get(int(disk[3]))
+        if number is None and (spec := _disk_spec(entry.spec)) is not None:
+            number = placed.get((disks.get(spec[0], 0), spec[1]))
         if number is not None and entry.file.startswith("/"):
             points.setdefault(number, entry.file.rstrip("/") or "/")
     points[host.partition] = "/"
@@ -164,12 +171,39 @@ def _normalized(spec: str) -> str:
     return spec
 
 
-def _this_disk(host: Host, named: Mapping[str, int], numbered: Mapping[int, int]) -> str | None:
-    disks = {}
-    for entry in host.fstab:
-        if found := _DISK_PARTITION.fullmatch(entry.spec):
-            disk = found[1] or found[2]
-            if entry.file == "/":
-                return disk if numbered.get(int(found[3])) == host.partition else None
-            disks[disk] = True
-    return next(iter(disks)) if len(disks) == 1 else None
+def _place(volume: Volume) -> _Place | None:
+    """The number of the disk among those given, and of the partition in its table, 0 for a disk without one."""
+    found = _VOLUME_NAME.fullmatch(volume.name) if volume.scheme in ("gpt", "dos", "none") else None
+    return None if found is None else (int(found[1] or found[3] or 1), int(found[2] or 0))
+
+
+def _disk_spec(spec: str) -> tuple[str, int] | None:
+    """The disk's name in a spec like /dev/sda2, and the partition's number, 0 for the whole disk."""
+    if found := _DISK_PARTITION.fullmatch(spec):
+        return found[1] or found[2], int(found[3])
+    whole = _WHOLE_DISK.fullmatch(spec)
+    return None if whole is None else (whole[1], 0)
+
+
+def _known_disks(host: Host, placed: Mapping[_Place, int], others: Set[int]) -> dict[str, int]:
+    """Which disk each name stands for: that of / itself, and where one name is left, the one disk that has what it names.
+
+    others: volumes that such a name cannot mean, having another name in fstab, or no filesystem.
+    """
+    specs = [(spec, entry.file) for entry in host.fstab if (spec := _disk_spec(entry.spec)) is not None]
+    known: dict[str, int] = {}
+    for (name, part), mounted_at in specs:
+        if mounted_at == "/":
+            own = next((disk for (disk, number), volume in placed.items() if volume == host.partition and number == part), None)
+            if own is None:
+                return {}
+            known[name] = own
+    names = {name for (name, _), _ in specs} - known.keys()
+    if len(names) == 1:
+        wanted = {part for (name, part), _ in specs if name in names}
+        left = {disk for disk, _ in placed} - set(known.values())
+        beyond = others | {host.partition}
+        fit = [disk for disk in left if all(placed.get((disk, part), host.partition) not in beyond for part in wanted)]
+        if len(fit) == 1:
+            known[names.pop()] = fit[0]
+    return known

@@ -176,6 +176,26 @@ def test_a_logical_volume_by_any_name(spec):
 @pytest.mark.parametrize(
     ("fstab", "expected"),
     [
+        ("UUID=x / ext4\n/dev/sdb1 /data ext4\n", {2: "/", 3: "/data"}),  # the first disk's p1 has no filesystem
+        ("/dev/sda2 / ext4\n/dev/sdb1 /data ext4\n", {2: "/", 3: "/data"}),
+        ("/dev/sdb2 / ext4\n/dev/sda1 /data ext4\n", {2: "/", 3: "/data"}),
+        ("UUID=x / ext4\n/dev/sdb /data ext4\n", {2: "/"}),  # which has a partition table
+        ("/dev/sda2 / ext4\n/dev/sdb1 /data ext4\n/dev/sdc1 /more ext4\n", {2: "/"}),  # which of the two is here?
+    ],
+)
+def test_a_disk_beside_the_one_that_the_root_is_on(fstab, expected):
+    data = (volume(3, name="d2p1"), MemoryFilesystem({}))
+    assert points(fstab, [(volume(1), None), ROOT, data]) == expected
+
+
+def test_a_whole_disk_beside_the_one_that_the_root_is_on():
+    whole = (volume(3, "none", "disk2"), MemoryFilesystem({}))
+    assert points("UUID=x / ext4\n/dev/sdb /data ext4\n", [(volume(1), None), ROOT, whole]) == {2: "/", 3: "/data"}
+
+
+@pytest.mark.parametrize(
+    ("fstab", "expected"),
+    [
         ("/dev/sda2 / ext4\n/dev/sda3 /data ext4\n/dev/sdb3 /other ext4\n", {2: "/", 3: "/data"}),
         ("/dev/sdb2 / ext4\n/dev/sdb3 /data ext4\n/dev/sda3 /other ext4\n", {2: "/", 3: "/data"}),
         ("/dev/sda1 / ext4\n/dev/sda3 /data ext4\n", {2: "/"}),  # not this disk: / is on another partition
