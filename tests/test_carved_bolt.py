@@ -7,13 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forensics.filesystem import Extent
 from forensics.recovery.bolt_pages import lost_databases
+from forensics.recovery.deleted import Numbered
+from forensics.recovery.deleted_file import DeletedFile
 from forensics.recovery.lost_records import lost_records
 from forensics.recovery.scan import PAGE, scan_space
 from parsers.bbolt_carved import carved_keys, leaf_and_branch_pages
 from parsers.errors import EvidenceError
 from support.bolt_files import ENGINES, SMALL, bolt_bytes, listing, opened, page_size, triples
 from support.cli import ask, run_cli
+from support.disks import Disk
 from support.ext4_images import debugfs, make
 from support.free_space import BLOCK, space
 
@@ -143,6 +147,66 @@ def test_pages_in_a_containers_own_files_are_no_containers():
     hits = [scan_space(where, lambda size: None)]
     assert hits[0].of(PAGE)
     assert list(lost_databases(hits, {}, (), lambda partition, offset: True)) == []
+
+
+class Volume:
+    """A filesystem as far as deleted files are read from it."""
+
+    root = 2
+
+    def __init__(self, data):
+        self.source = Disk("disk", data)
+
+
+META = b"/var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db"
+
+
+def of_deleted(path, data, lost=(), confidence="certain"):
+    """What a deleted file gives, whose content begins at byte 8192 of its volume."""
+    extents = (Extent(0, 8192, len(data)),)
+    file = DeletedFile(path, 12, "f", 0o600, 0, 0, len(data), "journal", confidence, extents=extents, lost=lost)
+    volume = {1: Volume(bytes(8192) + data)}
+    found = list(lost_databases((), volume, [Numbered(7, 1, file)], lambda partition, offset: False))
+    return found, [lost_records(each, volume) for each in found]
+
+
+def test_a_deleted_database_is_as_sure_as_its_file():
+    data = bolt_bytes("cri-2.1-meta")
+    (database,), (records,) = of_deleted(META, data)
+    assert (database.path, database.inode) == (META.decode(), 12)
+    assert with_values(listing("cri-2.1-meta", "live")) <= keys_of([database])
+    ids = {clue.record.container_id: clue for clue in records.containers if clue.confidence == "certain"}
+    live = {row[1].decode() for row in listing("cri-2.1-meta", "live") if row[0] == (b"v1", b"k8s.io", b"containers")}
+    assert live <= set(ids)
+    for clue in ids.values():
+        assert (clue.record.source.path, clue.record.source.how) == (META.decode(), "deleted file, journal")
+    assert {clue.confidence for clue in records.images} == {"certain"}
+    assert {ref for clue in records.images for ref in clue.record.refs} >= {
+        "registry.test/tiny:1",
+        "registry.k8s.io/pause:3.10.1",
+    }
+    _, (records,) = of_deleted(META, data, confidence="probable")
+    assert {clue.confidence for clue in records.containers} <= {"probable", "possible"}
+
+
+def test_of_a_deleted_database_the_lost_parts_are_not_told():
+    data = bolt_bytes("cri-2.1-meta")
+    lost = ((0, 8192), (20 * 4096, 4096))
+    (database,), _ = of_deleted(META, data, lost)
+    places = [each.key.offset for each in database.keys]
+    assert places
+    assert not any(start <= place < start + length for place in places for start, length in lost)
+    assert {each.txid for each in database.keys} == {None}
+
+
+@pytest.mark.parametrize("path", [b"/var/lib/docker/overlay2/x/diff" + META, b"/var/lib/thing.sqlite"])
+def test_what_a_container_had_or_what_is_called_otherwise_is_no_database_of_the_host(path):
+    assert of_deleted(path, bolt_bytes("cri-2.1-meta")) == ([], [])
+
+
+def test_a_deleted_file_that_only_is_called_so_is_none():
+    assert of_deleted(META, b"SQLite format 3\0" + bytes(100_000)) == ([], [])
+    assert of_deleted(META, bytes(100_000)) == ([], [])
 
 
 HOSTILE = [

@@ -111,6 +111,14 @@ def test_documents_over_blocks_are_followed_by_their_content():
     assert (image.labels["x"], confidence) == ("y" * 3 * BLOCK, "certain")
 
 
+def test_of_two_that_are_mixed_the_digest_tells_which_blocks_are_its_own():
+    first, second = manifest(sizes=range(100, 108)), manifest(sizes=range(200, 208))
+    assert BLOCK < len(first) == len(second) <= 2 * BLOCK
+    one, other = blocks(first), blocks(second)
+    found = images(one[:BLOCK] + other + one[BLOCK:], (digest(first), "containerd", "x", "certain"))
+    assert {image.image_id: sure for image, sure in found} == {digest(first): "certain", digest(second): "possible"}
+
+
 def test_a_wrong_byte_makes_another_document():
     own = bytearray(manifest())
     own[own.index(b"sha256:") + 9] ^= 1

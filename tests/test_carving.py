@@ -71,6 +71,31 @@ def test_two_whose_blocks_are_mixed_are_told_apart_by_what_they_say():
     assert all("not neighbours" in clue.record.source.how for clue in found.values())
 
 
+def spec(cid, filler):
+    """What Docker has containerd run, as far as it is read."""
+    document = {
+        "ociVersion": "1.2.0",
+        "process": {"args": ["sh"], "env": [f"HOSTNAME={cid[:12]}", "FILLER=" + "x" * filler]},
+        "mounts": [{"destination": "/etc/hosts", "type": "bind", "source": f"/var/lib/docker/containers/{cid}/hosts"}],
+    }
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def test_two_specs_whose_blocks_are_mixed_are_told_apart_by_the_host_name():
+    first, second = blocks(spec(ID, 900)), blocks(spec(OTHER, 900))
+    assert len(first) == len(second) == 2 * BLOCK
+    found = {clue.record.container_id: clue for clue in carve(first[:BLOCK] + second + first[BLOCK:]).containers}
+    assert {key: clue.record.env[0] for key, clue in found.items()} == {
+        ID: f"HOSTNAME={ID[:12]}", OTHER: f"HOSTNAME={OTHER[:12]}",
+    }  # fmt: skip
+    assert (found[ID].confidence, found[OTHER].confidence) == ("possible", "probable")
+
+
+def test_a_spec_with_line_breaks_is_found_at_the_beginning_of_a_block():
+    (clue,) = carve(blocks(json.dumps(json.loads(spec(ID, 10)), indent="\t").encode())).containers
+    assert (clue.record.container_id, clue.confidence) == (ID, "probable")
+
+
 def test_where_two_blocks_would_complete_it_neither_is_taken():
     whole = blocks(config(filler=500))
     other = blocks(config(name="wrb", filler=500))

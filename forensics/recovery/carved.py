@@ -35,8 +35,10 @@ _TAIL = re.compile(
     rb'"Name":"/(?P<name>[a-zA-Z0-9][a-zA-Z0-9_.-]{0,250})"'
 )
 _LIBPOD = b'{"spec":'
+_HOSTNAME = re.compile(r"HOSTNAME=([0-9a-f]{12})")
 _CONFIG = re.compile(rb'\{"(?:StreamConfig|State|ID)":')
 _REPOSITORIES = re.compile(rb'\{"Repositories":')
+NO_REFERENCES = References()
 _IMAGE = re.compile(
     rb'\{\s*"(?:annotations|architecture|author|comment|config|container|created|docker_version|history|id|layers|manifests|'
     rb'mediaType|moby\.buildkit|os|rootfs|schemaVersion|variant)"'
@@ -67,6 +69,7 @@ class _Volume:
     reader: DocumentReader
     found: Carved
     documents: list[ImageDocument]
+    references: References
     used: set[int] = field(default_factory=set)
 
     def source(self, offset: int, more: str = "") -> Provenance:
@@ -78,18 +81,18 @@ class _Volume:
 def carved_clues(
     hits: Sequence[Hits],
     is_containers_own: Callable[[int, int], bool] = lambda partition, offset: False,
-    references: References | None = None,
+    references: References = NO_REFERENCES,
 ) -> Carved:
     """Everything that the hits turn out to be. is_containers_own: whether a byte of a partition was in a file of a container."""
     found = Carved()
     documents: list[ImageDocument] = []
     for each in hits:
-        volume = _Volume(each.space, DocumentReader(each.space, each.texts), found, documents)
+        volume = _Volume(each.space, DocumentReader(each.space, each.texts), found, documents, references)
         for kinds, look in (((OBJECT, ARRAY), _document), ((SPEC,), _spec), ((TAIL,), _tail)):
             for offset in [offset for kind in kinds for offset in each.of(kind)][:MAX_DOCUMENTS]:
                 if not is_containers_own(each.space.partition, offset):
                     look(volume, offset)
-    found.images += image_clues(documents, references or References())
+    found.images += image_clues(documents, references)
     return found
 
 
@@ -151,7 +154,7 @@ def _root(config: ContainerConfig) -> str | None:
 
 def _storage(volume: _Volume, offset: int) -> None:
     """containers.json or images.json of containers/storage."""
-    document = volume.reader.read(offset, lambda text: True)
+    document = volume.reader.read(offset, _storage_fits)
     if document is None:
         return
     more = _manner(document)
@@ -175,6 +178,25 @@ def _storage(volume: _Volume, offset: int) -> None:
     volume.found.count("containers/storage JSON", known > 0)
 
 
+def _storage_fits(text: bytes) -> bool:
+    """Whether it is one version of the list: in a mixture of two, records are there twice."""
+    for parse in (parse_containers, parse_images):
+        try:
+            records, problems = parse(text)
+        except FormatError:
+            return False
+        if not problems and len({record.id for record in records}) == len(records):
+            return True
+    return False
+
+
+def _repositories_fit(text: bytes) -> bool:
+    try:
+        return not parse_repositories(text).problems
+    except FormatError:
+        return False
+
+
 def storage_container(record: ContainerRecord, driver: str) -> Container:
     """A container as its record in containers.json tells of it."""
     metadata = record.metadata
@@ -192,7 +214,7 @@ def storage_container(record: ContainerRecord, driver: str) -> Container:
 
 def _repositories(volume: _Volume, offset: int) -> None:
     """repositories.json: the names that images had."""
-    document = volume.reader.read(offset, lambda text: True)
+    document = volume.reader.read(offset, _repositories_fit)
     names = _parsed(parse_repositories, document) if document is not None and document.whole else None
     volume.found.count("repositories.json", names is not None)
     if document is None or names is None:
@@ -204,8 +226,10 @@ def _repositories(volume: _Volume, offset: int) -> None:
 
 
 def _image(volume: _Volume, offset: int) -> None:
-    """A container image's config, manifest or index."""
-    document = volume.reader.read(offset, lambda text: True)
+    """A container image's config, manifest or index; in several blocks, the one of which a record has the digest, if any."""
+    document = volume.reader.read(offset, volume.references.know)
+    if document is None or not document.whole:
+        document = volume.reader.read(offset, lambda text: True)
     told = read_image_document(document) if document is not None and document.whole else None
     if told is None or document is None:
         return  # other programs' documents begin alike
@@ -217,7 +241,7 @@ def _spec(volume: _Volume, offset: int) -> None:
     """An OCI runtime spec, wherever it stands; libpod's config of a container begins with one."""
     start = offset - len(_LIBPOD)
     if _read(volume.space, start, len(_LIBPOD)) == _LIBPOD and volume.space.run(start) is not None:
-        document = volume.reader.read(start, lambda text: True)
+        document = volume.reader.read(start, _libpod_fits)
         told = _parsed(parse_container, document) if document is not None and document.whole else None
         if told is not None and document is not None and told.id is not None and _WHOLE_ID.fullmatch(told.id):
             volume.found.count("libpod config", True)
@@ -225,7 +249,7 @@ def _spec(volume: _Volume, offset: int) -> None:
             confidence = POSSIBLE if document.pieced else PROBABLE
             volume.found.containers.append(Clue(made, confidence, TEXT, "podman", ENVIRONMENT))
             return
-    document = volume.reader.read(offset, lambda text: True)
+    document = volume.reader.read(offset, _spec_fits)
     spec = _parsed(parse_spec, document) if document is not None and document.whole else None
     record = spec_record(spec) if spec is not None else None
     volume.found.count("OCI spec", record is not None)
@@ -233,6 +257,27 @@ def _spec(volume: _Volume, offset: int) -> None:
         record = replace(record, source=volume.source(offset, _manner(document)))
         confidence, weak = POSSIBLE if document.pieced else PROBABLE, ENVIRONMENT if record.engine == "docker" else frozenset()
         volume.found.containers.append(Clue(record, confidence, TEXT, record.engine, weak))
+
+
+def _spec_fits(text: bytes) -> bool:
+    """Whether all that tells of the container in it tells of one; the host name that engines make of its id, too."""
+    try:
+        spec = parse_spec(text)
+    except FormatError:
+        return False
+    own = identity_of(spec)
+    names = {match[1] for each in spec.env or () if (match := _HOSTNAME.fullmatch(each)) is not None}
+    return own is not None and all(own.id.startswith(name) for name in names)
+
+
+def _libpod_fits(text: bytes) -> bool:
+    """Whether its spec is that of the container that it names."""
+    try:
+        config = parse_container(text)
+    except FormatError:
+        return False
+    own = identity_of(config.spec) if config.spec is not None else None
+    return config.id is not None and (own is None or own.id == config.id) and not config.problems
 
 
 def spec_record(spec: OciSpec) -> Container | None:

@@ -52,6 +52,11 @@ class References:
                 best = min(told.get((engine, namespace), confidence), confidence, key=RANK.__getitem__)
                 told[engine, namespace] = best
 
+    def know(self, text: bytes) -> bool:
+        """Whether a document has one of these digests."""
+        digests = (_digest(text), _digest(text + b"\n"))
+        return any(digest in self.known or digest in self.parts for digest in digests)
+
     def add_records(self, records: Iterable[Container | ContainerImage], confidence: str = CERTAIN) -> None:
         """Those that some records have."""
         for each in records:
