@@ -8,11 +8,11 @@ pages are used again, the state before. Layouts: bbolt_pages; trees: bbolt_tree.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from parsers.bbolt_check import PageState, check, page_states, survey
 from parsers.bbolt_find import PageCache, find_bucket, find_key
-from parsers.bbolt_free import Deleted, deleted
+from parsers.bbolt_free import Deleted, Seen, deleted, walk_and_see
 from parsers.bbolt_layouts import BIG, HEADER, LITTLE, MAX_PAGES, Layouts, PageFile, Problem, Reader, pages_in
 from parsers.bbolt_tree import Bucket, Claims, Key, Path, walk
 from parsers.errors import EvidenceError, FormatError
@@ -55,6 +55,7 @@ class Bolt:
     metas: tuple[Meta, Meta]
     meta: Meta
     cache: PageCache
+    _seen: list[Seen] = field(default_factory=list, repr=False)
 
     @property
     def page_size(self) -> int:
@@ -91,6 +92,10 @@ class Bolt:
         if bucket is not None:
             yield from walk(self.file, bucket, start, Claims(self.file.limit), deep=deep)
 
+    def walk_once(self) -> Iterator[Key]:
+        """As `walk` over the live tree; the next call of `deleted` needs no walk of its own then."""
+        yield from walk_and_see(self.file, tree(self.meta), self._seen)
+
     def get(self, bucket: Path, key: bytes) -> bytes | None:
         """A live key's value; None where there is no such key or it is a bucket."""
         return find_key(self.cache, tree(self.meta), bucket, key)[1]
@@ -111,7 +116,8 @@ class Bolt:
     def deleted(self) -> Iterator[Deleted]:
         """Every key of the file that is not live, with where it stands; see bbolt_free."""
         older = self.previous
-        return deleted(self.cache, tree(self.meta), self.txid, (tree(older), older.txid) if older else None)
+        seen = self._seen.pop() if self._seen else None  # once: it is large
+        return deleted(self.cache, tree(self.meta), self.txid, (tree(older), older.txid) if older else None, seen)
 
     def pages(self) -> Iterator[PageState]:
         """Every page of the file, in order, with what it is and what refers to it."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,22 +43,29 @@ class Likeness:
     copy: Path | None
 
 
-def index_keys(keys: Iterator[Key]) -> Index:
-    """Takes in every key of the live tree."""
-    hashes, buckets = array("q"), array("I")
-    paths: list[Path] = []
-    numbers: dict[Path, int] = {}
-    for key in keys:
+class Indexer:
+    """Takes in every key of the live tree, in the order of a walk."""
+
+    def __init__(self) -> None:
+        self._hashes, self._buckets = array("q"), array("I")
+        self._paths: list[Path] = []
+        self._numbers: dict[Path, int] = {}
+
+    def add(self, key: Key) -> None:
+        """One more key."""
         if key.root == 0:
-            continue
-        number = numbers.setdefault(key.bucket, len(paths))
-        if number == len(paths):
-            paths.append(key.bucket)
-        hashes.append(hash((key.key, key.value)) if key.value is not None else hash((key.key, key.root, key.sequence)))
-        buckets.append(number)
-    column = np.frombuffer(hashes, np.int64)
-    order = np.argsort(column, kind="stable")
-    return Index(column[order], np.frombuffer(buckets, np.uint32)[order], paths)
+            return
+        number = self._numbers.setdefault(key.bucket, len(self._paths))
+        if number == len(self._paths):
+            self._paths.append(key.bucket)
+        self._hashes.append(hash((key.key, key.value)) if key.value is not None else hash((key.key, key.root, key.sequence)))
+        self._buckets.append(number)
+
+    def index(self) -> Index:
+        """What was taken in."""
+        column = np.frombuffer(self._hashes, np.int64)
+        order = np.argsort(column, kind="stable")
+        return Index(column[order], np.frombuffer(self._buckets, np.uint32)[order], self._paths)
 
 
 def likeness(file: PageFile, index: Index, page: Page) -> Likeness:

@@ -19,10 +19,14 @@ CACHE_BYTES = 8 << 20
 
 @dataclass(frozen=True)
 class PageCache:
-    """The pages read last, up to CACHE_BYTES of them, for going down the tree again and again."""
+    """The pages read last, up to CACHE_BYTES of them, for going down the tree again and again.
+
+    way: the buckets that the last way down led through, from the root, which has no name.
+    """
 
     file: PageFile
     pages: OrderedDict[int, Page] = field(default_factory=OrderedDict)
+    way: list[tuple[bytes, Bucket]] = field(default_factory=list)
 
     def get(self, pgid: int) -> Page | None:
         """A branch or leaf page; None, and a problem, where it cannot be read."""
@@ -49,10 +53,11 @@ def find(cache: PageCache, bucket: Bucket, key: bytes) -> tuple[Page, LeafElemen
     for _ in range(MAX_LEVELS):
         if page is None or page.is_leaf:
             break
-        sound = [(name, child) for name, child in page.children if name is not None]
+        # what is not damaged has a name in each element
+        sound = page.children if page.damaged is None else [row for row in page.children if row[0] is not None]
         if not sound:
             return None
-        at = bisect_right(sound, key, key=lambda row: row[0])
+        at = bisect_right(sound, key, key=_name)
         page = cache.get(sound[max(0, at - 1)][1])
     if page is None or not page.is_leaf:
         return None
@@ -61,6 +66,10 @@ def find(cache: PageCache, bucket: Bucket, key: bytes) -> tuple[Page, LeafElemen
     if at < len(page.leaf) and data[page.leaf[at][1] : page.leaf[at][2]] == key:
         return page, page.leaf[at]
     return None
+
+
+def _name(row: tuple[bytes | None, int]) -> bytes:
+    return row[0] or b""
 
 
 def first_leaf(cache: PageCache, bucket: Bucket) -> Page | None:
@@ -75,14 +84,25 @@ def first_leaf(cache: PageCache, bucket: Bucket) -> Page | None:
 
 def find_bucket(cache: PageCache, root: Bucket, path: Path) -> Bucket | None:
     """The bucket at a path of names, None where there is none."""
-    bucket: Bucket | None = root
-    for name in path:
-        found = find(cache, bucket, name) if bucket is not None else None
+    way = cache.way
+    if not way or way[0][1] != root:
+        way[:] = [(b"", root)]
+    known = 1
+    for name, (same, _) in zip(path, way[1:], strict=False):
+        if name != same:
+            break
+        known += 1
+    del way[known:]
+    for name in path[known - 1 :]:
+        found = find(cache, way[-1][1], name)
         if found is None or not found[1][0]:
             return None
         page, (_, _, start, stop) = found
         bucket = open_bucket(cache.file, page, start, stop)
-    return bucket
+        if bucket is None:
+            return None
+        way.append((name, bucket))
+    return way[-1][1]
 
 
 def find_key(cache: PageCache, root: Bucket, path: Path, key: bytes) -> tuple[bool, bytes | None]:

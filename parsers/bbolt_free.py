@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from parsers.bbolt_content import index_keys
+from parsers.bbolt_content import Index, Indexer
 from parsers.bbolt_find import PageCache, find_key
 from parsers.bbolt_layouts import HEADER, PageFile, pages_in
 from parsers.bbolt_pages import Page, inline_page
@@ -39,12 +39,37 @@ class Deleted:
     missing: int = 0
 
 
-def deleted(cache: PageCache, live: Bucket, txid: int, previous: tuple[Bucket, int] | None) -> Iterator[Deleted]:
-    """Every key outside the live tree. previous: the root of the older meta's tree and its txid. Problems there are none."""
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a walk over the whole live tree leaves for telling what is not in it: the pages that it took, and the keys."""
+
+    claims: Claims
+    index: Index
+
+
+def walk_and_see(file: PageFile, live: Bucket, seen: list[Seen]) -> Iterator[Key]:
+    """Every key of the live tree; at the end, what was seen is added to `seen`."""
+    claims, indexer = Claims(file.limit), Indexer()
+    for key in walk(file, live, (), claims):
+        indexer.add(key)
+        yield key
+    seen.append(Seen(claims, indexer.index()))
+
+
+def deleted(
+    cache: PageCache, live: Bucket, txid: int, previous: tuple[Bucket, int] | None, seen: Seen | None = None
+) -> Iterator[Deleted]:
+    """Every key outside the live tree. Problems there are none.
+
+    previous: the root of the older meta's tree and its txid. seen: of the live tree, which is walked for it where it is None.
+    """
     told: set[int] = set()
     file = replace(cache.file, problems=[])
-    claims = Claims(file.limit)
-    index = index_keys(walk(file, live, (), claims))
+    if seen is None:
+        found: list[Seen] = []
+        deque(walk_and_see(file, live, found), maxlen=0)
+        seen = found[0]
+    claims, index = seen.claims, seen.index
     trees = [claims]
     if previous is not None:
         trees.append(Claims(file.limit))

@@ -6,7 +6,7 @@ Source of the layouts: go.etcd.io/bbolt v1.3.6, page.go (page, branchPageElement
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ MAX_PROBLEMS = 10_000
 MAX_PAGES = 1 << 22  # of one file, 16 GiB of the usual pages; a sparse file may claim any number
 CHUNK = 64 << 10  # pages are small, and what is near is soon wanted too
 CHUNKS = 64
+ASKED = 8  # parts of which a page was read last: trees grow in no order, and a walk over one leaps from part to part
 _ZEROS = bytes(CHUNK)
 
 
@@ -102,6 +103,7 @@ class PageFile:
     problems: list[Problem] = field(default_factory=list)
     _known: set[Problem] = field(default_factory=set, init=False, repr=False)
     _chunks: OrderedDict[int, bytes] = field(default_factory=OrderedDict, init=False, repr=False)
+    _asked: deque[int] = field(default_factory=lambda: deque(maxlen=ASKED), init=False, repr=False)
 
     def report(self, problem: Problem) -> None:
         """Keeps a problem, once."""
@@ -113,7 +115,7 @@ class PageFile:
         """The bytes at `offset`. FormatError where the evidence cannot give them."""
         first, last = offset // CHUNK, (offset + size - 1) // CHUNK
         if last - first <= 1 and size > 0:
-            parts = [self._chunk(number) for number in range(first, last + 1)]
+            parts = [self._chunk(number, size > CHUNK // 2) for number in range(first, last + 1)]
             if all(part is not None for part in parts):
                 data = b"".join(part for part in parts if part is not None) if last > first else parts[0] or b""
                 return data[offset - first * CHUNK : offset - first * CHUNK + size]
@@ -122,12 +124,17 @@ class PageFile:
         except EvidenceError as error:
             raise FormatError(str(error), self.reader.name, offset) from error
 
-    def _chunk(self, number: int) -> bytes | None:
-        """A part of the file, from those read last; None where it cannot be read as a whole, though pages in it may."""
+    def _chunk(self, number: int, at_once: bool) -> bytes | None:
+        """A part of the file, from those read last; None where it cannot be read as a whole, though pages in it may, or where
+        it need not be: unless it is to be read at once, only a part that was asked for a short time ago is.
+        """
         data = self._chunks.get(number)
         if data is not None:
             self._chunks.move_to_end(number)
             return data
+        if not at_once and number not in self._asked:
+            self._asked.append(number)
+            return None
         try:
             data = self.reader.read(number * CHUNK, CHUNK)
         except CtrForensicsError:  # a smaller read tells where exactly

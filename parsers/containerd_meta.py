@@ -7,6 +7,7 @@ before version 2 of the schema unfinished content was at `content/ingest`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -197,11 +198,11 @@ def _container(node: Node, namespace: str, name: str) -> Container:
     return Container(
         namespace=namespace,
         id=name,
-        image=node.text(b"image"),
-        snapshotter=node.text(b"snapshotter"),
+        image=_shared(node.text(b"image")),
+        snapshotter=_shared(node.text(b"snapshotter")),
         snapshot_key=node.text(b"snapshotKey"),
         sandbox_id=node.text(b"sandboxid"),
-        runtime=node.inside(b"runtime").text(b"name"),
+        runtime=_shared(node.inside(b"runtime").text(b"name")),
         spec=node.any(b"spec"),
         extensions=_extensions(node),
         labels=node.texts(b"labels"),
@@ -285,6 +286,11 @@ def _extensions(node: Node) -> dict[str, ProtobufAny]:
     bucket = node.inside(b"extensions")
     found = {_text(name): bucket.any(name) for name in sorted(bucket.values)}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _shared(text: str | None) -> str | None:
+    """A text that many records have, kept once."""
+    return None if text is None else sys.intern(text)
 
 
 def _text(name: bytes) -> str:

@@ -13,8 +13,9 @@ import time
 import pytest
 
 from forensics import pipeline
+from forensics.case.parcel import ROWS
 from forensics.case.schema import SCHEMA_VERSION
-from forensics.case.writer import PARCEL, CaseWriter
+from forensics.case.writer import CaseWriter
 from forensics.pipeline import CarveOptions
 from forensics.progress import Silent
 from forensics.records import Gap
@@ -46,12 +47,12 @@ def test_a_process_of_its_own_writes_the_same(sample, tmp_path, monkeypatch):
 
 @either
 def test_many_rows_go_in_as_they_come(own_process, tmp_path):
-    rows = ((n, "created", "test", f"event {n}", "certain") for n in range(3 * PARCEL + 7))
+    rows = ((n, "created", "test", f"event {n}", "certain") for n in range(3 * ROWS + 7))
     with CaseWriter(tmp_path / "case.db", own_process) as case:
         case.insert_rows("event", EVENT, rows)
     with contextlib.closing(sqlite3.connect(tmp_path / "case.db")) as db:
         found = db.execute("SELECT time_ns, message FROM event ORDER BY id").fetchall()
-    assert found == [(n, f"event {n}") for n in range(3 * PARCEL + 7)]
+    assert found == [(n, f"event {n}") for n in range(3 * ROWS + 7)]
 
 
 @either
@@ -110,7 +111,7 @@ def test_analysis_reads_what_was_written_and_adds_to_it(own_process, tmp_path):
 @either
 def test_what_goes_wrong_leaves_no_file_and_no_process(own_process, tmp_path):
     with pytest.raises(RuntimeError, match="boo"), CaseWriter(tmp_path / "case.db", own_process) as case:
-        case.insert_rows("event", EVENT, [(5, "created", "test", "first", "certain")] * 5 * PARCEL)
+        case.insert_rows("event", EVENT, [(5, "created", "test", "first", "certain")] * 5 * ROWS)
         raise RuntimeError("boo")
     assert list(tmp_path.iterdir()) == []
     assert multiprocessing.active_children() == []
@@ -130,18 +131,18 @@ def test_rows_that_the_tables_refuse_are_an_error(own_process, tmp_path):
         CaseWriter(tmp_path / "case.db", own_process) as case,
     ):
         for _ in range(40):  # more than are ever on the way: the writer waits for nobody who has failed
-            case.insert_rows("event", EVENT, [(5, "created", "test", None, "certain")] * PARCEL)
+            case.insert_rows("event", EVENT, [(5, "created", "test", None, "certain")] * ROWS)
     assert list(tmp_path.iterdir()) == []
     assert multiprocessing.active_children() == []
 
 
 def test_a_killed_process_is_one_line_and_not_waited_for(tmp_path):
     with pytest.raises(CaseError, match="ended before its time"), CaseWriter(tmp_path / "case.db", own_process=True) as case:
-        case.insert_rows("event", EVENT, [(5, "created", "test", "first", "certain")] * PARCEL)
+        case.insert_rows("event", EVENT, [(5, "created", "test", "first", "certain")] * ROWS)
         (child,) = multiprocessing.active_children()
         os.kill(child.pid, signal.SIGKILL)
         for _ in range(40):
-            case.insert_rows("event", EVENT, [(5, "created", "test", "first", "certain")] * PARCEL)
+            case.insert_rows("event", EVENT, [(5, "created", "test", "first", "certain")] * ROWS)
     assert list(tmp_path.iterdir()) == []
     assert multiprocessing.active_children() == []
 

@@ -16,7 +16,7 @@ from forensics.case.schema import INDEXES, SCHEMA_VERSION, TABLES, VIEWS
 _INT64 = range(-(1 << 63), 1 << 63)
 # Until the file has its own name there is nothing to roll back to, and nothing that a crash could spoil.
 _PRAGMAS = (
-    "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -65536; PRAGMA locking_mode = EXCLUSIVE;"
+    "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -16384; PRAGMA locking_mode = EXCLUSIVE;"
     "PRAGMA temp_store = MEMORY"
 )
 

@@ -12,17 +12,17 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from itertools import islice
+from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from forensics.case import bolt_keys
-from forensics.case.database import CaseDatabase, Item, Statement, create_database
+from forensics.case.database import CaseDatabase, create_database
 from forensics.case.entries import LayerEntries, entry_slices, far_time_rows
 from forensics.case.findings import finding_row, rule_row
 from forensics.case.logs import FILE_COLUMNS, LINE_COLUMNS, file_row
+from forensics.case.parcel import ROWS, Parcel
 from forensics.case.process import DatabaseProcess
 from forensics.case.timeline import EVENT_COLUMNS, event_row
 from forensics.evidence import DiskImage
@@ -52,8 +52,7 @@ from forensics.survey import Partition
 from forensics.text import raw_if_unequal, readable
 from parsers.errors import CaseError
 
-PARCEL = 10_000  # rows that are handed over at a time
-PARCEL_TEXT = 8 << 20  # characters of log lines, likewise
+PARCEL_TEXT = 8 << 20  # characters of log lines that are handed over at a time
 
 
 class CaseWriter:
@@ -67,13 +66,13 @@ class CaseWriter:
         self.path = path
         self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         self._numbers: Counter[str] = Counter()
-        self._parcel: list[Item] = []
-        self._parcel_rows = self._gaps = 0
+        self._gaps = 0
         self._has_indexes = False
         self._process: DatabaseProcess | None = None
         try:
             create_database(self._partial)
             self._database = DatabaseProcess(self._partial) if own_process else CaseDatabase(self._partial)
+            self._parcel = Parcel(self._database)
         except (sqlite3.Error, OSError) as error:
             self._partial.unlink(missing_ok=True)
             raise CaseError(f"{path}: the case file cannot be written ({error}); choose another place with -o") from error
@@ -108,17 +107,17 @@ class CaseWriter:
 
     def complete_soon(self) -> None:
         """Tell the other process, if there is one, that it has all rows: it goes on to indexes and views. `analysis` waits."""
-        self._hand_over()
+        self._parcel.hand_over()
         if isinstance(self._database, DatabaseProcess):
             self._database.end()
 
     def _complete(self) -> CaseDatabase:
         """The database with all rows, indexes and views, open in this process."""
-        self._hand_over()
+        self._parcel.hand_over()
         if isinstance(self._database, DatabaseProcess):
             self._process = self._database
             self._gaps += self._process.complete()
-            self._database = CaseDatabase(self._partial)
+            self._database = self._parcel.taker = CaseDatabase(self._partial)
         elif not self._has_indexes:
             self._database.complete()
         self._has_indexes = True
@@ -139,8 +138,7 @@ class CaseWriter:
 
     def insert_rows(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Add rows to a table, in the order of `columns`; they are handed over as they come, some at a time."""
-        names, marks = ", ".join(f'"{name}"' for name in columns), ", ".join("?" * len(columns))
-        self._execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows, [f"{table}.{name}" for name in columns])
+        self._parcel.insert(table, columns, rows)
 
     def insert(self, table: str, row: Mapping[str, Any]) -> int:
         """Add a row to a table whose key is `id`; answers its id. Rows are counted: all of a table go in this way, or none."""
@@ -151,24 +149,11 @@ class CaseWriter:
     def _row(self, table: str, row: Mapping[str, Any]) -> None:
         self.insert_rows(table, tuple(row), [tuple(row.values())])
 
-    def _execute(self, sql: str, rows: Iterable[Sequence[Any]], fields: Sequence[str] = ()) -> None:
-        rest = iter(rows)
-        while part := list(islice(rest, PARCEL)):
-            self._parcel.append(Statement(sql, part, fields))
-            self._parcel_rows += len(part)
-            if self._parcel_rows >= PARCEL:
-                self._hand_over()
-
-    def _hand_over(self) -> None:
-        if self._parcel:
-            self._database.write(self._parcel)
-        self._parcel, self._parcel_rows = [], 0
-
     # -- the case and its evidence
 
     def run_facts(self, facts: Mapping[str, str | None]) -> None:
         """What is true of this run only: versions, times, options."""
-        self._execute("INSERT OR REPLACE INTO run VALUES (?, ?)", facts.items())
+        self._parcel.execute("INSERT OR REPLACE INTO run VALUES (?, ?)", facts.items())
 
     def disk_image(self, number: int, start: int, disk: DiskImage, first: int) -> None:
         """One disk image and its files. start: where its first byte stands in the evidence; first: how many files came before."""
@@ -182,7 +167,7 @@ class CaseWriter:
 
     def disk_hash(self, number: int, sha256: str) -> None:
         """The SHA-256 of a disk image's content, whatever its format."""
-        self._execute("UPDATE disk_image SET sha256 = ? WHERE number = ?", [(sha256, number)])
+        self._parcel.execute("UPDATE disk_image SET sha256 = ? WHERE number = ?", [(sha256, number)])
 
     def partition(self, partition: Partition, mount_point: str | None) -> None:
         """One volume and what stands on it."""
@@ -300,7 +285,7 @@ class CaseWriter:
     def verdict(self, layer: int, verdict: Verdict) -> None:
         """Whether a layer is still what was unpacked, and where it is not."""
         changed = (verdict.state, verdict.reason, layer)
-        self._execute("UPDATE layer SET integrity = ?, integrity_reason = ? WHERE id = ?", [changed])
+        self._parcel.execute("UPDATE layer SET integrity = ?, integrity_reason = ? WHERE id = ?", [changed])
         faults = ((layer, fault.kind, *_path(fault.path), fault.text) for fault in verdict.faults)
         self.insert_rows("layer_fault", ("layer_id", "kind", "path", "path_raw", "text"), faults)
 
@@ -309,15 +294,14 @@ class CaseWriter:
     def entries(self, entries: LayerEntries) -> None:
         """All rows of a layer's tree."""
         for part in entry_slices(entries):
-            self._parcel.append(part)
-            self._hand_over()
+            self._parcel.hand_over(part)
         self.insert_rows("far_time", ("entry_id", "field", "ns"), far_time_rows(entries))
 
     def delta(self, layer_id: int, delta: Delta) -> None:
         """What a layer changes in the view below it."""
         # what redirects show at several places may vanish from each of them
         hide = "INSERT OR IGNORE INTO hidden SELECT ?, id, ?, ? FROM entry WHERE id BETWEEN ? AND ?"
-        self._execute(hide, ((layer_id, each.by, each.reason, each.first, each.last) for each in delta.hidden))
+        self._parcel.execute(hide, ((layer_id, each.by, each.reason, each.first, each.last) for each in delta.hidden))
         placed = ((number, layer_id, entry, *_path(path)) for number, entry, path in delta.placed)
         self.insert_rows("placement", ("id", "layer_id", "entry_id", "path", "path_raw"), placed)
         unplaced = ((layer_id, *row) for row in delta.unplaced)
@@ -351,9 +335,9 @@ class CaseWriter:
                 continue
             lines.append(item)
             size += len(item.text)
-            if len(lines) == PARCEL or size > PARCEL_TEXT:
+            if len(lines) == ROWS or size > PARCEL_TEXT:
                 self.insert_rows("log_line", LINE_COLUMNS, lines)
-                self._hand_over()
+                self._parcel.hand_over()
                 lines, size = [], 0
         self.insert_rows("log_line", LINE_COLUMNS, lines)
 
@@ -390,7 +374,10 @@ def _sources(sources: Sequence[RecordSource]) -> str | None:
     return _json(told) if told else None
 
 
+_PROVENANCE = tuple(each.name for each in fields(Provenance))  # asdict would copy what needs no copy
+
+
 def _source(source: Provenance | None) -> dict[str, Any]:
     if source is None:
         return {}
-    return {f"source_{name}": value for name, value in asdict(source).items()}
+    return {f"source_{name}": getattr(source, name) for name in _PROVENANCE}

@@ -25,7 +25,6 @@ from forensics.stores.containerd.store import ContainerdStore
 from forensics.stores.reading import StoreReader
 from forensics.text import readable
 from parsers import containerd_meta
-from parsers.bbolt import open_bolt
 from parsers.containerd_snapshots import SNAPSHOTS, parse_snapshots, split_name
 from parsers.errors import FormatError
 from parsers.oci_spec import OciSpec, parse_spec
@@ -55,17 +54,17 @@ def containerd_clues(store: ContainerdStore, claimed: Collection[str], engine: s
     """The removed containers and images of one engine. claimed: namespaces that are Docker's; key: of the engine's store."""
     found = ContainerdClues()
     meta = store.meta
-    if meta.source is None:
+    if meta.bolt is None:
         return found
     try:
-        deleted = list(islice(open_bolt(meta.source).deleted(), MAX_KEYS))
+        deleted = list(islice(meta.bolt.deleted(), MAX_KEYS))
     except FormatError:
         return found  # told when the store was read
     found.keys = len(deleted)
     reader = StoreReader()  # what is damaged in an old page is no gap
     dockers = {*claimed, MOBY} if claimed else set()
     old = [each for each in old_records(deleted) if (each.record.namespace in dockers) == (engine == "docker")]
-    past = MetaDb(meta.source, meta.partition)
+    past = MetaDb(meta.source, partition=meta.partition)
     images = {**_images(reader, store, past, old), **store.images}
     context = replace(store.context, meta=past, images=images)
     live = {(each.namespace, each.id) for records in (meta.containers, meta.sandboxes) for each in records}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from itertools import chain
 
 from forensics.records import Container
 from forensics.recovery.carved import storage_container
@@ -32,7 +33,8 @@ _NAME = re.compile(rb"[A-Za-z0-9][\w.-]{0,127}")
 
 def leftover_clues(store: ContainerdStore, claimed: Collection[str], engine: str, key: str) -> Iterator[Clue[Container]]:
     """A clue to each container of one engine. claimed: namespaces that are Docker's; key: of the engine's store."""
-    for clue in (*_directories(store), *_snapshots(store), *_leases(store)):
+    there = {(each.namespace, each.id) for each in store.meta.containers if each.namespace not in claimed}
+    for clue in chain(_directories(store), _snapshots(store, there), _leases(store)):
         namespace = clue.record.namespace or ""
         docker = namespace in claimed
         if (
@@ -98,10 +100,13 @@ def _directories(store: ContainerdStore) -> Iterator[Clue[Container]]:
                     yield Clue(Container("containerd", readable(namespace.name), own, name_told, source=source), CERTAIN, "file")
 
 
-def _snapshots(store: ContainerdStore) -> Iterator[Clue[Container]]:
-    """What a container wrote to, under a key that is a container's id: whole, with all layers below it."""
+def _snapshots(store: ContainerdStore, there: Collection[tuple[str, str]]) -> Iterator[Clue[Container]]:
+    """What a container wrote to, under a key that is a container's id: whole, with all layers below it.
+
+    there: containers that have their records.
+    """
     for (namespace, _, key), each in sorted(store.layers.by_key.items()):
-        if not _ID.fullmatch(key) or (each.stored is not None and each.stored.kind != "active"):
+        if not _ID.fullmatch(key) or (each.stored is not None and each.stored.kind != "active") or (namespace, key) in there:
             continue
         fitting = store.context.index.by_top.get((namespace, each.layer.parent or ""), [])
         source = each.layer.source

@@ -55,8 +55,17 @@ def walk_database(
     reader: StoreReader, database: Place, artefact: str, bolt: Bolt, bucket: tuple[bytes, ...] = ()
 ) -> Iterator[Key]:
     """Every live key in a bucket and below it, a bucket before its content; what is damaged becomes a gap."""
+    yield from _with_gaps(reader, database, artefact, bolt, bolt.walk(start=bucket))
+
+
+def walk_once(reader: StoreReader, database: Place, artefact: str, bolt: Bolt) -> Iterator[Key]:
+    """As walk_database, of a whole file whose deleted keys are looked for afterwards."""
+    yield from _with_gaps(reader, database, artefact, bolt, bolt.walk_once())
+
+
+def _with_gaps(reader: StoreReader, database: Place, artefact: str, bolt: Bolt, keys: Iterator[Key]) -> Iterator[Key]:
     try:
-        yield from bolt.walk(start=bucket)
+        yield from keys
     except FormatError as error:
         reader.gap(artefact, error.what, database, error.offset)
     for problem in bolt.problems:

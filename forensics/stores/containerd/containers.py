@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from forensics.records import Container
@@ -51,9 +51,13 @@ class Context:
 
 def container_records(reader: StoreReader, context: Context, namespaces: Collection[str]) -> tuple[Container, ...]:
     """The containers of some namespaces, and the sandboxes that have no container."""
-    mine = [each for each in context.meta.containers if each.namespace in namespaces]
-    records = [container_record(reader, context, each) for each in mine]
-    used = Counter(each.snapshotter for each in mine if each.snapshotter is not None)
+    everyone = context.meta.containers
+    mine = [at for at, each in enumerate(everyone) if each.namespace in namespaces]
+    records = []
+    for at in mine:
+        records.append(container_record(reader, context, everyone[at]))
+        everyone[at] = replace(everyone[at], spec=None)  # it is in the record now: of tens of thousands, none is kept twice
+    used = Counter(name for at in mine if (name := everyone[at].snapshotter) is not None)
     for name in sorted(used.keys() - context.snapshotters.keys()):
         reader.gap(
             "snapshotter", f"the snapshots of {name}, of which {used[name]} containers have one, are missing", context.place

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 from forensics.file_source import FileSource
 from forensics.records import Provenance
-from forensics.stores.bolt import key_provenance, open_database, walk_database
+from forensics.stores.bolt import key_provenance, open_database, walk_once
 from forensics.stores.reading import Place, StoreReader
 from forensics.text import readable
+from parsers.bbolt import Bolt
 from parsers.containerd_meta import Blob, Container, Image, Ingest, Lease, Namespace, Sandbox, Snapshot, parse_records
 
 ARTEFACT = "containerd's meta.db"
@@ -18,10 +19,11 @@ ARTEFACT = "containerd's meta.db"
 class MetaDb:
     """What meta.db holds. snapshots: by namespace, snapshotter and key; blobs: by digest, then namespace.
 
-    whole: no part of it is lost.
+    bolt: the file, None where it cannot be opened. whole: no part of it is lost.
     """
 
     source: FileSource | None = None
+    bolt: Bolt | None = None
     partition: int = 0
     namespaces: dict[str, Namespace] = field(default_factory=dict)
     images: list[Image] = field(default_factory=list)
@@ -50,10 +52,10 @@ def read_meta(reader: StoreReader, place: Place | None) -> MetaDb:
     if place is None:
         return MetaDb()
     bolt = open_database(reader, place, ARTEFACT)
-    meta = MetaDb(FileSource(place.fs, place.inode, readable(place.path)), place.partition)
+    meta = MetaDb(FileSource(place.fs, place.inode, readable(place.path)), bolt, place.partition)
     if bolt is None:
         return meta
-    for record in parse_records(walk_database(reader, place, ARTEFACT, bolt)):
+    for record in parse_records(walk_once(reader, place, ARTEFACT, bolt)):
         for problem in record.problems:
             reader.gap(ARTEFACT, f"{_what(record)}: {problem}", place, record.offset)
         _add(meta, record)
