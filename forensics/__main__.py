@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 
 def main() -> None:
     """Run the command line of this process."""
+    # numpy starts a thread for each CPU to multiply matrices with, of which there are none here
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from forensics import cli
 
     cli.main()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from forensics.source import Buffer
 from parsers.bbolt import fnv1a, open_bolt
 from parsers.errors import FormatError
-from support.bolt_files import SMALL, bolt_bytes, listing, opened, page_size, set_meta, told
+from support.bolt_files import ENGINES, SMALL, bolt_bytes, listing, opened, page_size, set_meta, told
 
 SECONDS = 5  # a second is what an idle machine needs at most; this one may be busy
 ODD = (0, 1, 2, 3, 2**16 - 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1)
@@ -38,7 +38,7 @@ def read_all(data):
     return "problems" if problems else "sound"
 
 
-@pytest.mark.parametrize("name", ["changed", "removed-one", "deep", "page-1k", "inline", "nosync", "cri-2.1-meta"])
+@pytest.mark.parametrize("name", ["changed", "removed-one", "deep", "page-1k", "inline", "nosync", *ENGINES])
 def test_every_kind_of_truncation(name):
     data = bolt_bytes(name)
     size = page_size(data)
@@ -82,6 +82,12 @@ def corrupted(data, draw):
             struct.pack_into("<Q", out, at + draw(st.sampled_from([24, 32, 40, 48, 56, 64])), value)
             struct.pack_into("<Q", out, at + 72, fnv1a(bytes(out[at + 16 : at + 72])))
     return out
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.data())
+def test_corruption_of_what_engines_write_ends_in_an_error_or_in_problems(data):
+    read_all(corrupted(bolt_bytes(data.draw(st.sampled_from(ENGINES))), data.draw))
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)

@@ -118,10 +118,11 @@ def removed_before_power_off(scene: Scene) -> Iterator[Finding]:
 
     One that was there at some moment was removed after that: its record says when it was made, started and ended.
     """
-    last = _last_moment(scene)
-    for container in scene.containers:
+    removed = [each for each in scene.containers if each.origin != "allocated"]
+    last = _last_moment(scene) if removed else None
+    for container in removed:
         times = [t for t in (container.created_ns, container.started_ns, container.finished_ns) if t is not None]
-        if container.origin != "allocated" and times and last is not None and 0 <= last - max(times) <= NEAR_THE_END:
+        if times and last is not None and 0 <= last - max(times) <= NEAR_THE_END:
             told = f"it was there at {utc(max(times))}, the last trace on the host is of {utc(last)}"
             yield container.finding("medium", "removed soon before the power went off", told)
 
