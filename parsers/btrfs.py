@@ -28,6 +28,7 @@ MAX_LEVEL = 8
 TYPES = {1: "f", 2: "d", 3: "c", 4: "b", 5: "p", 6: "s", 7: "l"}
 
 _EXTENT_TREE_V2, _RAID_STRIPE_TREE = 1 << 13, 1 << 14
+_NO_HOLES = 1 << 9
 _KNOWN_INCOMPAT = (1 << 13) - 1
 
 superblock = Layout(
@@ -189,6 +190,8 @@ class Superblock:
     checksum: int
     label: str | None
     system_chunks: bytes
+    log_root_level: int
+    no_holes: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +243,7 @@ def parse_superblock(data: bytes, place: int) -> Superblock:
         fields["chunk_root_level"], fields["log_root"], fields["total_bytes"], fields["num_devices"], fields["devid"], sector,
         node, fields["csum_type"], label or None,
         data[SYS_CHUNK_ARRAY : SYS_CHUNK_ARRAY + fields["sys_chunk_array_size"]],
+        fields["log_root_level"], bool(fields["incompat_flags"] & _NO_HOLES),
     )  # fmt: skip
 
 

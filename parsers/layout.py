@@ -58,6 +58,18 @@ class Layout:
             at += count or 1
         return tuple(grouped)
 
+    def pack(self, *values: Any) -> bytes:
+        """A record with these fields, of a layout without arrays; padding becomes zeros."""
+        return self._struct.pack(*values)
+
+    def changed(self, data: bytes, **values: Any) -> bytes:
+        """What begins with a record, with other values in these fields of it."""
+        done = bytearray(data)
+        for field in self._fields:
+            if field.name in values:
+                struct.pack_into(self._order + field.letters, done, field.offset, values[field.name])
+        return bytes(done)
+
     def rows(self, table: Buffer) -> Iterator[tuple[Any, ...]]:
         """The records of a table, of which the layout has no arrays; the table is a whole number of records long."""
         return self._struct.iter_unpack(table)

@@ -23,7 +23,7 @@ def _open_ext4(source: Source, kind: str, replay_journal: bool) -> Filesystem:
 def _open_btrfs(source: Source, kind: str, replay_journal: bool) -> Filesystem:
     from forensics.filesystems.btrfs.reader import open_btrfs
 
-    return open_btrfs(source)
+    return open_btrfs(source, replay_journal)
 
 
 def _open_xfs(source: Source, kind: str, replay_journal: bool) -> Filesystem:

@@ -147,6 +147,8 @@ def digest_by_extents(fs, number):
         return hashlib.sha256(fs.read(number, part_to_digest(size))).hexdigest()
     digest, at = hashlib.sha256(), 0
     for extent in extents:
+        if extent.logical >= size:
+            break  # reserved behind the end
         zeros(digest, extent.logical - at)
         length = min(extent.length, size - extent.logical)
         if extent.offset is None:

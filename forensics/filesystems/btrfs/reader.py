@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from forensics.filesystem import DirEntry, Extent, Inode, Problem, Tree
 from forensics.filesystems.btrfs.chunks import LogicalSource, NodeReader
 from forensics.filesystems.btrfs.content import ContentReader, FileExtent, disk_extents, parse_extent
-from forensics.filesystems.btrfs.subvolumes import Name, Root, Subvolume, leaves, read_subvolume
+from forensics.filesystems.btrfs.log import CLEAN, NOT_REPLAYED, Changes, apply_logs
+from forensics.filesystems.btrfs.subvolumes import NO_CHANGES, Name, Root, Subvolume, leaves, read_subvolume
 from forensics.filesystems.rows import Row, tree_of
 from forensics.source import Source
 from parsers import btrfs
@@ -31,12 +32,15 @@ class BtrfsFilesystem:
 
     kind = "btrfs"
 
-    def __init__(self, device: Source, superblock: btrfs.Superblock, problems: list[Problem]) -> None:
+    def __init__(
+        self, device: Source, superblock: btrfs.Superblock, problems: list[Problem], replay_journal: bool = True
+    ) -> None:
         self.problems = problems
         self.label = superblock.label
         self.uuid: str | None = str(uuid.UUID(bytes=superblock.uuid))
         self.block_size, self.root = superblock.sector, btrfs.ROOT_DIR
-        self.state = "clean"
+        self.state = CLEAN
+        self._changes: Changes = {}
         logical = LogicalSource(device, superblock.devid)
         self.source: Source = logical
         self._reader = NodeReader(logical, superblock)
@@ -45,9 +49,9 @@ class BtrfsFilesystem:
         self._unlinked: dict[tuple[int, int, bytes], int] = {}
         self._roots: dict[int, Root] = {}
         self._links: set[tuple[int, int, int, bytes]] = set()
-        self._open(logical, superblock)
+        self._open(logical, superblock, replay_journal)
 
-    def _open(self, logical: LogicalSource, superblock: btrfs.Superblock) -> None:
+    def _open(self, logical: LogicalSource, superblock: btrfs.Superblock, replay_journal: bool) -> None:
         chunks = btrfs.system_chunks(superblock.system_chunks)
         logical.use(chunks)
         root = Root(superblock.chunk_root, superblock.chunk_root_level)
@@ -64,10 +68,10 @@ class BtrfsFilesystem:
         if superblock.devices > 1:
             error = f"{superblock.devices} devices, of which this is one: what stands on the others only is missing"
             self.problems.append(Problem("filesystem", "/", error))
-        if superblock.log_root:
-            self.state = "log not replayed"
-            error = "its tree log is not replayed: what was synced last before the power went may be missing or older"
-            self.problems.append(Problem("tree log", "/", error, logical.locate(superblock.log_root)))
+        if replay_journal:
+            self.state, self._changes = apply_logs(self._reader, superblock, self._roots, self.problems)
+        elif superblock.log_root:
+            self.state = NOT_REPLAYED
 
     def _take_root(self, item: bytes, objectid: int, kind: int, key_offset: int) -> None:
         own = objectid == btrfs.FS_TREE or btrfs.FIRST_SUBVOLUME <= objectid < 1 << 63
@@ -243,7 +247,7 @@ class BtrfsFilesystem:
         if tree not in self._roots:
             raise FormatError(f"there is no subvolume {tree}", self.source.name)
         told = len(self.problems)
-        volume = read_subvolume(self._reader, tree, self._roots[tree], self.problems)
+        volume = read_subvolume(self._reader, tree, self._roots[tree], self.problems, self._changes.get(tree, NO_CHANGES))
         new = list(dict.fromkeys(self.problems[told:]))
         self.problems[told:] = [each for each in new if each not in self.problems[:told]]
         self._subvolumes[tree] = volume
@@ -256,8 +260,11 @@ def _split(number: int) -> tuple[int, int]:
     return number >> BITS or btrfs.FS_TREE, number & ((1 << BITS) - 1)
 
 
-def open_btrfs(source: Source) -> BtrfsFilesystem:
-    """Open a Btrfs filesystem by its first superblock, or where that is damaged by the newest of its copies."""
+def open_btrfs(source: Source, replay_journal: bool = True) -> BtrfsFilesystem:
+    """Open a Btrfs filesystem by its first superblock, or where that is damaged by the newest of its copies.
+
+    replay_journal: whether its tree logs are applied, in memory.
+    """
     problems: list[Problem] = []
     found: list[btrfs.Superblock] = []
     first: FormatError | None = None
@@ -276,4 +283,4 @@ def open_btrfs(source: Source) -> BtrfsFilesystem:
         raise first or FormatError("no Btrfs superblock", source.name)
     if first is not None:
         problems.append(Problem("superblock", "/", f"{first.what}; a copy of it is used", source.locate(btrfs.SUPERBLOCKS[0])))
-    return BtrfsFilesystem(source, max(found, key=lambda each: each.generation), problems)
+    return BtrfsFilesystem(source, max(found, key=lambda each: each.generation), problems, replay_journal)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from forensics.filesystem import Problem
 from forensics.filesystems.btrfs.chunks import NodeReader
-from parsers import btrfs
+from parsers import btrfs, btrfs_names
 from parsers.errors import EvidenceError, FormatError
 
 MAX_NODES = 1 << 22
@@ -15,13 +16,28 @@ _HEAD = btrfs.node_header.size
 _NRITEMS = btrfs.node_header.offset_of("nritems")
 
 
+Key = tuple[int, int, int]
+"""Object, type and offset, by which a tree is sorted."""
+
+
+class Item(NamedTuple):
+    """An item's bytes, and the logical address at which they stand, or the ones stood that they were made from."""
+
+    data: bytes
+    address: int
+
+
+NO_CHANGES: Mapping[Key, Item | None] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A tree's root node."""
+    """A tree's root node, or the root of a part of it, which begins with a key that the node above tells."""
 
     address: int
     level: int
     generation: int | None = None
+    first: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +55,11 @@ class Leaf:
         for objectid, kind, key_offset, offset, length in btrfs.leaf_item.rows(table):
             if offset + length <= size:
                 yield objectid, kind, key_offset, _HEAD + offset, length
+
+    def pointers(self) -> Iterator[tuple[int, int, int, int, int]]:
+        """Of a node above the leaves: object, type and offset of each key, and the address and generation of the node below."""
+        count = int.from_bytes(self.data[_NRITEMS : _NRITEMS + 4], "little")
+        return btrfs.key_pointer.rows(self.data[_HEAD : _HEAD + count * btrfs.key_pointer.size])
 
 
 def leaves(reader: NodeReader, root: Root, problems: list[Problem], what: str) -> Iterator[Leaf]:
@@ -62,9 +83,7 @@ def leaves(reader: NodeReader, root: Root, problems: list[Problem], what: str) -
         if at.level == 0:
             yield Leaf(at.address, data)
             continue
-        count = int.from_bytes(data[_NRITEMS : _NRITEMS + 4], "little")
-        table = data[_HEAD : _HEAD + count * btrfs.key_pointer.size]
-        below = [Root(address, at.level - 1, generation) for _, _, _, address, generation in btrfs.key_pointer.rows(table)]
+        below = [Root(address, at.level - 1, generation) for _, _, _, address, generation in Leaf(at.address, data).pointers()]
         pending += reversed(below)
 
 
@@ -80,7 +99,7 @@ class Name:
 
 @dataclass
 class Subvolume:
-    """A subvolume, read whole. Places are (leaf's index, byte in it, length)."""
+    """A subvolume, read whole. Places are (leaf's index, byte in it, length). orphans: unlinked inodes that are not freed yet."""
 
     number: int
     leaves: list[Leaf] = field(default_factory=list)
@@ -88,6 +107,7 @@ class Subvolume:
     names: dict[int, dict[bytes, Name]] = field(default_factory=dict)
     xattrs: dict[int, list[tuple[int, int, int]]] = field(default_factory=dict)
     extents: dict[int, list[tuple[int, int, int, int]]] = field(default_factory=dict)
+    orphans: list[int] = field(default_factory=list)
 
     @property
     def size(self) -> int:
@@ -95,29 +115,42 @@ class Subvolume:
         return sum(len(leaf.data) for leaf in self.leaves)
 
 
-def read_subvolume(reader: NodeReader, number: int, root: Root, problems: list[Problem]) -> Subvolume:
-    """All items of a subvolume that matter."""
+def read_subvolume(
+    reader: NodeReader, number: int, root: Root, problems: list[Problem], changes: Mapping[Key, Item | None] = NO_CHANGES
+) -> Subvolume:
+    """All items of a subvolume that matter. changes: items that stand in the place of those on the disk, None for none."""
     found = Subvolume(number)
     what = f"subvolume {number}"
     for leaf in leaves(reader, root, problems, what):
-        index = len(found.leaves)
-        kept = False
-        for objectid, kind, key_offset, at, length in leaf.items():
-            if kind == btrfs.INODE_ITEM:
-                if length >= btrfs.inode_item.size:
-                    found.inodes[objectid] = (index, at)
-                    kept = True
-            elif kind == btrfs.DIR_INDEX:
-                _add_names(found, leaf, objectid, at, length, problems)
-            elif kind == btrfs.XATTR_ITEM:
-                found.xattrs.setdefault(objectid, []).append((index, at, length))
-                kept = True
-            elif kind == btrfs.EXTENT_DATA:
-                found.extents.setdefault(objectid, []).append((key_offset, index, at, length))
-                kept = True
-        if kept:
-            found.leaves.append(leaf)
+        items = leaf.items()
+        if changes:
+            items = iter([each for each in items if each[:3] not in changes])
+        _add_items(found, leaf, items, problems)
+    for key, item in sorted((key, item) for key, item in changes.items() if item is not None):
+        _add_items(found, Leaf(item.address, item.data), iter([(*key, 0, len(item.data))]), problems)
     return found
+
+
+def _add_items(found: Subvolume, leaf: Leaf, items: Iterator[tuple[int, int, int, int, int]], problems: list[Problem]) -> None:
+    index = len(found.leaves)
+    kept = False
+    for objectid, kind, key_offset, at, length in items:
+        if kind == btrfs.INODE_ITEM:
+            if length >= btrfs.inode_item.size:
+                found.inodes[objectid] = (index, at)
+                kept = True
+        elif kind == btrfs.DIR_INDEX:
+            _add_names(found, leaf, objectid, at, length, problems)
+        elif kind == btrfs.XATTR_ITEM:
+            found.xattrs.setdefault(objectid, []).append((index, at, length))
+            kept = True
+        elif kind == btrfs.EXTENT_DATA:
+            found.extents.setdefault(objectid, []).append((key_offset, index, at, length))
+            kept = True
+        elif kind == btrfs_names.ORPHAN_ITEM and objectid == btrfs_names.ORPHANS:
+            found.orphans.append(key_offset)
+    if kept:
+        found.leaves.append(leaf)
 
 
 def _add_names(found: Subvolume, leaf: Leaf, directory: int, at: int, length: int, problems: list[Problem]) -> None:
