@@ -11,7 +11,7 @@ first one's is 16 times their count; a page takes exactly as many overflow pages
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from operator import ge
 
 from parsers.bbolt import Bolt, open_bolt
@@ -31,22 +31,32 @@ MAX_STEPS = 500  # links that are followed up from one page
 MAX_LEVELS = 24  # pages above each other
 
 
+@dataclass
+class Steps:
+    """How many links may still be followed in a file."""
+
+    left: int = 300_000
+
+
 def leaf_and_branch_pages(reader: Reader, page_size: int) -> list[int]:
     """The ids of a file's pages that call themselves branch or leaf pages."""
     file = PageFile(reader, LITTLE, page_size, pages_in(reader, page_size))
     return [pgid for pgid, own, flags, count, _ in page_headers(file) if pgid == own >= 2 and flags in (BRANCH, LEAF) and count]
 
 
-def carved_keys(reader: Reader, page_size: int, heads: Collection[int], foreign: Iterable[int] = ()) -> Iterator[Deleted]:
+def carved_keys(
+    reader: Reader, page_size: int, heads: Collection[int], foreign: Iterable[int] = (), metas: bool = True
+) -> Iterator[Deleted]:
     """Every key that the pages of a file still hold, once, in the order of pages but for the tree's, which come first.
 
     reader: raises EvidenceError where the file's bytes are lost. heads: the pages that call themselves branch or leaf pages.
-    foreign: pages that are lost, the first one behind each run of such as are left. Of a key without a bucket that is known,
+    foreign: pages that are lost, the first one behind each run of such as are left. metas: whether a meta page may be left, and
+    the tree be looked for. Of a key without a bucket that is known,
     the basis is `page`; txid is None where no meta page is left.
     """
     told: set[int] = set()
     seen: set[int] = set()
-    bolt = _open(reader, page_size)
+    bolt = _open(reader, page_size) if metas else None
     for each in _by_tree(bolt) if bolt is not None else ():
         told.add(each.key.page)
         seen.add(hash((each.key.key, each.key.value)))
@@ -58,11 +68,13 @@ def carved_keys(reader: Reader, page_size: int, heads: Collection[int], foreign:
             taken[pgid] = 1
     stale = Stale(file, PageCache(file), Bucket(0, 0), taken, frozenset(pgid for pgid in heads if pgid not in told))
     link_pages(stale)
+    tops = frozenset(pgid for pgid in stale.heads if _is_top(stale, pgid))
+    steps = Steps()
     for pgid in sorted(stale.heads):
         page = stale.page(pgid)
         if page is None or not page.is_leaf or not is_sound(page):
             continue
-        above = _paths_up(stale, pgid)
+        above = _paths_up(stale, pgid, tops, steps)
         path = above[0] if len(above) == 1 else suffix(stale, (), pgid)
         rows = page_rows(file, page, path)
         marks = {hash((key.key, key.value)) for key, _ in rows}
@@ -97,23 +109,25 @@ def _by_tree(bolt: Bolt) -> Iterator[Deleted]:
         yield replace(each, state=CARVED, basis="pointer" if rooted else each.basis)
 
 
-def _paths_up(stale: Stale, pgid: int) -> list[Path]:
+def _paths_up(stale: Stale, pgid: int, tops: frozenset[int], steps: Steps) -> list[Path]:
     """Every bucket path from a page at the top of the file to a page, by what old pages say; no two of one, and at most a few.
 
     A name of the top's buckets further down is a pointer that is older than what stands there now.
     """
     found: dict[Path, None] = {}
     pending: list[tuple[int, Path, tuple[int, ...]]] = [(pgid, (), (pgid,))]
-    for _ in range(MAX_STEPS):
-        if not pending:
-            break
+    room = min(MAX_STEPS, steps.left)
+    while pending:
         here, path, passed = pending.pop()
-        if _is_top(stale, here) and not ROOTS.intersection(path[1:]):
+        if here in tops and not ROOTS.intersection(path[1:]):
             found[path] = None
-        for name, parent in stale.parents.get(here, ()):
-            below = path if name is None else (name, *path)
-            if parent not in passed and len(passed) < MAX_LEVELS:
-                pending.append((parent, below, (*passed, parent)))
+        for name, parent in stale.parents.get(here, ()) if len(passed) < MAX_LEVELS else ():
+            if parent in passed:
+                continue
+            room, steps.left = room - 1, steps.left - 1
+            if room < 0:
+                return []
+            pending.append((parent, path if name is None else (name, *path), (*passed, parent)))
     return list(found)
 
 

@@ -232,6 +232,19 @@ def test_a_million_pages_of_as_many_files_are_bounded():
         assert one.keys
 
 
+def test_pages_that_point_to_each_other_in_circles_are_bounded():
+    """200 pages of one file, each with 20 buckets that are other ones of them."""
+    names = [bytes([97 + number]) for number in range(20)]
+
+    def page(own):
+        head = struct.pack("<QHHI", 2 + own, 2, 20, 0)
+        elements = b"".join(struct.pack("<IIII", 1, 320 + number, 1, 16) for number in range(20))
+        return head + elements + b"".join(name + struct.pack("<QQ", 2 + (own * 7 + at) % 200, 0) for at, name in enumerate(names))
+
+    found = carved(b"".join(page(own).ljust(4096, b"k") for own in range(200)))
+    assert {each.basis for one in found for each in one.keys} == {"page"}
+
+
 class Holes:
     """A file of which parts are lost."""
 

@@ -105,8 +105,10 @@ WHERE l.kind IN ('container', 'orphan') AND e.{column} IS NOT NULL"""
 )
 
 _LOGS = f"""
-UNION ALL SELECT n.time_ns, {iso("n.time_ns")}, iif(n.container IS NULL, 'host log line', 'log line'),
-    f.format || coalesce(' ' || n.source, '') || coalesce(' ' || n.stream, ''), coalesce(c.container_id, f.container_id),
+UNION ALL SELECT n.time_ns, {iso("n.time_ns")},
+    iif(n.container IS NULL AND f.origin = 'allocated', 'host log line', 'log line'),
+    f.format || coalesce(' ' || n.source, '') || coalesce(' ' || n.stream, '') || iif(f.how = 'allocated', '', ', ' || f.how),
+    coalesce(c.container_id, f.container_id),
     coalesce(c.name, f.container_name), f.path, n.text, f.confidence,
     f.partition, f.offset, f.path_raw, c.id, 5
 FROM log_line n JOIN log_file f ON f.id = n.file LEFT JOIN container c ON c.id = n.container WHERE n.time_ns IS NOT NULL"""

@@ -25,10 +25,11 @@ from parsers.bbolt_layouts import HEADER, LITTLE, MAX_PAGES, META
 from parsers.errors import EvidenceError, FormatError
 
 PAGE_SIZE = 4096
-MAX_FOUND = 100_000  # pages of one volume
-MAX_SPAN = 1 << 24  # pages that all files of one volume would have, as their pages' ids say
+MAX_FOUND = 50_000  # pages of one volume
+MAX_SPAN = 1 << 22  # pages of all files of one volume of which a meta page is left, as their pages' ids say
 MAX_DELETED = 4 << 30  # bytes of all deleted files that are looked into
-MAX_KEYS = 500_000  # of one file
+MAX_KEYS = 200_000  # of one file
+MAX_ALL = 300_000  # of all pages of one volume
 MAX_VALUE = 64 << 10  # bytes of a value that are kept
 MAX_KEPT = 16 << 20  # bytes of values of one file; what comes then is listed without
 
@@ -139,17 +140,20 @@ def _in_space(hits: Hits, told: set[tuple[int, int]], is_containers_own: Callabl
     space = hits.space
     places = [each for each in hits.of(PAGE) if not is_containers_own(space.partition, each)][:MAX_FOUND]
     heads, sizes = _heads(space, places)
-    spans = 0
+    spans, room = 0, MAX_ALL
     for base, size, pages in _files(heads, sizes):
         last = max(pages)
         run = space.run(base + last * size)
         count = min(last + 1 + pages[last], (run[1] - base) // size) if run is not None else last
-        spans += count
-        if count <= last or count > MAX_PAGES or spans > MAX_SPAN:
+        if count <= last or count > MAX_PAGES:
             continue
         source = _Pieces(space, base, count * size)
         ends = {(run[1] - base) // size for pgid in pages if (run := space.run(base + pgid * size)) is not None}
-        keys = tuple(islice(carved_keys(source, size, [pgid for pgid in pages if pgid >= 2], sorted(ends)), MAX_KEYS))
+        old = [pgid for pgid in pages if pgid >= 2]
+        spans += count if len(old) < len(pages) else 0
+        metas = len(old) < len(pages) and spans <= MAX_SPAN
+        keys = tuple(islice(carved_keys(source, size, old, sorted(ends), metas), min(MAX_KEYS, room)))
+        room -= len(keys)
         known = [key for key in keys if (space.partition, source.locate(key.key.offset)) not in told]
         if known:
             how = f"{space.how_at(base + min(pages) * size)}, page of a bbolt file"
