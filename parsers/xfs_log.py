@@ -155,12 +155,13 @@ class Record(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """One operation of a record."""
+    """One operation of a record; at: the byte of the record's body at which its data begin."""
 
     tid: int
     client: int
     flags: int
     data: bytes
+    at: int
 
 
 class BufItem(NamedTuple):
@@ -227,7 +228,7 @@ def operations(record: Record, body: bytes) -> Iterator[Operation]:
         at += OP_HEADER.size
         if at + length > len(body) or client not in (TRANSACTION, LOG):
             raise FormatError(f"a log operation of {length} bytes, client {client}", offset=at)
-        yield Operation(tid, client, flags, body[at : at + length])
+        yield Operation(tid, client, flags, body[at : at + length], at)
         at += length
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +15,19 @@ from forensics.filesystems.ext4.attributes import Attributes
 from forensics.filesystems.ext4.blockmap import block_map
 from forensics.filesystems.ext4.content import is_fast_link, read_content
 from forensics.filesystems.ext4.freed_directories import read_freed_names
-from forensics.filesystems.ext4.history import BEFORE, History, read_history
+from forensics.filesystems.ext4.history import History, read_history
 from forensics.filesystems.ext4.inodes import InodeTables, records
 from forensics.filesystems.ext4.journal import CLEAN
 from forensics.filesystems.ext4.orphans import orphans
 from forensics.filesystems.ext4.past_inodes import States, read_states
 from forensics.filesystems.ext4.past_names import directory_blocks, read_inline_names, read_names
-from forensics.filesystems.ext4.past_paths import Life, PastPaths
 from forensics.filesystems.ext4.problems import ProblemLog
 from forensics.filesystems.ext4.reader import Ext4
 from forensics.filesystems.ext4.reuse import TICK, Reuse, read_reuse
+from forensics.filesystems.past.paths import BEFORE, Life, PastPaths
 from forensics.recovery.deleted_file import CERTAIN, POSSIBLE, PROBABLE, DeletedFile
 from forensics.recovery.ext4_unnamed import Unnamed
+from forensics.recovery.standing import Standing, standing
 from forensics.recovery.unallocated import Unallocated, unallocated
 from forensics.source import Source
 from parsers.errors import FormatError
@@ -48,15 +48,6 @@ def find_ext4_deleted(fs: Ext4) -> Iterator[DeletedFile]:
         history = History(fs.source, fs.block_size, none, none, none, none, none.astype(np.bool_), none.reshape(0, 2))
     found = _Finder(fs, history, frozenset(held))
     yield from sorted(found.run(), key=lambda file: (file.inode, file.generation or 0, file.path or b""))
-
-
-class _Standing(NamedTuple):
-    """What still stands of a content, the parts that do not, the word for that, and whether nothing of it is in doubt."""
-
-    extents: tuple[Extent, ...]
-    lost: tuple[tuple[int, int], ...]
-    reuse: str | None
-    sure: bool
 
 
 @dataclass(frozen=True)
@@ -212,12 +203,12 @@ class _Finder:
         silent = ProblemLog(source)
         attributes = Attributes(tables, silent, _no_value)
         extents, inline, unknown = self._content(record, raw, source, attributes, number, place)
-        stands = _Standing(tuple(extents or ()), (), "none", True)
+        stands, sure = Standing(tuple(extents or ()), (), "none", True), True
         if number not in self.held or moment < self.history.end:
-            stands = self._standing(extents or [], moment)
+            stands, sure = self._standing(extents or [], moment)
         return DeletedFile(
             path=None, inode=number, type=kind, mode=record.mode & 0xFFF, uid=record.uid, gid=record.gid, size=record.size,
-            method="journal", confidence=CERTAIN if stands.sure and not unknown else PROBABLE, generation=record.generation,
+            method="journal", confidence=CERTAIN if sure and not unknown else PROBABLE, generation=record.generation,
             mtime_ns=record.mtime, atime_ns=record.atime,
             ctime_ns=record.ctime, crtime_ns=record.crtime,
             target=self._target(record, source, attributes, raw, number) if kind == "l" else None,
@@ -264,43 +255,15 @@ class _Finder:
         except FormatError:
             return None
 
-    def _standing(self, extents: list[Extent], moment: int) -> _Standing:
-        """What of a content was not given to others after a moment."""
+    def _standing(self, extents: list[Extent], moment: int) -> tuple[Standing, bool]:
+        """What of a content was not given to others after a moment, and whether nothing of that is in doubt."""
         size = self.fs.block_size
-        kept: list[Extent] = []
-        lost: list[tuple[int, int]] = []
-        total = taken = 0
-        known, sure = self._free is not None, True
-        for extent in extents:
-            if extent.offset is None:
-                lost.append((extent.logical, extent.length))
-                continue
-            block, count = extent.offset // size, extent.length // size
-            given = self._reuse.given_out(block, count, moment)
-            known &= given is not None
-            sure &= not self._reuse.may_be_brief(block, count, moment)
-            good = np.zeros(count, np.bool_)
-            for start, end in self._free.runs_in(extent.offset, extent.length) if self._free is not None else ():
-                good[start // size - block : end // size - block] = True
-            if given is not None:
-                good &= ~given
-            total += count
-            taken += count - int(good.sum())
-            for first, end, stands in _runs(good):
-                if stands:
-                    kept.append(Extent(extent.logical + first * size, extent.offset + first * size, (end - first) * size))
-                else:
-                    lost.append((extent.logical + first * size, (end - first) * size))
+        stands = standing(extents, size, self._free, lambda block, count: self._reuse.given_out(block, count, moment))
+        stored = [each for each in extents if each.offset is not None]
+        sure = not any(self._reuse.may_be_brief((each.offset or 0) // size, each.length // size, moment) for each in stored)
         # Data go to the disk before the transaction that gives them blocks: when the power goes, none tells of the last ones.
         sure &= self.fs.state == CLEAN
-        reuse = ("all" if taken == total else "some") if taken else "none" if known or not total else None
-        return _Standing(tuple(kept), tuple(lost), reuse, ((sure and known) or not total) and not lost)
-
-
-def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int, bool]]:
-    """The runs of equal values: first, end, value."""
-    cuts = [0, *(np.flatnonzero(np.diff(mask)) + 1).tolist(), len(mask)]
-    return [(first, end, bool(mask[first])) for first, end in pairwise(cuts) if end > first]
+        return stands, (not stored or (sure and stands.known)) and not stands.lost
 
 
 def _by_generation(s: States, first: int, end: int) -> Iterator[list[int]]:

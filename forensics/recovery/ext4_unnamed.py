@@ -9,11 +9,10 @@ from itertools import takewhile
 import numpy as np
 
 from forensics.filesystems.ext4.columns import columns
-from forensics.filesystems.ext4.history import BEFORE
 from forensics.filesystems.ext4.inodes import InodeTables, records
 from forensics.filesystems.ext4.past_inodes import States
-from forensics.filesystems.ext4.past_paths import PastPaths
 from forensics.filesystems.ext4.reuse import TICK
+from forensics.filesystems.past.paths import BEFORE, PastPaths
 from forensics.recovery.deleted_file import PROBABLE, DeletedFile
 
 OVERLAY_WORK = b"/work/work"  # where overlayfs prepares what it moves to the upper directory: only its own files are made there

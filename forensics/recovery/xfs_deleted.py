@@ -14,11 +14,13 @@ import numpy as np
 from forensics.filesystem import Extent
 from forensics.filesystems.ext4.problems import ProblemLog
 from forensics.filesystems.ext4.reading import Numbers
+from forensics.filesystems.xfs.history import read_history
 from forensics.filesystems.xfs.inode_trees import inodes_in_use
 from forensics.filesystems.xfs.reader import Xfs
 from forensics.filesystems.xfs.replayed import Replayed
 from forensics.recovery.deleted_file import CERTAIN, PROBABLE, DeletedFile
 from forensics.recovery.unallocated import Unallocated, unallocated
+from forensics.recovery.xfs_past import PastFiles, past_files
 from parsers.errors import FormatError
 from parsers.xfs_inode import parse_inode
 
@@ -46,11 +48,16 @@ def find_xfs_deleted(fs: Xfs) -> Iterator[DeletedFile]:
         except FormatError:
             before = None  # the disk as it lies is between two states; then the log tells nothing of this
     held = _unlinked(fs)
-    found = [file for number in held for file in _held(fs, number, paths)]
+    history = read_history(fs)
+    past = past_files(fs, history) if history is not None else None
+    found = [file for number in held for file in _held(fs, number, paths, past)]
+    found += past.gone() if past is not None else ()
+    told = {(file.inode, file.generation) for file in found}
     if before is not None:
         free = unallocated(fs)
         gone = _gone(before, fs, np.array(sorted(paths.keys() - set(held)), np.int64))
-        found += [file for number in gone for file in _removed(before, fs, number, paths[number], free)]
+        removed = (file for number in gone for file in _removed(before, fs, number, paths[number], free))
+        found += [file for file in removed if (file.inode, file.generation) not in told]
     yield from sorted(found, key=lambda file: (file.inode, file.generation or 0, file.path or b""))
 
 
@@ -91,7 +98,7 @@ def _gone(before: Xfs, fs: Xfs, numbers: Numbers) -> list[int]:
     return found
 
 
-def _held(fs: Xfs, number: int, paths: Paths) -> Iterator[DeletedFile]:
+def _held(fs: Xfs, number: int, paths: Paths, past: PastFiles | None) -> Iterator[DeletedFile]:
     """An inode without a name, whole; with the names that it had on the disk as it lies."""
     try:
         file = replace(_describe(fs, number), method="orphan", reuse="none", confidence=CERTAIN)
@@ -100,7 +107,11 @@ def _held(fs: Xfs, number: int, paths: Paths) -> Iterator[DeletedFile]:
     file = replace(file, deleted_ns=file.ctime_ns)
     known = paths.get(number, [])
     yield from (replace(file, path=path) for path in known)
-    if not known:
+    told = past.paths(number, file.generation or 0) if past is not None and not known else []
+    for path, parent, sure in told:
+        whole = sure and path.startswith(b"/")
+        yield replace(file, path=path, parent=parent, confidence=file.confidence if whole else PROBABLE)
+    if not known and not told:
         yield file
 
 

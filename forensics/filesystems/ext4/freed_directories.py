@@ -10,11 +10,11 @@ from __future__ import annotations
 import numpy as np
 
 from forensics.filesystems.ext4.dirblocks import walk_blocks
-from forensics.filesystems.ext4.history import BEFORE, History
+from forensics.filesystems.ext4.history import History
 from forensics.filesystems.ext4.inodes import InodeTables
 from forensics.filesystems.ext4.past_inodes import States
-from forensics.filesystems.ext4.past_names import Name
 from forensics.filesystems.ext4.reading import read_or_nothing
+from forensics.filesystems.past.paths import BEFORE, Name
 from parsers.crc32c import crc32c
 from parsers.ext4 import Incompat
 from parsers.ext4_inode import DIR_ENTRY

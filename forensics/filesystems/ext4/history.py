@@ -24,14 +24,13 @@ from forensics.filesystems.ext4.problems import ProblemLog
 from forensics.filesystems.ext4.reader import Ext4
 from forensics.filesystems.ext4.reading import LONGEST_READ, Numbers, read_or_nothing
 from forensics.filesystems.ext4.replayed import MAGIC, Replayed
+from forensics.filesystems.past.paths import BEFORE
 from forensics.source import Source
 from parsers import jbd2
 from parsers.crc32c import crc32c_rows
 from parsers.errors import FormatError
 from parsers.ext4 import Compat
 
-BEFORE = -1
-"""The moment before the first transaction of the ring."""
 _BATCH = 1024  # blocks whose checksums are computed together
 _HALF = 1 << 31  # of the sequence numbers: what is further ahead lies behind
 

@@ -13,12 +13,13 @@ from forensics.filesystems.ext4.blockmap import block_map
 from forensics.filesystems.ext4.columns import types
 from forensics.filesystems.ext4.dirblocks import walk_blocks
 from forensics.filesystems.ext4.directories import INLINE_HEAD
-from forensics.filesystems.ext4.history import BEFORE, History
+from forensics.filesystems.ext4.history import History
 from forensics.filesystems.ext4.inodes import InodeTables, Rows, records
 from forensics.filesystems.ext4.past_inodes import States
 from forensics.filesystems.ext4.problems import ProblemLog
 from forensics.filesystems.ext4.reading import Numbers
 from forensics.filesystems.ext4.runs import leaf_runs
+from forensics.filesystems.past.paths import BEFORE, Name
 from parsers.errors import FormatError
 from parsers.ext4 import Incompat
 from parsers.ext4_inode import DIR_ENTRY, InodeFlag, Run, parse_inode
@@ -26,16 +27,6 @@ from parsers.ext4_inode import DIR_ENTRY, InodeFlag, Run, parse_inode
 BATCH = 2048  # blocks that are walked at the same time
 DIRECTORY = ord("d")
 _LEAST = 12
-
-
-class Name(NamedTuple):
-    """A name that an inode had in a directory from one moment to another; `generation` tells which directory of this number."""
-
-    first: int
-    last: int
-    parent: int
-    generation: int
-    name: bytes
 
 
 class Owner(NamedTuple):

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from forensics.filesystem import NO_TIME
 from forensics.filesystems.ext4.free import used_blocks
 from forensics.filesystems.ext4.geometry import Geometry
-from forensics.filesystems.ext4.history import BEFORE, History
+from forensics.filesystems.ext4.history import History
 from forensics.filesystems.ext4.past_inodes import States
 from forensics.filesystems.ext4.reading import Numbers
 from forensics.filesystems.ext4.runs import REGULAR
+from forensics.filesystems.past.paths import BEFORE
 
 _NEVER = BEFORE - 1
 TICK = 10_000_000  # ns that the coarse clock, which most of an inode's times are taken from, is behind at most

@@ -171,7 +171,7 @@ class _Recovery:
         if self._superblock.has_crc and _is_newer(data, lsn):
             return
         regions = iter(item.regions[1:])
-        for first, count in _region_runs(buffer, item.regions[1:]):
+        for first, count in region_runs(buffer, item.regions[1:]):
             region = next(regions)
             at = first * CHUNK
             length = min(count * CHUNK, len(region), len(data) - at)
@@ -203,16 +203,7 @@ class _Recovery:
             if known not in (0, (1 << 64) - 1) and known > lsn:
                 return
         inode = bytearray(disk_inode(regions[1], raw, has_crc))
-        core = CORE_SIZES[3 if has_crc else 2]
-        split = core + inode[DINODE.offset_of("di_forkoff")] * 8
-        ends = (split if core < split < size else size, size)
-        if fields & Ilog.DEV:
-            inode[core : core + 4] = struct.pack(">I", rdev)
-        rest = regions[2:]
-        if fields & Ilog.DATA_FORK and rest:
-            _put_fork(inode, core, ends[0], rest.pop(0), bool(fields & Ilog.DBROOT), has_crc)
-        if fields & Ilog.ATTR_FORK and rest:
-            _put_fork(inode, ends[0], ends[1], rest.pop(0), bool(fields & Ilog.ABROOT), has_crc)
+        inode = bytearray(put_forks(inode, fields, rdev, regions[2:], size, has_crc))
         if has_crc:
             self._unsummed.add(first)
         data[inside : inside + size] = inode
@@ -257,7 +248,7 @@ def _turn(item: Item) -> int:
     return 1
 
 
-def _region_runs(buffer: BufItem, regions: list[bytes]) -> list[tuple[int, int]]:
+def region_runs(buffer: BufItem, regions: list[bytes]) -> list[tuple[int, int]]:
     """The chunks that each region holds: a run of set bits, or as much of it as the region is long."""
     found: list[tuple[int, int]] = []
     for first, count in chunk_runs(buffer):
@@ -297,6 +288,21 @@ def _seal(data: bytearray, inode_size: int) -> None:
 def _sum(data: bytearray, at: int) -> None:
     data[at : at + 4] = b"\0\0\0\0"
     data[at : at + 4] = (crc32c(data) ^ 0xFFFFFFFF).to_bytes(4, "little")
+
+
+def put_forks(inode: bytearray, fields: int, rdev: int, regions: list[bytes], size: int, has_crc: bool) -> bytes:
+    """An inode of `size` bytes with the forks that were logged in their places. Raises FormatError where one does not fit."""
+    core = CORE_SIZES[3 if has_crc else 2]
+    split = core + inode[DINODE.offset_of("di_forkoff")] * 8
+    ends = (split if core < split < size else size, size)
+    if fields & Ilog.DEV:
+        inode[core : core + 4] = struct.pack(">I", rdev)
+    rest = list(regions)
+    if fields & Ilog.DATA_FORK and rest:
+        _put_fork(inode, core, ends[0], rest.pop(0), bool(fields & Ilog.DBROOT), has_crc)
+    if fields & Ilog.ATTR_FORK and rest:
+        _put_fork(inode, ends[0], ends[1], rest.pop(0), bool(fields & Ilog.ABROOT), has_crc)
+    return bytes(inode)
 
 
 def _put_fork(inode: bytearray, start: int, end: int, region: bytes, is_root: bool, has_crc: bool) -> None:

@@ -1,12 +1,26 @@
-"""Paths at a moment: from the names that the journal tells, and from those that stand in directories now."""
+"""Paths at a moment: from the names that the log tells, and from those that stand in directories now."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from forensics.filesystems.ext4.past_names import Name
-from forensics.filesystems.ext4.reader import Ext4
+from forensics.filesystem import Filesystem
+
+BEFORE = -1
+"""The moment before the first transaction of the log; a moment is a transaction's place among those that the log holds."""
+
+
+class Name(NamedTuple):
+    """A name that an inode had in a directory from one moment to another; `generation` tells which directory of this number."""
+
+    first: int
+    last: int
+    parent: int
+    generation: int
+    name: bytes
+
 
 Life = tuple[int, int]
 """The moments from and to which an inode was in use."""
@@ -16,9 +30,9 @@ MOST_NAMES = 1 << 12  # of one inode that are told: a whiteout has one for every
 
 @dataclass
 class PastPaths:
-    """names: by inode number. lives: by inode number and generation, of the inodes that the journal has states of."""
+    """names: by inode number. lives: by inode number and generation, of the inodes that the log has states of."""
 
-    fs: Ext4
+    fs: Filesystem
     names: Mapping[int, Sequence[Name]]
     lives: Mapping[tuple[int, int], Life]
     _now: dict[int, tuple[int, bytes]] = field(default_factory=dict)
