@@ -102,6 +102,21 @@ def test_what_is_known_to_have_been_below_a_layer_only_is_a_containers_own():
     assert clues(file).is_containers_own(1, 0)
 
 
+def test_the_directory_of_a_shim_tells_of_a_container_of_containerds():
+    root = b"/var/lib/containerd/io.containerd.runtime.v2.task"
+    made = clues(
+        deleted(root + b"/default/doomed", type="d"),
+        deleted(root + b"/k8s.io/" + ID.encode(), type="d", number=2),
+        deleted(root + b"/moby/" + ID.encode(), type="d", number=3),
+        deleted(root + b"/buildkit/x", type="d", number=4),
+        deleted(root + b"/default/fifo", number=5),
+        deleted(root + b"/default/a\nb", type="d", number=6),
+    )
+    told = [(each.record.engine, each.record.namespace, each.record.container_id, each.record.name) for each in made.containers]
+    assert told == [("containerd", "default", "doomed", "doomed"), ("containerd", "k8s.io", ID, None)]
+    assert {each.store for each in made.containers} == {"containerd:/var/lib/containerd"}
+
+
 def test_images_by_their_names_and_by_their_configs():
     document = json.dumps({"os": "linux", "rootfs": {"diff_ids": [f"sha256:{OTHER}"]}}).encode()
     own = hashlib.sha256(document).hexdigest()

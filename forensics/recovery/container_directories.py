@@ -16,6 +16,10 @@ ID = rb"[0-9a-f]{64}"
 RECORDS = (b"config.v2.json", b"hostconfig.json")
 _OWN = re.compile(rb".*?/(?:containers|[\w-]+-containers)/" + ID)
 _MOUNT = re.compile(rb".*?/image/[\w-]+/layerdb/mounts/" + ID)
+_WORD = rb"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*"  # containerd's names: pkg/identifiers/validate.go
+TASK = rb"/io\.containerd\.runtime\.v(?:1\.linux|2\.task)/(?P<namespace>" + _WORD + rb")/(?P<id>" + _WORD + rb")"
+"""The directory of a shim of containerd's, there while a container has a task: core/runtime/v2/bundle.go."""
+_TASK = re.compile(rb".*?" + TASK)
 _LOGS = (
     (re.compile(rb".*/containers/(" + ID + rb")/\1-json\.log"), "json-file"),
     (re.compile(rb".*/containers/" + ID + rb"/local-logs/container\.log"), "local"),
@@ -52,3 +56,8 @@ def lost_contents(files: Iterable[DeletedFile]) -> str:
 def is_mount(file: DeletedFile) -> bool:
     """Whether a deleted directory was a container's in Docker's layerdb, which is made right after its layer."""
     return file.type == "d" and file.path is not None and _MOUNT.fullmatch(file.path) is not None
+
+
+def is_task(file: DeletedFile) -> bool:
+    """Whether a deleted directory was that of a shim of containerd's, which is made after the container and its snapshot."""
+    return file.type == "d" and file.path is not None and _TASK.fullmatch(file.path) is not None

@@ -19,7 +19,8 @@ from forensics.records import Container, ContainerImage, Provenance
 from forensics.recovery.carved import spec_record, storage_container
 from forensics.recovery.carved_images import image_record
 from forensics.recovery.clues import BY_DIRECTORY, CERTAIN, CREATED, POSSIBLE, RANK, Clue
-from forensics.recovery.container_directories import log_driver, lost_contents, own_directory, removed_ns
+from forensics.recovery.container_directories import TASK, log_driver, lost_contents, own_directory, removed_ns
+from forensics.recovery.containerd import NO_CONTAINERS
 from forensics.recovery.deleted import Numbered
 from forensics.recovery.small_files import small_content
 from forensics.stores.docker.containers import config_record
@@ -37,6 +38,8 @@ MAX_HOSTNAME = 255
 
 IN_LAYER = re.compile(rb"(?<!/image)/(?:overlay2?|fuse-overlayfs|aufs/diff|vfs/dir|btrfs/subvolumes|zfs/graph|snapshots)/[^/]+/")
 """The path of what is in a layer's directory: a container's own."""
+
+DOCKERS = "moby"  # the namespace whose containers dockerd has directories of its own for
 
 _ID = rb"(?P<id>[0-9a-f]{64})"
 _T = TypeVar("_T")
@@ -216,6 +219,15 @@ def _status(at: _Context, found: DeletedClues) -> None:
     found.containers.append(_clue(made, at, status.problems))
 
 
+def _task(at: _Context, found: DeletedClues) -> None:
+    """The directory of a shim of containerd's: it is there while the container has a task, and bears its id."""
+    namespace = at.match["namespace"].decode()
+    if at.each.file.type == "d" and namespace not in NO_CONTAINERS and namespace != DOCKERS:
+        own = at.id
+        made = Container("containerd", namespace, own, None if re.fullmatch("[0-9a-f]{64}", own) else own, source=at.source())
+        found.containers.append(_clue(made, at))
+
+
 def _pod_log(at: _Context, found: DeletedClues) -> None:
     """The kubelet's link to a container's log: its name is pod, namespace, container and id."""
     container, pod, namespace = (at.match[name].decode("utf-8", "replace") for name in ("container", "pod", "namespace"))
@@ -258,6 +270,7 @@ _LOOKS: tuple[tuple[re.Pattern[bytes], Callable[[_Context, DeletedClues], None]]
     (re.compile(_ROOT + rb"/" + _STORE + rb"-containers/(?:volatile-|\.tmp-)?containers\.json\d*"), _storage),
     (re.compile(_ROOT + rb"/" + _STORE + rb"-containers/" + _ID + rb"/userdata/config\.json"), _userdata),
     (re.compile(_ROOT + rb"/" + _CRI + rb"/containers/" + _ID + rb"/status"), _status),
+    (re.compile(_ROOT + TASK), _task),
     (
         re.compile(
             rb"(?P<root>/.*?)/log/containers/(?P<pod>[a-z0-9.-]+)_(?P<namespace>[a-z0-9.-]+)_(?P<container>[a-z0-9.-]+)-"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from forensics.filesystem import Filesystem, Tree, lookup
 from forensics.records import Container, Layer, Provenance, StoreContents
 from forensics.recovery.births import layers_before, layers_by_birth
-from forensics.recovery.container_directories import is_mount, is_own_directory
+from forensics.recovery.container_directories import is_mount, is_own_directory, is_task
 from forensics.recovery.deleted import Numbered
 from forensics.recovery.past_tree import removed_tree
 from forensics.recovery.small_files import small_content
@@ -101,6 +101,7 @@ class _Search:
         self._inside: dict[int, Inside] = {}
         self._made: dict[str, int] = {}
         self._mounted: dict[str, int] = {}
+        self._begun: dict[str, int] = {}
 
     def take(self, each: Numbered) -> None:
         """Sort a deleted file to its layer."""
@@ -127,6 +128,9 @@ class _Search:
         for known, is_one in ((self._made, is_own_directory), (self._mounted, is_mount)):
             if each.file.crtime_ns is not None and is_one(each.file):
                 known[path.rpartition(b"/")[2].decode()] = each.file.crtime_ns
+        if each.file.crtime_ns is not None and is_task(each.file):
+            name = path.rpartition(b"/")[2].decode()
+            self._begun[name] = min(each.file.crtime_ns, self._begun.get(name, each.file.crtime_ns))
         mount = _MOUNT.fullmatch(path)
         if mount is not None and mount[3] == b"parent":
             self._parents[mount[2].decode()] = each
@@ -198,6 +202,14 @@ class _Search:
         # Of these no more than the birth of the directory is known, which follows those of the snapshots.
         undated = [each for each in lost if each.created_ns is not None and each.created_ns == self._made.get(each.container_id)]
         found |= layers_before([(each.created_ns or 0, each.container_id) for each in undated], births, most=2)
+        # A client of containerd has the snapshot made, then the container, and then its first task.
+        tasks = [
+            (self._begun[each.container_id], each.container_id)
+            for each in containers
+            if each.layer is None and each.origin == "recovered" and each.engine == "containerd" and each.created_ns is None
+            and each.container_id in self._begun
+        ]  # fmt: skip
+        found |= layers_before(tasks, [birth for birth in births if birth[1] not in found.values()], most=1)
         rest = [each for each in containers if each not in undated]
         return {**layers_by_birth(rest, [birth for birth in births if birth[1] not in found.values()]), **found}
 
