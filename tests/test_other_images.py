@@ -1,9 +1,11 @@
 """VMDK, VHD, VHDX and VDI as qemu-img writes them, and compressed raw disk images."""
 
 import bz2
+import contextlib
 import gzip
 import lzma
 import random
+import time
 
 import pytest
 import zstandard
@@ -11,7 +13,7 @@ import zstandard
 from forensics.evidence import open_disk_image, open_evidence
 from forensics.images.unpack import unpack
 from forensics.volumes import find_volumes
-from parsers.errors import EvidenceError, UsageError
+from parsers.errors import CtrForensicsError, EvidenceError, UsageError
 from support.disks import Disk, put_gpt, run
 
 DATA = random.Random(6).randbytes(3 << 20) + bytes(2 << 20) + b"words " * (1 << 17)
@@ -73,6 +75,30 @@ def test_a_vmdk_leads_to_no_file_of_the_examiners_own(tmp_path):
     (tmp_path / "disk.vmdk").write_text(text.replace('"disk-flat.vmdk"', '"/etc/passwd"'))
     with pytest.raises(EvidenceError, match="beside"):
         open_disk_image(tmp_path / "disk.vmdk")
+
+
+@pytest.mark.parametrize(
+    ("kind", "subformat"),
+    [("vmdk", "monolithicSparse"), ("vmdk", "streamOptimized"), ("vpc", "dynamic"), ("vhdx", "dynamic"), ("vdi", "")],
+)
+def test_any_damage_is_an_error_or_other_bytes_in_bounded_time(tmp_path, kind, subformat):
+    (tmp_path / "raw").write_bytes(DATA)
+    path = tmp_path / "disk"
+    options = ("-o", f"subformat={subformat}") if subformat else ()
+    run("qemu-img", "convert", "-f", "raw", "-O", kind, *options, tmp_path / "raw", path)
+    whole = path.read_bytes()
+    told = [at for at in (*range(1 << 17), *range(len(whole) - 2048, len(whole))) if at < len(whole) and whole[at]]
+    chance, begin = random.Random(kind + subformat), time.monotonic()
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for at in chance.sample(told, chance.choice((1, 1, 3))):
+            damaged[at : at + 4] = chance.choice((b"\xff" * 4, bytes(4), b"\x7f\xff\xff\xff", bytes([damaged[at] ^ 1])))
+        path.write_bytes(damaged[: chance.choice((None, None, None, chance.randrange(len(whole))))])
+        with contextlib.suppress(CtrForensicsError), open_disk_image(path) as disk:
+            for offset in (0, 1 << 20, 2 << 20, max(0, min(disk.size, 1 << 40) - 512)):
+                with contextlib.suppress(CtrForensicsError):
+                    assert len(disk.read(offset, 1 << 16)) <= 1 << 16
+    assert time.monotonic() - begin < 60
 
 
 PACKERS = {"gz": gzip.compress, "zst": zstandard.compress, "xz": lzma.compress, "bz2": bz2.compress}
