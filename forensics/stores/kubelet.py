@@ -60,7 +60,7 @@ def find_kubelets(survey: Survey, reader: StoreReader) -> tuple[KubeletRoot, ...
             manifests = ()
     for partition in survey.partitions:
         if partition.filesystem is not None:
-            for place in directories_with(partition.volume.number, partition.filesystem, _has_shape):
+            for place in directories_with(partition.volume.number, partition.filesystem, b"pods".__eq__, _has_shape):
                 on_host = next((found for tree in trees if (found := tree.host_path(place)) is not None), None)
                 roots.setdefault((place.partition, place.inode), KubeletRoot(place.partition, place, on_host, ()))
     return tuple(roots[key] for key in sorted(roots))

@@ -13,14 +13,30 @@ MAX_DEPTH = 4096
 
 
 class Branches:
-    """The directories of a filesystem that have subdirectories: each one's inode number, and those by name."""
+    """The directories of a filesystem that have subdirectories."""
 
     def __init__(self, fs: Filesystem) -> None:
-        self.directories = [(number, dict(inside)) for number, inside in fs.directories() if inside]
+        self._directories = [each for each in fs.directories() if each[1]]
+
+    def having(self, telling: Callable[[bytes], object]) -> Iterator[tuple[int, dict[bytes, int]]]:
+        """The directories with a subdirectory whose name tells something: each one's inode number, and all of those by name."""
+        places = {place for name, having in self._by_name.items() if telling(name) for place in having}
+        for place in sorted(places):
+            number, inside = self._directories[place]
+            yield number, dict(inside)
+
+    @cached_property
+    def _by_name(self) -> dict[bytes, list[int]]:
+        """The places of the directories that have a subdirectory of a name; many have the same names."""
+        found: dict[bytes, list[int]] = {}
+        for place, (_, inside) in enumerate(self._directories):
+            for name, _ in inside:
+                found.setdefault(name, []).append(place)
+        return found
 
     @cached_property
     def _parents(self) -> dict[int, int]:
-        return {child: number for number, names in reversed(self.directories) for child in names.values()}
+        return {child: number for number, inside in reversed(self._directories) for _, child in inside}
 
     def path(self, fs: Filesystem, number: int) -> bytes:
         """The path of a directory."""
@@ -45,8 +61,13 @@ def branches(fs: Filesystem) -> Branches:
     return _branches[fs]
 
 
-def directories_with(partition: int, fs: Filesystem, wanted: Callable[[Mapping[bytes, int]], bool]) -> Iterator[Place]:
-    """The directories whose subdirectories, by name, are as wanted; by inode number."""
+def directories_with(
+    partition: int, fs: Filesystem, telling: Callable[[bytes], object], wanted: Callable[[Mapping[bytes, int]], bool]
+) -> Iterator[Place]:
+    """The directories whose subdirectories, by name, are as wanted; by inode number.
+
+    telling: whether a name is one of those of which every wanted directory has at least one.
+    """
     found = branches(fs)
-    for number in sorted(number for number, names in found.directories if wanted(names)):
+    for number in sorted(number for number, names in found.having(telling) if wanted(names)):
         yield Place(partition, fs, number, found.path(fs, number))

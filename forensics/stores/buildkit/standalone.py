@@ -45,7 +45,7 @@ def find_buildkit_roots(found: Survey, reader: StoreReader, others: Collection[t
     for partition in found.partitions:
         if partition.filesystem is None:
             continue
-        for place in directories_with(partition.volume.number, partition.filesystem, _has_shape):
+        for place in directories_with(partition.volume.number, partition.filesystem, _WORKER.fullmatch, _has_shape):
             if (place.partition, place.inode) not in others and _workers(reader, place):
                 host_path = next((path for tree in trees if (path := tree.host_path(place)) is not None), None)
                 roots.append(BuildkitRoot(place, host_path))

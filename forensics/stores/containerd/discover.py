@@ -42,7 +42,9 @@ def find_containerd_roots(found: Survey, reader: StoreReader) -> tuple[Container
                 roots.setdefault((place.partition, place.inode), _configured(tree, daemon, place))
     for partition in found.partitions:
         if partition.filesystem is not None:
-            for place in directories_with(partition.volume.number, partition.filesystem, _has_shape):
+            for place in directories_with(
+                partition.volume.number, partition.filesystem, {META, CONTENT}.__contains__, _has_shape
+            ):
                 roots.setdefault((place.partition, place.inode), _on_host(place, trees))
     return tuple(roots[key] for key in sorted(roots))
 

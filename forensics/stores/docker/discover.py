@@ -20,6 +20,7 @@ MARKS = frozenset(
     (b"containers", b"image", b"network", b"volumes", b"plugins", b"swarm", b"buildkit", b"runtimes", b"trust", b"graph")
 )
 LAYERS_IN = ((b"overlay2", None), (b"fuse-overlayfs", None), (b"overlay", None), (b"aufs", b"diff"), (b"vfs", b"dir"))
+_TELLING = frozenset((b"containers", *(driver for driver, _ in LAYERS_IN)))
 ENOUGH_MARKS = 4  # a data-root of any version has at least six of them
 
 _LOST = re.compile(rb"/#\d+(/|$)")
@@ -96,13 +97,17 @@ def _search(partition: int, fs: Filesystem) -> tuple[list[Place], list[LostDirec
     candidates = []
     lost = []
     found = branches(fs)
-    for number, names in found.directories:
+    for number, names in found.having(_tells):
         lost += [LostDirectory(inode, number) for name, inode in names.items() if name[:1] == b"#" and name == lost_name(inode)]
         if (
             b"containers" in names and (len(MARKS & names.keys()) >= ENOUGH_MARKS or _has_layerdb(fs, names.get(b"image")))
         ) or _has_layers(fs, names):
             candidates.append(number)
     return [Place(partition, fs, number, found.path(fs, number)) for number in sorted(candidates)], lost
+
+
+def _tells(name: bytes) -> bool:
+    return name in _TELLING or name[:1] == b"#"
 
 
 def _has_layers(fs: Filesystem, names: Mapping[bytes, int]) -> bool:

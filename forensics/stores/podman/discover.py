@@ -46,7 +46,7 @@ def find_graph_roots(found: Survey, reader: StoreReader) -> tuple[GraphRoot, ...
                     roots.setdefault((place.partition, place.inode), GraphRoot(place, path, how, tree, here))
     for partition in found.partitions:
         if partition.filesystem is not None:
-            for place in directories_with(partition.volume.number, partition.filesystem, _has_shape):
+            for place in directories_with(partition.volume.number, partition.filesystem, _NAMES.__contains__, _has_shape):
                 roots.setdefault((place.partition, place.inode), _on_host(place, trees, told))
     return tuple(roots[key] for key in sorted(roots))
 
