@@ -42,6 +42,7 @@ def stack_volumes(
             stack.map_groups(new)
         else:
             break
+    stack.join_devices()
     return tuple(stack.volumes), tuple(stack.gaps)
 
 
@@ -117,6 +118,19 @@ class _Stack:
                 self.gaps.append(Gap("MD RAID array", missing, number))
             for each in array.members:
                 self._holds(by_number[each], f"member of {array.level} {array.name}, volume {number}")
+
+    def join_devices(self) -> None:
+        """The Btrfs filesystems on several devices, of which more than one is here."""
+        candidates = [volume for volume in self.volumes if volume.holds is None and _kind(volume) == "btrfs"]
+        from forensics.btrfs_devices import join, read_device
+
+        found = [read_device(volume.source, volume.number) for volume in candidates]
+        by_number = {volume.number: volume for volume in candidates}
+        for joined in join([each for each in found if each is not None]):
+            kind = f"Btrfs on {len(joined.devices)} devices"
+            number = self._add("btrfs", joined.name, None, joined.size, kind, None, joined.uuid, joined)
+            for each in joined.members:
+                self._holds(by_number[each], f"device of Btrfs {joined.name}, volume {number}")
 
     def map_groups(self, new: Sequence[Volume]) -> None:
         """The logical volumes whose physical volumes are here."""

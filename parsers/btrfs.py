@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+import xxhash
 from construct import Bytes, Int8ul, Int16ul, Int32ul, Int64sl, Int64ul, Padding, Struct
 
 from parsers.crc32c import crc32c
@@ -21,7 +22,7 @@ SUPERBLOCK_SIZE = 4096
 CSUM_SIZE = 32
 FS_TREE, FIRST_SUBVOLUME, ROOT_DIR = 5, 256, 256
 INODE_ITEM, XATTR_ITEM, DIR_ITEM, DIR_INDEX, EXTENT_DATA = 1, 24, 84, 96, 108
-ROOT_ITEM, ROOT_REF, CHUNK_ITEM = 132, 156, 228
+ROOT_ITEM, ROOT_REF, DEV_ITEM, CHUNK_ITEM = 132, 156, 216, 228
 INLINE, REGULAR, PREALLOC = 0, 1, 2
 NONE, ZLIB, LZO, ZSTD = 0, 1, 2, 3
 MAX_LEVEL = 8
@@ -98,6 +99,11 @@ chunk_item = Layout(
         "sector_size" / Int32ul,
         "num_stripes" / Int16ul,
         "sub_stripes" / Int16ul,
+    )
+)
+dev_item = Layout(
+    Struct(
+        "devid" / Int64ul, "total_bytes" / Int64ul, "bytes_used" / Int64ul, Padding(42), "uuid" / Bytes(16), "fsid" / Bytes(16)
     )
 )
 stripe = Layout(Struct("devid" / Int64ul, "offset" / Int64ul, "dev_uuid" / Bytes(16)))
@@ -207,9 +213,11 @@ class Chunk:
 
 
 def checksum(kind: int, data: bytes) -> bytes | None:
-    """The checksum of a block behind its first 32 bytes; None where its kind (xxhash) cannot be computed here."""
+    """The checksum of a block behind its first 32 bytes; None where its kind is not known."""
     if kind == 0:
         return (crc32c(data[CSUM_SIZE:]) ^ 0xFFFFFFFF).to_bytes(4, "little")
+    if kind == 1:
+        return xxhash.xxh64_intdigest(data[CSUM_SIZE:]).to_bytes(8, "little")
     if kind == 2:
         return hashlib.sha256(data[CSUM_SIZE:]).digest()
     if kind == 3:

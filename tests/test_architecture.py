@@ -19,7 +19,7 @@ STAGES = (
     ("source", "records", "tolerant"),
     ("images",),
     ("evidence", "ciphers", "mapped"),
-    ("luks", "md_raid", "lvm_thin", "lvm_mapping", "lvm"),
+    ("luks", "md_raid", "btrfs_devices", "lvm_thin", "lvm_mapping", "lvm"),
     ("volume", "volume_stack", "partition_tables", "volumes"),
     ("filesystem", "file_source"),
     ("filesystems",),

@@ -18,6 +18,8 @@ LAYOUTS = {
     "zlib": ((), ("compress-force=zlib",)),
     "lzo": ((), ("compress-force=lzo",)),
     "zstd": ((), ("compress-force=zstd",)),
+    "xxhash": (("--csum", "xxhash"), ()),
+    "blake2": (("--csum", "blake2", "-n", "32768", "-O", "^no-holes"), ()),
     "sha256": (("--csum", "sha256", "-n", "65536"), ()),
 }
 

@@ -9,6 +9,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 
+from forensics.btrfs_devices import JoinedDevices
 from forensics.filesystem import DirEntry, Extent, Inode, Problem, Tree
 from forensics.filesystems.btrfs.chunks import LogicalSource, NodeReader
 from forensics.filesystems.btrfs.content import ContentReader, FileExtent, disk_extents, parse_extent
@@ -41,7 +42,9 @@ class BtrfsFilesystem:
         self.block_size, self.root = superblock.sector, btrfs.ROOT_DIR
         self.state = CLEAN
         self._changes: Changes = {}
-        logical = LogicalSource(device, superblock.devid)
+        logical = LogicalSource(device.name, {superblock.devid: device})
+        if isinstance(device, JoinedDevices):
+            logical = LogicalSource(device.name, device.devices, device.older)
         self.source: Source = logical
         self._reader = NodeReader(logical, superblock)
         self._content = ContentReader(logical, superblock.sector)
@@ -53,11 +56,14 @@ class BtrfsFilesystem:
 
     def _open(self, logical: LogicalSource, superblock: btrfs.Superblock, replay_journal: bool) -> None:
         chunks = btrfs.system_chunks(superblock.system_chunks)
+        devices: dict[int, str] = {}
         logical.use(chunks)
         root = Root(superblock.chunk_root, superblock.chunk_root_level)
         for leaf in leaves(self._reader, root, self.problems, "chunk tree"):
             for _, kind, key_offset, at, length in leaf.items():
-                if kind == btrfs.CHUNK_ITEM:
+                if kind == btrfs.DEV_ITEM and length >= btrfs.dev_item.size:
+                    devices[key_offset] = str(uuid.UUID(bytes=btrfs.dev_item.fields(leaf.data, at)["uuid"]))
+                elif kind == btrfs.CHUNK_ITEM:
                     chunks.append(btrfs.parse_chunk(leaf.data[at : at + length], key_offset)[0])
         logical.use(chunks)
         for leaf in leaves(self._reader, Root(superblock.root, superblock.root_level), self.problems, "root tree"):
@@ -65,13 +71,23 @@ class BtrfsFilesystem:
                 self._take_root(leaf.data[at : at + length], objectid, kind, key_offset)
         if btrfs.FS_TREE not in self._roots:
             raise FormatError("the top-level tree cannot be found", logical.name)
-        if superblock.devices > 1:
-            error = f"{superblock.devices} devices, of which this is one: what stands on the others only is missing"
-            self.problems.append(Problem("filesystem", "/", error))
+        self._tell_devices(logical, superblock.devices, devices)
         if replay_journal:
             self.state, self._changes = apply_logs(self._reader, superblock, self._roots, self.problems)
         elif superblock.log_root:
             self.state = NOT_REPLAYED
+
+    def _tell_devices(self, logical: LogicalSource, count: int, devices: Mapping[int, str]) -> None:
+        here = len(logical.devices)
+        if count > here:
+            names = [f"device {n} ({devices[n]})" for n in sorted(devices) if n not in logical.devices]
+            which = f"; {', '.join(names)} not in the evidence" if names else ""
+            error = f"{count} devices, of which {here} here{which}: what stands on no other is missing"
+            self.problems.append(Problem("filesystem", "/", error))
+        if logical.older:
+            names = [f"device {n} ({devices.get(n)})" for n in sorted(logical.older)]
+            error = f"{', '.join(names)} missed the last changes: what stands on no other may be older"
+            self.problems.append(Problem("filesystem", "/", error))
 
     def _take_root(self, item: bytes, objectid: int, kind: int, key_offset: int) -> None:
         own = objectid == btrfs.FS_TREE or btrfs.FIRST_SUBVOLUME <= objectid < 1 << 63
