@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forensics.filesystem import Filesystem
-from forensics.filesystems.ext4.freed_directories import DOT, TAIL, TAIL_TYPE
+from forensics.filesystems.ext4.dirblocks import begin_directories
+from forensics.filesystems.ext4.freed_directories import TAIL, TAIL_TYPE
 from forensics.filesystems.ext4.history import read_history
 from forensics.filesystems.ext4.reader import Ext4
 from forensics.filesystems.ext4.reading import Numbers, read_or_nothing
@@ -112,7 +113,7 @@ def _look(blocks: NDArray[np.uint8]) -> tuple[Kinds, Numbers]:
         lengths[at] = len(blocks[at].tobytes().rstrip(b"\0"))
     words = blocks[:, :8].copy().view("<u4")
     tails = blocks[:, -TAIL:]
-    metadata = (words[:, 1] == DOT) | (words[:, 0] & 0xFFFF == EXTENT_MAGIC) | (words[:, 0] == XATTR_MAGIC)
+    metadata = begin_directories(blocks) | (words[:, 0] & 0xFFFF == EXTENT_MAGIC) | (words[:, 0] == XATTR_MAGIC)
     metadata |= (tails[:, 4] == TAIL) & (tails[:, 7] == TAIL_TYPE)
     kinds[metadata & (kinds != ZERO)] = METADATA
     return kinds, lengths

@@ -22,6 +22,7 @@ MOST_FAULTS = 1000  # of one kind that are told of blocks walked together
 TYPE_CODES = np.zeros(256, np.uint8)
 TYPE_CODES[: len(DIR_ENTRY_TYPES)] = [ord(t) if t else 0 for t in DIR_ENTRY_TYPES]
 _DOT, _DOT_DOT = 0x2E, 0x2E2E
+_HEAD = 0xFFFFFF  # of an entry's second word: rec_len and name_len, without the file type
 
 
 class Fault(NamedTuple):
@@ -43,6 +44,17 @@ class Found:
     length: NDArray[np.uint8]
     names: NDArray[np.uint8]
     faults: list[Fault]
+
+
+def begin_directories(data: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which blocks, one to a row, begin with `.` and `..`, as a directory's first block does.
+
+    What stands behind the names, up to a multiple of four bytes, may be of the block's last use: the kernel does not clear it.
+    """
+    words = np.ascontiguousarray(data[:, :24]).view("<u4")
+    dot = (words[:, 1] & _HEAD == LEAST | 1 << 16) & (words[:, 2] & 0xFF == _DOT)
+    own: NDArray[np.bool_] = dot & (words[:, 4] >> 16 & 0xFF == 2) & (words[:, 5] & 0xFFFF == _DOT_DOT)
+    return own
 
 
 def walk_blocks(data: NDArray[np.uint8], limits: Numbers, first: NDArray[np.bool_], inodes: int, has_types: bool = True) -> Found:

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from forensics.filesystems.ext4.dirblocks import walk_blocks
+from forensics.filesystems.ext4.dirblocks import begin_directories, walk_blocks
 from forensics.filesystems.ext4.history import History
 from forensics.filesystems.ext4.inodes import InodeTables
 from forensics.filesystems.ext4.past_inodes import States
+from forensics.filesystems.ext4.past_names import DIRECTORY
 from forensics.filesystems.ext4.reading import read_or_nothing
 from forensics.filesystems.past.paths import BEFORE, Name
 from parsers.crc32c import crc32c
 from parsers.ext4 import Incompat
 from parsers.ext4_inode import DIR_ENTRY
 
-DOT = 12 | 1 << 16 | 2 << 24
-"""The words that `.` begins with behind its inode: rec_len, name_len, file_type."""
 TAIL = 12  # bytes of a block's checksum, an entry of inode 0 whose file_type is 0xDE
 TAIL_TYPE = 0xDE
 
@@ -33,28 +32,27 @@ def read_freed_names(history: History, states: States, tables: InodeTables, name
         if history.at(block, moment - 1) is not None:
             continue  # the journal has the block as it was before
         data = read_or_nothing(history.source, block * size, size)
-        if len(data) < size or not _begins_directory(data):
+        table = np.frombuffer(data, np.uint8).reshape(1, -1)
+        if len(data) < size or not begin_directories(table)[0]:
             continue
         (number,) = DIR_ENTRY.unpack(data)[:1]
-        generation = _removed_at(states, number, moment)
-        if generation is None or not _is_sound(data, number, generation, tables.geometry.seed):
+        fitting = (own for own in _removed_at(states, number, moment) if _is_sound(data, number, own, tables.geometry.seed))
+        generation = next(fitting, None)
+        if generation is None:
             continue
-        table = np.frombuffer(data, np.uint8).reshape(1, -1)
         found = walk_blocks(table, np.array([size]), np.ones(1, np.bool_), tables.count, has_types)
         for inode, start, length in zip(found.inode.tolist(), found.start.tolist(), found.length.tolist(), strict=True):
             name = found.names[start : start + length].tobytes()
             names.setdefault(inode, []).append(Name(BEFORE, moment - 1, number, generation, name))
 
 
-def _begins_directory(data: bytes) -> bool:
-    return int.from_bytes(data[4:8], "little") == DOT and data[8:9] == b"." and data[9:12].count(0) == 3
-
-
-def _removed_at(states: States, number: int, moment: int) -> int | None:
-    """The generation of the directory of this number that went in a transaction."""
+def _removed_at(states: States, number: int, moment: int) -> list[int]:
+    """The generation of the directory of this number that went in a transaction, in which another file may have taken the inode."""
     first, last = np.searchsorted(states.number, [number, number + 1])
-    rows = np.flatnonzero((states.first[first:last] == moment) & (states.columns.type[first:last] == 0)) + first
-    return int(states.generation[rows[0]]) if len(rows) else None
+    began, ended, gone = states.first[first:last], states.last[first:last], states.columns.type[first:last] == 0
+    was = (began < moment) & (ended == moment - 1) & (states.columns.type[first:last] == DIRECTORY)
+    rows = np.flatnonzero(((began == moment) & gone) | was) + first
+    return sorted(set(states.generation[rows].tolist()))
 
 
 def _is_sound(data: bytes, number: int, generation: int, seed: int | None) -> bool:

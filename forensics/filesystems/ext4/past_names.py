@@ -11,7 +11,7 @@ import numpy as np
 from forensics.filesystems.ext4.attributes import Attributes
 from forensics.filesystems.ext4.blockmap import block_map
 from forensics.filesystems.ext4.columns import types
-from forensics.filesystems.ext4.dirblocks import walk_blocks
+from forensics.filesystems.ext4.dirblocks import begin_directories, walk_blocks
 from forensics.filesystems.ext4.directories import INLINE_HEAD
 from forensics.filesystems.ext4.history import History
 from forensics.filesystems.ext4.inodes import InodeTables, Rows, records
@@ -22,11 +22,10 @@ from forensics.filesystems.ext4.runs import leaf_runs
 from forensics.filesystems.past.paths import BEFORE, Name
 from parsers.errors import FormatError
 from parsers.ext4 import Incompat
-from parsers.ext4_inode import DIR_ENTRY, InodeFlag, Run, parse_inode
+from parsers.ext4_inode import InodeFlag, Run, parse_inode
 
 BATCH = 2048  # blocks that are walked at the same time
 DIRECTORY = ord("d")
-_LEAST = 12
 
 
 class Owner(NamedTuple):
@@ -147,8 +146,8 @@ def _walked(history: History, blocks: DirectoryBlocks, tables: InodeTables) -> I
     for first in range(0, len(rows), BATCH):
         part = rows[first : first + BATCH]
         data = history.data(part)
-        dot = np.ascontiguousarray(data[:, : DIR_ENTRY.size + 4]).view("<u4")
-        own = (dot[:, 1] == _LEAST | 1 << 16 | 2 << 24) & (dot[:, 2] == ord("."))
+        dot = np.ascontiguousarray(data[:, :4]).view("<u4")[:, 0]
+        own = begin_directories(data)
         limits = np.full(len(part), history.block_size, np.int64)
         found = walk_blocks(data, limits, own, tables.count, has_types)
         entries: list[dict[bytes, int]] = [{} for _ in range(len(part))]
@@ -161,7 +160,7 @@ def _walked(history: History, blocks: DirectoryBlocks, tables: InodeTables) -> I
                 if copies:
                     yield block, copies
                 block, copies = int(history.block[row]), []
-            copies.append((int(history.moment[row]), int(dot[at, 0]) if own[at] else None, entries[at]))
+            copies.append((int(history.moment[row]), int(dot[at]) if own[at] else None, entries[at]))
     if copies:
         yield block, copies
 
