@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import struct
 import time
 
 import pytest
@@ -12,6 +13,7 @@ from forensics.filesystems.ext4.mount import open_ext4
 from forensics.recovery.content import examine, read_deleted
 from forensics.recovery.deleted import find_deleted
 from forensics.recovery.fragments import find_fragments
+from parsers.crc32c import crc32c
 from parsers.errors import FormatError
 from support import ext4_images as lab
 from support.disks import run
@@ -116,3 +118,29 @@ def test_copies_whose_checksum_is_wrong_tell_nothing(made):
             image[at + 512] ^= 1
     assert heads
     assert [file for file in look(image) if file.method == "journal"] == []
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_freed_directorys_block_may_keep_bytes_of_its_last_use_behind_a_name(tmp_path, taken):
+    """The kernel writes `.` and leaves what stood up to the next entry; and another file may take the inode at once."""
+    path, one, two = (tmp_path / f"{name}.img" for name in ("fs", "one", "two"))
+    (tmp_path / "content").write_bytes(CONTENT)
+    lab.make(path, *OPTIONS, size=8 * lab.MIB)
+    lab.debugfs(path, "mkdir d", "mkdir d/sub", f"write {tmp_path / 'content'} d/sub/secret", "sif d/sub generation 4660")
+    number, block = (int(run("debugfs", "-R", f"{ask} d/sub", path).split()[at]) for ask, at in (("stat", 1), ("blocks", 0)))
+    image = bytearray(path.read_bytes())
+    data = image[block * 1024 : block * 1024 + 1024]
+    data[8:12] = b".\0aa"
+    seed = crc32c(struct.pack("<II", number, 4660), open_ext4(lab.image(path)).geometry.seed)
+    data[-4:] = struct.pack("<I", crc32c(bytes(data[:-12]), seed))
+    image[block * 1024 : block * 1024 + 1024] = data
+    path.write_bytes(image)
+    shutil.copyfile(path, one)
+    shutil.copyfile(path, two)
+    lab.debugfs(two, "rm d/sub/secret", "rmdir d/sub", *(["mkdir d/other", "sif d/other generation 9"] if taken else []))
+    writer = lab.JournalWriter(path, 0, incompat=0)
+    writer.transaction({at: data for at, data in changed_blocks(one, two).items() if at != block}, revokes=[block])
+    writer.close()
+    fs = open_ext4(lab.image(path))
+    found = {file.path: file for file in find_deleted(fs)}
+    assert b"".join(read_deleted(fs, found[b"/d/sub/secret"]))[: len(CONTENT)] == CONTENT
