@@ -39,6 +39,8 @@ _NO_CONTAINER = re.compile(r"sha256:|extract-|.*-init(?:-key)?$|.*-key$|.*-paren
 NO_CONTAINERS = frozenset(("buildkit",))
 """Namespaces whose snapshots are no containers'."""
 
+SNAPSHOTTERS = frozenset(("overlayfs", "native", "btrfs", "zfs", "devmapper", "erofs", "blockfile", "stargz", "fuse-overlayfs"))
+
 
 @dataclass
 class ContainerdClues:
@@ -71,7 +73,7 @@ def containerd_clues(store: ContainerdStore, claimed: Collection[str], engine: s
     for each in old:
         record = each.record
         if isinstance(record, containerd_meta.Container | containerd_meta.Sandbox):
-            if (record.namespace, record.id) not in live:
+            if (record.namespace, record.id) not in live and not _is_a_snapshotters(record, context):
                 clue = container_clue(reader, context, record, each, engine, key)
                 found.containers.append(clue)
                 found.artefacts += [_runtime_spec(record, clue)] if engine == "docker" and record.spec is not None else []
@@ -82,6 +84,12 @@ def containerd_clues(store: ContainerdStore, claimed: Collection[str], engine: s
     found.containers += _snapshotter_clues(context, live, dockers, engine, key)
     found.images += _image_clues(store, past, images, old, engine, key)
     return found
+
+
+def _is_a_snapshotters(record: containerd_meta.Container | containerd_meta.Sandbox, context: Context) -> bool:
+    """Whether it is a snapshotter's bucket, whose page an old page of containers points to: one without a container's keys."""
+    told = isinstance(record, containerd_meta.Container) and (record.image or record.snapshot_key or record.spec)
+    return not told and record.created_ns is None and (record.id in SNAPSHOTTERS or record.id in context.snapshotters)
 
 
 def container_clue(

@@ -202,16 +202,18 @@ class _Search:
         # Of these no more than the birth of the directory is known, which follows those of the snapshots.
         undated = [each for each in lost if each.created_ns is not None and each.created_ns == self._made.get(each.container_id)]
         found |= layers_before([(each.created_ns or 0, each.container_id) for each in undated], births, most=2)
-        # A client of containerd has the snapshot made, then the container, and then its first task.
+        # A client of containerd has the snapshot made, then the container, and then its first task; CRI the sandbox's before.
+        unplaced = {each.container_id for each in containers if each.layer is None and each.origin == "recovered"}
         tasks = [
             (self._begun[each.container_id], each.container_id)
             for each in containers
-            if each.layer is None and each.origin == "recovered" and each.engine == "containerd" and each.created_ns is None
-            and each.container_id in self._begun
-        ]  # fmt: skip
-        found |= layers_before(tasks, [birth for birth in births if birth[1] not in found.values()], most=1)
-        rest = [each for each in containers if each not in undated]
-        return {**layers_by_birth(rest, [birth for birth in births if birth[1] not in found.values()]), **found}
+            if each.origin == "recovered" and each.engine == "containerd" and each.container_id in self._begun
+        ]
+        left = [birth for birth in births if birth[1] not in found.values()]
+        found |= {own: layer for own, layer in layers_before(tasks, left, most=1).items() if own in unplaced}
+        left = [birth for birth in births if birth[1] not in found.values()]
+        rest = [each for each in containers if each not in undated and each.container_id not in found]
+        return {**layers_by_birth(rest, left), **found}
 
     def _store_of(self, removed: _Removed) -> int | None:
         """The place of the store whose directory it was: that with most layers beside it, else the one with this root."""

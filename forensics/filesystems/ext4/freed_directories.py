@@ -47,7 +47,7 @@ def read_freed_names(history: History, states: States, tables: InodeTables, name
 
 
 def _removed_at(states: States, number: int, moment: int) -> list[int]:
-    """The generation of the directory of this number that went in a transaction, in which another file may have taken the inode."""
+    """The generations that the directory of this number may have had that went in a transaction; another may have its inode."""
     first, last = np.searchsorted(states.number, [number, number + 1])
     began, ended, gone = states.first[first:last], states.last[first:last], states.columns.type[first:last] == 0
     was = (began < moment) & (ended == moment - 1) & (states.columns.type[first:last] == DIRECTORY)
