@@ -102,19 +102,25 @@ def test_what_is_known_to_have_been_below_a_layer_only_is_a_containers_own():
     assert clues(file).is_containers_own(1, 0)
 
 
-def test_the_directory_of_a_shim_tells_of_a_container_of_containerds():
+def test_the_directory_of_a_shim_tells_of_a_container_and_when_it_was_started():
     root = b"/var/lib/containerd/io.containerd.runtime.v2.task"
     made = clues(
-        deleted(root + b"/default/doomed", type="d"),
+        deleted(root + b"/default/doomed", type="d", crtime_ns=8),
         deleted(root + b"/k8s.io/" + ID.encode(), type="d", number=2),
-        deleted(root + b"/moby/" + ID.encode(), type="d", number=3),
-        deleted(root + b"/buildkit/x", type="d", number=4),
-        deleted(root + b"/default/fifo", number=5),
-        deleted(root + b"/default/a\nb", type="d", number=6),
+        deleted(root + b"/moby/" + OTHER.encode(), type="d", number=3, crtime_ns=7),
+        deleted(root + b"/moby-1000.1000/" + OTHER.encode(), type="d", number=4),
+        deleted(root + b"/moby/no-id", type="d", number=5),
+        deleted(root + b"/buildkit/x", type="d", number=6),
+        deleted(root + b"/default/fifo", number=7),
+        deleted(root + b"/default/a\nb", type="d", number=8),
     )
-    told = [(each.record.engine, each.record.namespace, each.record.container_id, each.record.name) for each in made.containers]
-    assert told == [("containerd", "default", "doomed", "doomed"), ("containerd", "k8s.io", ID, None)]
-    assert {each.store for each in made.containers} == {"containerd:/var/lib/containerd"}
+    told = [(each.record.engine, each.record.namespace, each.record.container_id, each.record.name, each.record.started_ns)
+            for each in made.containers]  # fmt: skip
+    assert told == [
+        ("containerd", "default", "doomed", "doomed", 8), ("containerd", "k8s.io", ID, None, None),
+        ("docker", None, OTHER, None, 7), ("docker", None, OTHER, None, None),
+    ]  # fmt: skip
+    assert [each.store for each in made.containers] == ["containerd:/var/lib/containerd"] * 2 + [None] * 2
 
 
 def test_images_by_their_names_and_by_their_configs():
@@ -147,6 +153,17 @@ def test_the_directory_of_the_cri_plugin_is_no_data_root_of_docker(kind):
     (clue,) = clues(deleted(path, type="d")).containers
     assert (clue.record.engine, clue.record.namespace, clue.record.container_id) == ("containerd", "k8s.io", ID)
     assert clue.store == "containerd:/var/lib/containerd"
+
+
+def test_nerdctl_tells_by_a_directory_and_by_a_name():
+    root = b"/var/lib/nerdctl/1935db59/"
+    found = clues(
+        deleted(root + b"containers/dev/" + ID.encode(), type="d"),
+        deleted(root + b"names/dev/web", ID.encode() + b"\n", number=2),
+        deleted(root + b"names/dev/short", ID[:12].encode(), number=3),
+    )
+    told = [(clue.record.namespace, clue.record.container_id, clue.record.name) for clue in found.containers]
+    assert told == [("dev", ID, None), ("dev", ID, "web")]
 
 
 HOSTILE = [b"{" * 100_000, b"", b"\xff" * 100, b'{"ID":"' + b"a" * 100_000, b'{"ID":' + b"9" * 10_000 + b"}"]

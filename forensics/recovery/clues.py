@@ -17,6 +17,7 @@ RANK = {CERTAIN: 0, PROBABLE: 1, POSSIBLE: 2}
 
 ENVIRONMENT = frozenset(("env",))
 CREATED = frozenset(("created_ns",))
+STARTED = frozenset(("started_ns",))
 ENDED = frozenset(("finished_ns",))
 BY_DIRECTORY = frozenset(("created_ns", "log_driver"))
 
@@ -35,7 +36,7 @@ class Clue(Generic[Recovered]):
     store: the key of the store that it belongs to, or what is known of it (see homes). weak: columns that any other source tells
     better: Docker's spec has an environment to which the engine added, libpod's config one to which it is yet to add;
     containers/storage's time of creation is that of the layer, libpod's exit codes have whole seconds, and a directory's birth
-    comes some milliseconds later.
+    comes some milliseconds later or, of a shim's, before.
     """
 
     record: Recovered

@@ -18,10 +18,11 @@ from forensics.filesystems.ext4.reading import Numbers
 from forensics.records import Container, ContainerImage, Provenance
 from forensics.recovery.carved import spec_record, storage_container
 from forensics.recovery.carved_images import image_record
-from forensics.recovery.clues import BY_DIRECTORY, CERTAIN, CREATED, POSSIBLE, RANK, Clue
+from forensics.recovery.clues import BY_DIRECTORY, CERTAIN, CREATED, POSSIBLE, RANK, STARTED, Clue
 from forensics.recovery.container_directories import TASK, log_driver, lost_contents, own_directory, removed_ns
 from forensics.recovery.containerd import NO_CONTAINERS
 from forensics.recovery.deleted import Numbered
+from forensics.recovery.old_records import MOBY
 from forensics.recovery.small_files import small_content
 from forensics.stores.docker.containers import config_record
 from forensics.text import readable
@@ -38,8 +39,6 @@ MAX_HOSTNAME = 255
 
 IN_LAYER = re.compile(rb"(?<!/image)/(?:overlay2?|fuse-overlayfs|aufs/diff|vfs/dir|btrfs/subvolumes|zfs/graph|snapshots)/[^/]+/")
 """The path of what is in a layer's directory: a container's own."""
-
-DOCKERS = "moby"  # the namespace whose containers dockerd has directories of its own for
 
 _ID = rb"(?P<id>[0-9a-f]{64})"
 _T = TypeVar("_T")
@@ -117,7 +116,7 @@ def deleted_clues(filesystems: Mapping[int, Filesystem], deleted: Iterable[Numbe
         match = _DIRECTORY.match(path)
         if match is not None and before == len(found.containers) + len(found.images):
             named.setdefault((each.partition, match["id"]), []).append(_Context(filesystems[each.partition], each, match))
-    told = {clue.record.container_id for clue in found.containers}
+    told = {clue.record.container_id for clue in found.containers if clue.record.config or clue.record.hostconfig}
     for contexts in named.values():
         _directory(contexts, contexts[0].id in told, found)
     for partition, extents in ranges.items():
@@ -163,7 +162,7 @@ def _hostconfig(at: _Context, found: DeletedClues) -> None:
 
 
 def _directory(contexts: list[_Context], told: bool, found: DeletedClues) -> None:
-    """A container's directory, or any file in it: its name is the container's id. told: whether another file told more."""
+    """A container's directory, or any file in it: its name is the container's id. told: whether a record of it came back."""
     files = [at.each.file for at in contexts]
     own = own_directory(files)
     at = next((at for at in contexts if at.each.file is own), contexts[0])
@@ -219,20 +218,45 @@ def _status(at: _Context, found: DeletedClues) -> None:
     found.containers.append(_clue(made, at, status.problems))
 
 
-def _task(at: _Context, found: DeletedClues) -> None:
-    """The directory of a shim of containerd's: it is there while the container has a task, and bears its id."""
-    namespace = at.match["namespace"].decode()
-    if at.each.file.type == "d" and namespace not in NO_CONTAINERS and namespace != DOCKERS:
-        own = at.id
-        made = Container("containerd", namespace, own, None if re.fullmatch("[0-9a-f]{64}", own) else own, source=at.source())
-        found.containers.append(_clue(made, at))
-
-
 def _pod_log(at: _Context, found: DeletedClues) -> None:
     """The kubelet's link to a container's log: its name is pod, namespace, container and id."""
     container, pod, namespace = (at.match[name].decode("utf-8", "replace") for name in ("container", "pod", "namespace"))
     made = Container("containerd", "k8s.io", at.id, container, pod=f"{namespace}/{pod}", source=at.source())
     found.containers.append(_clue(made, at))
+
+
+def _task(at: _Context, found: DeletedClues) -> None:
+    """The directory of a shim of containerd's, which bears its id: it is made right before each start."""
+    namespace, file = at.match["namespace"].decode(), at.each.file
+    docker = namespace == MOBY or namespace.startswith(f"{MOBY}-")  # user namespaces have one each
+    whole = re.fullmatch("[0-9a-f]{64}", at.id) is not None
+    if file.type != "d" or namespace in NO_CONTAINERS or (docker and not whole):
+        return
+    made = Container(
+        engine="docker" if docker else "containerd",
+        namespace=None if docker else namespace,
+        container_id=at.id,
+        name=None if whole else at.id,
+        started_ns=file.crtime_ns,
+        source=at.source(),
+    )
+    hint = None if docker else f"containerd:{at.root}"
+    found.containers.append(replace(_clue(made, at), store=hint, weak=STARTED))
+
+
+def _nerdctl(at: _Context, found: DeletedClues) -> None:
+    """nerdctl's directory of a container, or anything in it."""
+    made = Container("containerd", readable(at.match["namespace"]), at.id, None, source=at.source())
+    found.containers.append(replace(_clue(made, at), store=None))
+
+
+def _nerdctl_name(at: _Context, found: DeletedClues) -> None:
+    """A file that has the name of a container, and in it its id."""
+    own = at.parsed(bytes)
+    if own is not None and re.fullmatch(rb"[0-9a-f]{64}", own.strip()):
+        name, namespace = readable(at.match["name"]), readable(at.match["namespace"])
+        made = Container("containerd", namespace, own.strip().decode(), name, source=at.source())
+        found.containers.append(replace(_clue(made, at), store=None))
 
 
 def _repositories(at: _Context, found: DeletedClues) -> None:
@@ -261,6 +285,8 @@ def _clue(made: Container, at: _Context, problems: tuple[str, ...] = ()) -> Clue
 
 
 _ROOT, _STORE = rb"(?P<root>/.*?)", rb"(?P<driver>[\w-]+)"
+_NAME = rb"[A-Za-z0-9][\w.-]{0,127}"
+_SPACE = rb"(?P<namespace>[A-Za-z0-9][\w.-]{0,75})"
 _CRI = rb"io\.containerd\.(?:grpc\.v1\.cri|cri\.v1\.runtime)"
 _LOOKS: tuple[tuple[re.Pattern[bytes], Callable[[_Context, DeletedClues], None]], ...] = (
     (re.compile(_ROOT + rb"/containers/" + _ID + rb"/(?:config\.v2\.json|config\.json|\.tmp-config\.v2\.json\d*)"), _config),
@@ -271,6 +297,8 @@ _LOOKS: tuple[tuple[re.Pattern[bytes], Callable[[_Context, DeletedClues], None]]
     (re.compile(_ROOT + rb"/" + _STORE + rb"-containers/" + _ID + rb"/userdata/config\.json"), _userdata),
     (re.compile(_ROOT + rb"/" + _CRI + rb"/containers/" + _ID + rb"/status"), _status),
     (re.compile(_ROOT + TASK), _task),
+    (re.compile(_ROOT + rb"/nerdctl/[0-9a-f]{8}/containers/" + _SPACE + rb"/" + _ID), _nerdctl),
+    (re.compile(_ROOT + rb"/nerdctl/[0-9a-f]{8}/names/" + _SPACE + rb"/(?P<name>" + _NAME + rb")"), _nerdctl_name),
     (
         re.compile(
             rb"(?P<root>/.*?)/log/containers/(?P<pod>[a-z0-9.-]+)_(?P<namespace>[a-z0-9.-]+)_(?P<container>[a-z0-9.-]+)-"
