@@ -263,13 +263,14 @@ def chunk_runs(item: BufItem) -> Iterator[tuple[int, int]]:
 
 
 ATIME_AT = DINODE.offset_of("di_atime_sec")
+NEXT_AT = DINODE.offset_of("di_next_unlinked")
 CRTIME_AT = DINODE3.offset_of("di_crtime_sec")
 FLAGS2_AT = DINODE3.offset_of("di_flags2")
 
 
 def disk_inode(logged: bytes, raw: bytes, has_crc: bool) -> bytes:
     """An inode whose core is replaced by a logged one, which is in the host's byte order; xfs_inode_item_recover.c."""
-    end = DINODE.offset_of("di_next_unlinked")
+    end = NEXT_AT
     size = DINODE.size + DINODE3.size if has_crc else end
     if len(logged) < size:
         raise FormatError(f"a logged inode of {len(logged)} bytes")

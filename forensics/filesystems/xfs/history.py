@@ -6,6 +6,7 @@ of a buffer has the chunks of 128 bytes that changed since then.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -19,7 +20,7 @@ from forensics.filesystems.xfs.replayed import Replayed
 from forensics.filesystems.xfs.ring import ring_transactions
 from forensics.source import Source
 from parsers.errors import CtrForensicsError, FormatError
-from parsers.xfs_inode import CORE_SIZES, DINODE, DINODE3, MAGIC, Format, parse_inode
+from parsers.xfs_inode import CORE_SIZES, DINODE, DINODE3, MAGIC, Format, nanoseconds, parse_inode
 from parsers.xfs_log import (
     BASIC_BLOCK,
     BUF,
@@ -36,6 +37,8 @@ from parsers.xfs_log import (
 TYPE_SHIFT = 11  # of blf_flags: what kind of buffer it is; xfs_log_format.h XFS_BLFT_SHIFT
 BTREE, AGF, DIRECTORY_TYPES = 4, 5, (10, 11)
 MODE_AT, FORMAT_AT, LINKS_AT, GENERATION_AT = map(DINODE.offset_of, ("di_mode", "di_format", "di_nlink", "di_gen"))
+CTIME_AT, FLAGS2_AT = DINODE.offset_of("di_ctime_sec"), DINODE.size + DINODE3.offset_of("di_flags2")
+FORK = int(Ilog.DATA_FORK | Ilog.DEV)
 MOST_STATES = 1 << 18
 MOST_BYTES = 128 << 20  # of changed chunks that are kept
 
@@ -155,11 +158,12 @@ class History:
         self.logged.add((self.end, number))
         self.times[-1] = max(self.times[-1], changed_ns(core))
         same = before is not None and before.generation == generation and before.mode >> 12 == core[MODE_AT] >> 4
-        old = before.raw if before is not None and same else bytes(s.inode_size)
-        raw = put_forks(bytearray(disk_inode(regions[1], old, s.has_crc)), fields, rdev, regions[2:], s.inode_size, s.has_crc)
+        forks = CORE_SIZES[3 if s.has_crc else 2]
+        whole = bytearray(core[:forks] + before.raw[forks:] if before is not None and same else core)
+        raw = put_forks(whole, fields, rdev, regions[2:], s.inode_size, s.has_crc)
         nothing = raw[FORMAT_AT] == Format.EXTENTS and not any(_counts(raw))
         kept = before is not None and same and before.known and _shape(before.raw) == _shape(raw)
-        known = bool(fields & (Ilog.DATA_FORK | Ilog.DEV)) or nothing or kept
+        known = bool(fields & FORK) or nothing or kept
         state = State(self.end, self.end, raw, item.places[1], known)
         if before is not None and same and before.used == state.used and before.known == known and _is_like(before.raw, raw):
             states[-1] = state._replace(first=before.first)
@@ -200,11 +204,9 @@ def own_number(raw: bytes) -> int:
 
 
 def changed_ns(raw: bytes) -> int:
-    """When an inode was last changed, in nanoseconds; 0 where it is not to be believed."""
-    try:
-        return parse_inode(raw).ctime
-    except FormatError:
-        return 0
+    """When an inode was last changed, in nanoseconds."""
+    seconds, fraction = struct.unpack_from(">iI", raw, CTIME_AT)
+    return nanoseconds(seconds, fraction, int.from_bytes(raw[FLAGS2_AT : FLAGS2_AT + 8], "big") if raw[4] == 3 else 0)
 
 
 def _counts(raw: bytes) -> bytes:

@@ -29,6 +29,7 @@ from parsers.xfs_log import (
 IN_FLIGHT = 8 * (262144 // BASIC_BLOCK)  # basic blocks before the head in which writes may be missing: XLOG_TOTAL_REC_SHIFT
 MOST_BYTES = 1 << 30  # of transactions at the same time
 MOST_REGIONS = 1 << 20  # of one transaction
+_START, _COMMIT, _UNMOUNT, _CONTINUED = map(int, (Op.START, Op.COMMIT, Op.UNMOUNT, Op.WAS_CONTINUED))  # plain ones are quicker
 
 
 class Item(NamedTuple):
@@ -207,18 +208,18 @@ class Log:
 
 def take(pending: dict[int, Open], operation: Operation, lsn: int, place: int) -> Open | None:
     """Add an operation, which stands at `place`, to its transaction; the transaction where that commits it."""
-    if operation.flags & Op.UNMOUNT:
+    if operation.flags & _UNMOUNT:
         return None
-    if operation.flags & Op.START:
+    if operation.flags & _START:
         pending[operation.tid] = Open(lsn)
         if not operation.data:
             return None
     open_one = pending.get(operation.tid)
     if open_one is None:
         return None  # it began before the tail: all of it is on the disk
-    if operation.flags & Op.COMMIT:
+    if operation.flags & _COMMIT:
         return pending.pop(operation.tid)
-    if operation.flags & Op.WAS_CONTINUED:
+    if operation.flags & _CONTINUED:
         if open_one.items:
             open_one.items[-1].regions[-1] += operation.data
         elif open_one.header is not None:

@@ -57,6 +57,7 @@ CRC_PLACES = {
 }  # fmt: skip
 DA_MAGICS = (0x3BEE, 0x3EBE, 0x3DF1, 0x3DFF)
 DA_MAGIC_AT, DA_LSN_AT, DA_CRC_AT = 8, 24, 12
+DEV, DATA_FORK, ATTR_FORK, DBROOT, ABROOT = map(int, (Ilog.DEV, Ilog.DATA_FORK, Ilog.ATTR_FORK, Ilog.DBROOT, Ilog.ABROOT))
 INODE_LSN_AT = DINODE.size + DINODE3.offset_of("di_lsn")
 
 
@@ -295,13 +296,13 @@ def put_forks(inode: bytearray, fields: int, rdev: int, regions: list[bytes], si
     core = CORE_SIZES[3 if has_crc else 2]
     split = core + inode[DINODE.offset_of("di_forkoff")] * 8
     ends = (split if core < split < size else size, size)
-    if fields & Ilog.DEV:
+    if fields & DEV:
         inode[core : core + 4] = struct.pack(">I", rdev)
     rest = list(regions)
-    if fields & Ilog.DATA_FORK and rest:
-        _put_fork(inode, core, ends[0], rest.pop(0), bool(fields & Ilog.DBROOT), has_crc)
-    if fields & Ilog.ATTR_FORK and rest:
-        _put_fork(inode, ends[0], ends[1], rest.pop(0), bool(fields & Ilog.ABROOT), has_crc)
+    if fields & DATA_FORK and rest:
+        _put_fork(inode, core, ends[0], rest.pop(0), bool(fields & DBROOT), has_crc)
+    if fields & ATTR_FORK and rest:
+        _put_fork(inode, ends[0], ends[1], rest.pop(0), bool(fields & ABROOT), has_crc)
     return bytes(inode)
 
 
