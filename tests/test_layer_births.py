@@ -2,8 +2,12 @@
 
 from dataclasses import replace
 
-from forensics.records import Container
+from forensics.records import Container, Store, StoreContents
 from forensics.recovery.births import layers_before, layers_by_birth
+from forensics.recovery.deleted import Numbered
+from forensics.recovery.deleted_file import DeletedFile
+from forensics.recovery.removed_layers import with_removed_layers
+from support.memory_filesystem import MemoryFilesystem
 
 SECOND = 1_000_000_000
 
@@ -47,3 +51,23 @@ def test_a_layer_is_the_containers_of_which_the_directory_was_born_next():
     assert layers_before([(1000 + SECOND, "late")], births[:1], 1) == {}
     assert layers_before([(999, "early")], births, 1) == {}
     assert layers_before([(3400, "one"), (3500, "two")], births, 1) == {}
+
+
+def test_a_snapshot_is_the_containers_of_which_the_shims_directory_was_born_next():
+    root = b"/var/lib/containerd"
+    snapshots, tasks = root + b"/io.containerd.snapshotter.v1.overlayfs/snapshots", root + b"/io.containerd.runtime.v2.task"
+    born = {
+        snapshots + b"/4/fs": 10 * SECOND,
+        tasks + b"/default/doomed": 10 * SECOND + 200_000_000,
+        snapshots + b"/7/fs": 20 * SECOND,
+        tasks + b"/default/late": 22 * SECOND,
+    }
+    deleted = [
+        Numbered(number, 1, DeletedFile(path, number, "d", 0o755, 0, 0, 6, "journal", "certain", crtime_ns=time))
+        for number, (path, time) in enumerate(born.items(), 1)
+    ]
+    names = [Container("containerd", "default", name, name, origin="recovered") for name in ("doomed", "late")]
+    store = Store("containerd:/var/lib/containerd", "containerd", "/var/lib/containerd", "overlayfs", None, 1)
+    found = with_removed_layers([StoreContents(store, containers=tuple(names))], {1: MemoryFilesystem({})}, deleted)
+    assert {each.container_id: each.layer for each in found.stores[0].containers} == {"doomed": "overlayfs/4", "late": None}
+    assert found.inferred == {(1, "/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/4/fs")}
