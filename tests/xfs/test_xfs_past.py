@@ -40,7 +40,7 @@ class Host:
             where.mkdir()
             self.directories.append(where)
         path = self.chance.choice(self.directories) / f"file-{self.count}-{'y' * self.chance.choice((0, 5, 40))}"
-        body = self.chance.randbytes(self.chance.choice((0, 1, 100, 5000, 100_000)))
+        body = self.chance.randbytes(self.chance.choice((0, 1, 100, 5000, 100_000))).replace(b"\0", b"\1")  # zeros count as lost
         path.write_bytes(body)
         path.chmod(self.chance.choice((0o644, 0o600, 0o755)))
         self.live[path] = body
