@@ -28,9 +28,9 @@ NONE, ZLIB, LZO, ZSTD = 0, 1, 2, 3
 MAX_LEVEL = 8
 TYPES = {1: "f", 2: "d", 3: "c", 4: "b", 5: "p", 6: "s", 7: "l"}
 
-_EXTENT_TREE_V2, _RAID_STRIPE_TREE = 1 << 13, 1 << 14
+_ZONED, _EXTENT_TREE_V2, _RAID_STRIPE_TREE = 1 << 12, 1 << 13, 1 << 14
 _NO_HOLES = 1 << 9
-_KNOWN_INCOMPAT = (1 << 13) - 1
+_KNOWN_INCOMPAT = _ZONED - 1
 
 superblock = Layout(
     Struct(
@@ -237,7 +237,7 @@ def parse_superblock(data: bytes, place: int) -> Superblock:
         raise FormatError(f"the Btrfs superblock says that it stands at byte {fields['bytenr']}", offset=place)
     unknown = fields["incompat_flags"] & ~_KNOWN_INCOMPAT
     if unknown:
-        names = {_EXTENT_TREE_V2: "extent tree v2", _RAID_STRIPE_TREE: "RAID stripe tree"}
+        names = {_ZONED: "zoned devices", _EXTENT_TREE_V2: "extent tree v2", _RAID_STRIPE_TREE: "RAID stripe tree"}
         raise UnsupportedFormat(f"Btrfs with {names.get(unknown, f'unknown features {unknown:#x}')}", offset=place + 0xBC)
     sector, node = fields["sectorsize"], fields["nodesize"]
     if not (512 <= sector <= 65536 and sector <= node <= 65536 and sector & (sector - 1) == 0 and node & (node - 1) == 0):

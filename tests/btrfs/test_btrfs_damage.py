@@ -104,11 +104,14 @@ def test_superblocks(made):
         open_btrfs(Disk("fs.img", bytes(raw)))
 
 
-def test_features_that_are_not_known_are_named(made):
+@pytest.mark.parametrize(
+    ("bit", "name"), [(12, "zoned devices"), (13, "extent tree v2"), (14, "RAID stripe tree"), (20, "unknown features 0x100000")]
+)
+def test_features_that_are_not_known_are_named(made, bit, name):
     raw = bytearray(made)
-    struct.pack_into("<Q", raw, SUPER + 0xBC, 1 << 13)
+    struct.pack_into("<Q", raw, SUPER + 0xBC, 1 << bit)
     resealed(raw, SUPER, 4096)
-    with pytest.raises(UnsupportedFormat, match="extent tree v2"):
+    with pytest.raises(UnsupportedFormat, match=name):
         open_btrfs(Disk("fs.img", bytes(raw)))
 
 

@@ -114,7 +114,7 @@ class ContentReader:
             if compression == btrfs.ZLIB:
                 unpacked = zlib.decompressobj().decompress(data, size) if size else b""
             elif compression == btrfs.ZSTD:
-                unpacked = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj().decompress(data)[:size]
+                unpacked = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(data).read(size)
             else:
                 unpacked = _unpack_lzo(data, size, self.sector)
         except (zlib.error, zstandard.ZstdError, lzallright.LZOError) as error:
