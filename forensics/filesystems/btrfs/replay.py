@@ -18,8 +18,6 @@ from parsers.btrfs_names import (
     DIR_LOG_INDEX,
     INODE_EXTREF,
     INODE_REF,
-    ORPHAN_ITEM,
-    ORPHANS,
     Entry,
     Link,
     dir_log,
@@ -90,10 +88,8 @@ class _Replay:
             if count != fields["nlink"]:
                 changed = btrfs.inode_item.changed(item.data, nlink=count)
                 self._tree.put((number, btrfs.INODE_ITEM, 0), Item(changed, item.address))
-            if count == 0:
-                if stat.S_ISDIR(fields["mode"]):
-                    self._remove_entries(number, 0, LAST, logged=False)
-                self._tree.put((ORPHANS, ORPHAN_ITEM, number), Item(b"", item.address))
+            if count == 0 and stat.S_ISDIR(fields["mode"]):
+                self._remove_entries(number, 0, LAST, logged=False)
 
     def _inode(self, number: int, item: Item) -> None:
         self._remove_xattrs(number)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from forensics.filesystem import Problem
 from forensics.filesystems.btrfs.chunks import NodeReader
-from parsers import btrfs, btrfs_names
+from parsers import btrfs
 from parsers.errors import EvidenceError, FormatError
 
 MAX_NODES = 1 << 22
@@ -99,7 +99,7 @@ class Name:
 
 @dataclass
 class Subvolume:
-    """A subvolume, read whole. Places are (leaf's index, byte in it, length). orphans: unlinked inodes that are not freed yet."""
+    """A subvolume, read whole. Places are (leaf's index, byte in it, length)."""
 
     number: int
     leaves: list[Leaf] = field(default_factory=list)
@@ -107,7 +107,6 @@ class Subvolume:
     names: dict[int, dict[bytes, Name]] = field(default_factory=dict)
     xattrs: dict[int, list[tuple[int, int, int]]] = field(default_factory=dict)
     extents: dict[int, list[tuple[int, int, int, int]]] = field(default_factory=dict)
-    orphans: list[int] = field(default_factory=list)
 
     @property
     def size(self) -> int:
@@ -147,8 +146,6 @@ def _add_items(found: Subvolume, leaf: Leaf, items: Iterator[tuple[int, int, int
         elif kind == btrfs.EXTENT_DATA:
             found.extents.setdefault(objectid, []).append((key_offset, index, at, length))
             kept = True
-        elif kind == btrfs_names.ORPHAN_ITEM and objectid == btrfs_names.ORPHANS:
-            found.orphans.append(key_offset)
     if kept:
         found.leaves.append(leaf)
 
