@@ -14,9 +14,9 @@ from forensics.case.view import Entry, View
 from forensics.evidence import Evidence, open_evidence
 from forensics.filesystem import Extent, Filesystem
 from forensics.filesystems.open import open_volume
-from forensics.recovery.content import read_deleted
-from forensics.recovery.deleted_file import DeletedFile
-from forensics.recovery.restored import restored
+from forensics.recovery.files.content import read_deleted
+from forensics.recovery.files.deleted_file import DeletedFile
+from forensics.recovery.files.restored import restored
 from forensics.text import readable
 from forensics.volume import Volume
 from forensics.volumes import find_volumes

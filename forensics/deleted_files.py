@@ -12,17 +12,17 @@ from forensics.filesystem import Filesystem, Tree
 from forensics.hashing import Hashed
 from forensics.progress import Progress
 from forensics.records import Gap
-from forensics.recovery.content import Content, examine
-from forensics.recovery.deleted import Numbered
-from forensics.recovery.deleted_file import CERTAIN, PROBABLE, DeletedFile
-from forensics.recovery.executables import MOST as MOST_EXECUTABLES
-from forensics.recovery.executables import find_executables
-from forensics.recovery.extents import extents_of
-from forensics.recovery.fragments import MOST, find_fragments
-from forensics.recovery.removed_layers import Inside
-from forensics.recovery.restored import restored
-from forensics.recovery.scan import Hits
-from forensics.recovery.space import UNKNOWN
+from forensics.recovery.carving.executables import MOST as MOST_EXECUTABLES
+from forensics.recovery.carving.executables import find_executables
+from forensics.recovery.carving.scan import Hits
+from forensics.recovery.carving.space import UNKNOWN
+from forensics.recovery.files.content import Content, examine
+from forensics.recovery.files.deleted import Numbered
+from forensics.recovery.files.deleted_file import CERTAIN, PROBABLE, DeletedFile
+from forensics.recovery.files.extents import extents_of
+from forensics.recovery.files.fragments import MOST, find_fragments
+from forensics.recovery.files.removed_layers import Inside
+from forensics.recovery.files.restored import restored
 
 MOST_READ = 2  # times its own size that is read of a filesystem: many deleted files can claim the same blocks
 

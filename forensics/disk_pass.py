@@ -8,8 +8,8 @@ from forensics.case.writer import CaseWriter
 from forensics.evidence import DiskImage, Evidence, hash_disk_image
 from forensics.progress import Progress
 from forensics.records import Gap
-from forensics.recovery.scan import Hits, Scanner, scan_space, scanners_for
-from forensics.recovery.space import Space, spaces
+from forensics.recovery.carving.scan import Hits, Scanner, scan_space, scanners_for
+from forensics.recovery.carving.space import Space, spaces
 from forensics.survey import Survey
 from parsers.errors import EvidenceError
 

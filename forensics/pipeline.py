@@ -27,12 +27,12 @@ from forensics.layers import NumberedLayer, number_layers, rootfs_state
 from forensics.logs.containers import LogOwner
 from forensics.progress import Progress
 from forensics.records import Container, Gap, StoreContents
+from forensics.recovery.carving.scan import Hits
+from forensics.recovery.carving.space import NONE, UNALLOCATED
 from forensics.recovery.clues import Clue
-from forensics.recovery.deleted import find_all_deleted
+from forensics.recovery.files.deleted import find_all_deleted
+from forensics.recovery.files.removed_layers import with_removed_layers
 from forensics.recovery.recover import recover
-from forensics.recovery.removed_layers import with_removed_layers
-from forensics.recovery.scan import Hits
-from forensics.recovery.space import NONE, UNALLOCATED
 from forensics.stores.all import FoundStore, find_stores
 from forensics.stores.bolt_files import bolt_files
 from forensics.stores.bolt_keys import bolt_keys

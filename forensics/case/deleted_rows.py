@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from forensics.filesystem import Extent
-from forensics.recovery.content import Content
-from forensics.recovery.deleted import Numbered
-from forensics.recovery.deleted_file import POSSIBLE, PROBABLE, DeletedFile
-from forensics.recovery.executables import Executable
-from forensics.recovery.fragments import Fragment
+from forensics.recovery.carving.executables import Executable
+from forensics.recovery.files.content import Content
+from forensics.recovery.files.deleted import Numbered
+from forensics.recovery.files.deleted_file import POSSIBLE, PROBABLE, DeletedFile
+from forensics.recovery.files.fragments import Fragment
 from forensics.text import raw_if_unequal, readable
 from parsers.errors import UsageError
 

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from forensics.logs.formats import PARSERS
 from forensics.logs.lines import LogFile, LogLine
 from forensics.records import Gap
-from forensics.recovery.deleted import Numbered
-from forensics.recovery.deleted_file import POSSIBLE, PROBABLE
-from forensics.recovery.extents import Extents
-from forensics.recovery.scan import JSON_LINE, STDERR_LINE, STDOUT_LINE, Hits
-from forensics.recovery.space import Space
+from forensics.recovery.carving.scan import JSON_LINE, STDERR_LINE, STDOUT_LINE, Hits
+from forensics.recovery.carving.space import Space
+from forensics.recovery.files.deleted import Numbered
+from forensics.recovery.files.deleted_file import POSSIBLE, PROBABLE
+from forensics.recovery.files.extents import Extents
 from parsers.errors import EvidenceError
 from parsers.log_record import Damage, LogRecord
 

@@ -12,9 +12,9 @@ from forensics.logs.formats import records
 from forensics.logs.lines import Joiner, LogFile, LogLine
 from forensics.logs.reading import PIECE, Budget, unpacked
 from forensics.records import Gap
-from forensics.recovery.deleted import Numbered
-from forensics.recovery.deleted_clues import IN_LAYER
-from forensics.recovery.deleted_source import DeletedSource
+from forensics.recovery.containers.deleted_clues import IN_LAYER
+from forensics.recovery.files.deleted import Numbered
+from forensics.recovery.files.deleted_source import DeletedSource
 from forensics.text import readable
 from parsers.errors import EvidenceError
 from parsers.log_record import Damage, Piece

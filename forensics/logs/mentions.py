@@ -16,7 +16,7 @@ from forensics.logs.rotation import group_rotated
 from forensics.logs.syslog import NAMES
 from forensics.records import Container, Provenance
 from forensics.recovery.clues import POSSIBLE, Clue
-from forensics.recovery.host_traces import runtime_of
+from forensics.recovery.containers.host_traces import runtime_of
 from forensics.stores.host_tree import HostTree, resolve_or_none
 from forensics.stores.reading import Place, StoreReader
 from forensics.text import readable

@@ -12,9 +12,9 @@ from forensics.logs.deleted import deleted_lines, find_deleted_logs
 from forensics.logs.lines import LogFile, LogLine
 from forensics.logs.reading import Budget
 from forensics.records import Gap
-from forensics.recovery.deleted import Numbered
-from forensics.recovery.extents import extents_of
-from forensics.recovery.scan import Hits
+from forensics.recovery.carving.scan import Hits
+from forensics.recovery.files.deleted import Numbered
+from forensics.recovery.files.extents import extents_of
 
 
 @dataclass(frozen=True)

@@ -7,25 +7,25 @@ from dataclasses import dataclass, field, replace
 
 from forensics.filesystem import Filesystem
 from forensics.records import Artefact, Container, ContainerImage, StoreContents
-from forensics.recovery.bolt_pages import LostDatabase, lost_databases
-from forensics.recovery.carved import carved_clues
-from forensics.recovery.carved_images import References
+from forensics.recovery.carving.bolt_pages import LostDatabase, lost_databases
+from forensics.recovery.carving.carved import carved_clues
+from forensics.recovery.carving.carved_images import References
+from forensics.recovery.carving.lost_records import lost_records
+from forensics.recovery.carving.scan import Hits
 from forensics.recovery.clues import Clue
-from forensics.recovery.containerd import containerd_clues
-from forensics.recovery.deleted import Numbered
-from forensics.recovery.deleted_clues import deleted_clues
-from forensics.recovery.directory_slack import slack_clues
-from forensics.recovery.docker_network import network_clues
+from forensics.recovery.containers.containerd import containerd_clues
+from forensics.recovery.containers.deleted_clues import deleted_clues
+from forensics.recovery.containers.directory_slack import slack_clues
+from forensics.recovery.containers.docker_network import network_clues
+from forensics.recovery.containers.host_traces import host_clues, runtime_of
+from forensics.recovery.containers.kubelet_checkpoints import checkpoint_clues
+from forensics.recovery.containers.leftovers import leftover_clues, root_directory_clues, storage_clues
+from forensics.recovery.containers.libpod_bolt import bolt_clues
+from forensics.recovery.containers.libpod_rows import database_clues, journal_clues
+from forensics.recovery.containers.references import reference_clues
+from forensics.recovery.files.deleted import Numbered
 from forensics.recovery.homes import STORAGE, Homes
-from forensics.recovery.host_traces import host_clues, runtime_of
 from forensics.recovery.join import container_key, image_key, join_containers, join_images
-from forensics.recovery.kubelet_checkpoints import checkpoint_clues
-from forensics.recovery.leftovers import leftover_clues, root_directory_clues, storage_clues
-from forensics.recovery.libpod_bolt import bolt_clues
-from forensics.recovery.libpod_rows import database_clues, journal_clues
-from forensics.recovery.lost_records import lost_records
-from forensics.recovery.references import reference_clues
-from forensics.recovery.scan import Hits
 from forensics.stores.all import FoundStore
 from forensics.stores.host_tree import HostTree
 from forensics.stores.reading import StoreReader

@@ -16,7 +16,7 @@ from typing import Any
 from forensics.case.deleted_rows import AT, find_deleted_file
 from forensics.filesystem import Filesystem
 from forensics.records import Event
-from forensics.recovery.content import read_deleted
+from forensics.recovery.files.content import read_deleted
 from parsers.docker_container import ContainerConfig, parse_config
 from parsers.errors import EvidenceError, FormatError
 

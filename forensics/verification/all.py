@@ -9,7 +9,7 @@ from forensics.case.deleted_rows import find_deleted_file
 from forensics.case.lookup import Case
 from forensics.content import open_contents
 from forensics.progress import Progress
-from forensics.recovery.restored import restored
+from forensics.recovery.files.restored import restored
 from forensics.survey import survey
 from forensics.verification.again import check_again
 from forensics.verification.check import Check, Opened

@@ -8,7 +8,7 @@ from operator import itemgetter
 
 from forensics.case.deleted_rows import find_deleted_file
 from forensics.hashing import hash_files
-from forensics.recovery.content import examine
+from forensics.recovery.files.content import examine
 from forensics.verification.check import Check, Difference, Opened
 from parsers.errors import EvidenceError, FormatError
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forensics.filesystems.ext4.mount import open_ext4
-from forensics.recovery.content import examine, read_deleted
-from forensics.recovery.deleted import find_deleted
-from forensics.recovery.fragments import find_fragments
+from forensics.recovery.files.content import examine, read_deleted
+from forensics.recovery.files.deleted import find_deleted
+from forensics.recovery.files.fragments import find_fragments
 from parsers.crc32c import crc32c
 from parsers.errors import FormatError
 from support import ext4_images as lab

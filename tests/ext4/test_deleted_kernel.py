@@ -9,9 +9,9 @@ import subprocess
 import pytest
 
 from forensics.filesystems.ext4.mount import open_ext4
-from forensics.recovery.content import examine, read_deleted
-from forensics.recovery.deleted import find_deleted
-from forensics.recovery.fragments import find_fragments
+from forensics.recovery.files.content import examine, read_deleted
+from forensics.recovery.files.deleted import find_deleted
+from forensics.recovery.files.fragments import find_fragments
 from support import ext4_images as lab
 
 MIB = 1 << 20

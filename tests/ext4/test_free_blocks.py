@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forensics.filesystems.ext4.mount import open_ext4
-from forensics.recovery.unallocated import Unallocated, unallocated
+from forensics.recovery.files.unallocated import Unallocated, unallocated
 from parsers.errors import FormatError
 from support import ext4_images as lab
 from support.disks import MIB, run

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from forensics.recovery.space import Space
+from forensics.recovery.carving.space import Space
 from support.disks import Disk
 
 BLOCK = 1024

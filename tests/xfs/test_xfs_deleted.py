@@ -7,8 +7,8 @@ import time
 import pytest
 
 from forensics.filesystems.xfs.mount import open_xfs
-from forensics.recovery.content import read_deleted
-from forensics.recovery.deleted import find_deleted
+from forensics.recovery.files.content import read_deleted
+from forensics.recovery.files.deleted import find_deleted
 from support import xfs_images as lab
 
 

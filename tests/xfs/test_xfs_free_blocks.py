@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forensics.filesystems.xfs.mount import open_xfs
-from forensics.recovery.unallocated import unallocated
+from forensics.recovery.files.unallocated import unallocated
 from support import xfs_images as lab
 from support.disks import run
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from forensics.filesystems.xfs.history import read_history
 from forensics.filesystems.xfs.mount import open_xfs
-from forensics.recovery.content import examine
-from forensics.recovery.deleted import find_deleted
+from forensics.recovery.files.content import examine
+from forensics.recovery.files.deleted import find_deleted
 from parsers.errors import FormatError
 from support.ext4_views import birth, mounted
 from support.xfs_images import Image, log_place, make

@@ -1,0 +1,38 @@
+"""Deleted files, whatever the filesystem."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from forensics.filesystem import Filesystem
+from forensics.filesystems.ext4.reader import Ext4
+from forensics.recovery.files.deleted_file import DeletedFile
+from forensics.recovery.files.ext4_deleted import find_ext4_deleted
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A deleted file of a partition, with its number in the case."""
+
+    number: int
+    partition: int
+    file: DeletedFile
+
+
+def find_deleted(fs: Filesystem) -> Iterator[DeletedFile]:
+    """The deleted files of a filesystem, in the order of their inodes. What is damaged is left out, and nothing is raised."""
+    if isinstance(fs, Ext4):
+        yield from find_ext4_deleted(fs)
+    elif fs.kind == "xfs":
+        from forensics.filesystems.xfs.reader import Xfs
+        from forensics.recovery.files.xfs_deleted import find_xfs_deleted
+
+        if isinstance(fs, Xfs):
+            yield from find_xfs_deleted(fs)
+
+
+def find_all_deleted(filesystems: Mapping[int, Filesystem]) -> list[Numbered]:
+    """The deleted files of all filesystems, by partition, numbered from 1 on."""
+    found = ((partition, file) for partition in sorted(filesystems) for file in find_deleted(filesystems[partition]))
+    return [Numbered(number, partition, file) for number, (partition, file) in enumerate(found, 1)]

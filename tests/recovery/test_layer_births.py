@@ -1,0 +1,73 @@
+"""Which snapshot was a removed container's own, by the times of both."""
+
+from dataclasses import replace
+
+from forensics.records import Container, Store, StoreContents
+from forensics.recovery.files.births import layers_before, layers_by_birth
+from forensics.recovery.files.deleted import Numbered
+from forensics.recovery.files.deleted_file import DeletedFile
+from forensics.recovery.files.removed_layers import with_removed_layers
+from support.memory_filesystem import MemoryFilesystem
+
+SECOND = 1_000_000_000
+
+
+def container(name, created, **more):
+    return Container("docker", None, name, name, created_ns=created, **{"origin": "recovered", **more})
+
+
+def test_the_second_of_two_directories_is_the_containers_own():
+    births = [(10 * SECOND - 3_000_000, "overlayfs/1"), (10 * SECOND + 5_000_000, "overlayfs/2")]
+    assert layers_by_birth([container("a", 10 * SECOND)], births) == {"a": "overlayfs/2"}
+
+
+def test_the_next_container_ends_the_time_in_which_one_is_looked_for():
+    births = [(10 * SECOND + 1, "overlayfs/1"), (10 * SECOND + 300_000_001, "overlayfs/2")]
+    both = [container("b", 10 * SECOND + 300_000_000), container("a", 10 * SECOND)]
+    assert layers_by_birth(both, births) == {"a": "overlayfs/1", "b": "overlayfs/2"}
+
+
+def test_none_is_taken_where_there_are_more_or_none_or_it_is_known():
+    births = [(10 * SECOND + n, f"overlayfs/{n}") for n in range(3)]
+    assert layers_by_birth([container("a", 10 * SECOND)], births) == {}
+    assert layers_by_birth([container("a", 20 * SECOND)], births) == {}
+    assert layers_by_birth([container("a", 10 * SECOND, layer="overlayfs/9")], births[:1]) == {}
+    assert layers_by_birth([container("a", 10 * SECOND, origin="allocated")], births[:1]) == {}
+    assert layers_by_birth([container("a", None)], births[:1]) == {}
+
+
+def test_containerd_has_the_directory_made_before_the_container():
+    births = [(10 * SECOND - 5_000_000, "overlayfs/1"), (10 * SECOND + 295_000_000, "overlayfs/2")]
+    both = [replace(container(name, 10 * SECOND + ns), engine="containerd") for name, ns in (("a", 0), ("b", 300_000_000))]
+    assert layers_by_birth(both, births) == {"a": "overlayfs/1", "b": "overlayfs/2"}
+    assert layers_by_birth(both, [*births, (10 * SECOND + 1, "overlayfs/3")]) == {"a": "overlayfs/1"}
+
+
+def test_a_layer_is_the_containers_of_which_the_directory_was_born_next():
+    births = [(1000, "overlay2/a"), (3000, "overlay2/b")]
+    assert layers_before([(1500, "one"), (3500, "two")], births, 1) == {"one": "overlay2/a", "two": "overlay2/b"}
+    assert layers_before([(1500, "one"), (3500, "two")], [*births, (3200, "overlay2/c")], 1) == {"one": "overlay2/a"}
+    assert layers_before([(1500, "one"), (3500, "two")], [*births, (3200, "overlay2/c")], 2)["two"] == "overlay2/c"
+    assert layers_before([(1000 + SECOND, "late")], births[:1], 1) == {}
+    assert layers_before([(999, "early")], births, 1) == {}
+    assert layers_before([(3400, "one"), (3500, "two")], births, 1) == {}
+
+
+def test_a_snapshot_is_the_containers_of_which_the_shims_directory_was_born_next():
+    root = b"/var/lib/containerd"
+    snapshots, tasks = root + b"/io.containerd.snapshotter.v1.overlayfs/snapshots", root + b"/io.containerd.runtime.v2.task"
+    born = {
+        snapshots + b"/4/fs": 10 * SECOND,
+        tasks + b"/default/doomed": 10 * SECOND + 200_000_000,
+        snapshots + b"/7/fs": 20 * SECOND,
+        tasks + b"/default/late": 22 * SECOND,
+    }
+    deleted = [
+        Numbered(number, 1, DeletedFile(path, number, "d", 0o755, 0, 0, 6, "journal", "certain", crtime_ns=time))
+        for number, (path, time) in enumerate(born.items(), 1)
+    ]
+    names = [Container("containerd", "default", name, name, origin="recovered") for name in ("doomed", "late")]
+    store = Store("containerd:/var/lib/containerd", "containerd", "/var/lib/containerd", "overlayfs", None, 1)
+    found = with_removed_layers([StoreContents(store, containers=tuple(names))], {1: MemoryFilesystem({})}, deleted)
+    assert {each.container_id: each.layer for each in found.stores[0].containers} == {"doomed": "overlayfs/4", "late": None}
+    assert found.inferred == {(1, "/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/4/fs")}
