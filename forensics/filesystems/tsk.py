@@ -17,12 +17,11 @@ import pytsk3
 
 from forensics.evidence import tsk_image
 from forensics.filesystem import DirEntry, Extent, Inode, Problem, Tree
-from forensics.filesystems.rows import Row, tree_of
+from forensics.filesystems.rows import MAX_ENTRIES, walk_directories, walk_tree
 from forensics.source import Source
 from parsers import boot_sectors, magic
 from parsers.errors import FormatError
 
-MAX_ENTRIES = 5_000_000
 MAX_READ = 1 << 31
 CHUNK = 4 << 20
 NTFS_FIRST_USER_FILE = 24  # Linux 6.6 fs/ntfs3/ntfs.h MFT_REC_USER; what is before belongs to the filesystem, its root apart
@@ -176,37 +175,11 @@ class TskFilesystem:
 
     def directories(self) -> Iterator[tuple[int, Sequence[tuple[bytes, int]]]]:
         """Every directory, once."""
-        seen, pending = {self.root}, [self.root]
-        while pending:
-            number = pending.pop()
-            below = [(entry.name, entry.inode) for entry in self.entries(number) if entry.type == "d"]
-            yield number, below
-            new = [inode for _, inode in below if inode not in seen]
-            seen.update(new)
-            pending.extend(reversed(new))
+        return walk_directories(self)
 
     def tree(self, number: int) -> Tree:
-        """A directory and all below it, one entry after the other."""
-        rows: list[Row] = [(b"", -1, self.inode(number))]
-        seen, pending = {number}, [0]
-        while pending:
-            parent = pending.pop()
-            for entry in self.entries(rows[parent][2].number):
-                try:
-                    inode = self.inode(entry.inode)
-                except FormatError as error:
-                    self.problems.append(Problem("inode", f"inode {entry.inode}", str(error)))
-                    continue
-                if inode.type == "d":
-                    if entry.inode in seen:
-                        continue
-                    seen.add(entry.inode)
-                    pending.append(len(rows))
-                rows.append((entry.name, parent, inode))
-            if len(rows) > MAX_ENTRIES:
-                raise FormatError(f"more than {MAX_ENTRIES} entries", self.source.name)
-        targets = {row: self.target(inode.number) for row, (_, _, inode) in enumerate(rows) if inode.type == "l"}
-        return tree_of(rows, targets, {})
+        """A directory and all below it."""
+        return walk_tree(self, number)
 
 
 def open_tsk(source: Source, kind: str) -> TskFilesystem:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forensics.filesystems.bulk.problems import ProblemLog
 from forensics.filesystems.ext4.journal import CLEAN, NOT_REPLAYED, PARTLY, REPLAYED, open_log, replay
 from forensics.filesystems.ext4.mount import open_ext4
-from forensics.filesystems.ext4.problems import ProblemLog
 from forensics.filesystems.ext4.reader import Ext4
 from parsers import ext4_fast_commit, jbd2
 from parsers.errors import EvidenceError, FormatError

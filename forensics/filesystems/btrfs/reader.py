@@ -15,14 +15,13 @@ from forensics.filesystems.btrfs.chunks import LogicalSource, NodeReader
 from forensics.filesystems.btrfs.content import ContentReader, FileExtent, disk_extents, parse_extent
 from forensics.filesystems.btrfs.log import CLEAN, NOT_REPLAYED, Changes, apply_logs
 from forensics.filesystems.btrfs.subvolumes import NO_CHANGES, Name, Root, Subvolume, leaves, read_subvolume
-from forensics.filesystems.rows import Row, tree_of
+from forensics.filesystems.rows import walk_directories, walk_tree
 from forensics.source import Source
 from parsers import btrfs
 from parsers.errors import EvidenceError, FormatError, UnsupportedFormat
 
 BITS = 40
 MAX_READ = 1 << 31
-MAX_ENTRIES = 20_000_000
 KEPT = 384 << 20  # bytes of subvolumes that are kept
 _UNLINKED = 1 << 62  # from here on: directories that stand where a snapshot's subvolume was not taken along
 _FORMATS = {0o100000: "f", 0o040000: "d", 0o120000: "l", 0o020000: "c", 0o060000: "b", 0o010000: "p", 0o140000: "s"}
@@ -175,46 +174,11 @@ class BtrfsFilesystem:
 
     def directories(self) -> Iterator[tuple[int, Sequence[tuple[bytes, int]]]]:
         """Every directory, once."""
-        seen, pending = {self.root}, [self.root]
-        while pending:
-            number = pending.pop()
-            below = [(entry.name, entry.inode) for entry in self.entries(number) if entry.type == "d"]
-            yield number, below
-            new = [inode for _, inode in below if inode not in seen]
-            seen.update(new)
-            pending.extend(reversed(new))
+        return walk_directories(self)
 
     def tree(self, number: int) -> Tree:
         """A directory and all below it, subvolumes included."""
-        rows: list[Row] = [(b"", -1, self.inode(number))]
-        targets: dict[int, bytes] = {}
-        xattrs: dict[int, dict[bytes, bytes]] = {}
-        seen, pending = {number}, [0]
-        while pending:
-            parent = pending.pop()
-            for entry in self.entries(rows[parent][2].number):
-                try:
-                    inode = self.inode(entry.inode)
-                    if inode.type == "l":
-                        targets[len(rows)] = self.read(entry.inode)
-                except (FormatError, EvidenceError) as error:
-                    self.problems.append(Problem("inode", f"inode {entry.inode}", str(error)))
-                    continue
-                if inode.type == "d":
-                    if entry.inode in seen:
-                        continue
-                    seen.add(entry.inode)
-                    pending.append(len(rows))
-                rows.append((entry.name, parent, inode))
-            if len(rows) > MAX_ENTRIES:
-                raise FormatError(f"more than {MAX_ENTRIES} entries", self.source.name)
-        for row, (_, _, inode) in enumerate(rows):
-            try:
-                if found := self.xattrs(inode.number):
-                    xattrs[row] = found
-            except FormatError as error:
-                self.problems.append(Problem("xattrs", f"inode {inode.number}", str(error)))
-        return tree_of(rows, targets, xattrs)
+        return walk_tree(self, number)
 
     def _extents(self, number: int) -> list[FileExtent]:
         if number >= _UNLINKED:

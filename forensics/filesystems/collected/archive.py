@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from forensics.filesystem import NO_SIZE, Extent, Inode, Problem
-from forensics.filesystems.collected.filesystem import LACKS, MAX_ENTRIES, CollectedFilesystem
+from forensics.filesystems.collected.filesystem import LACKS, CollectedFilesystem
+from forensics.filesystems.rows import MAX_ENTRIES
 from forensics.source import Source
 from forensics.text import readable
 from parsers import pax_headers

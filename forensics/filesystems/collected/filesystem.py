@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from forensics.filesystem import DirEntry, Extent, Inode, Problem, Tree
-from forensics.filesystems.rows import Row, tree_of
+from forensics.filesystems.rows import walk_directories, walk_tree
 from forensics.source import Source
 from parsers.errors import FormatError
 
-MAX_ENTRIES = 20_000_000
 LACKS = "has no deleted files, no unallocated space, no place of metadata on a disk"
 
 
@@ -104,46 +103,11 @@ class CollectedFilesystem:
 
     def directories(self) -> Iterator[tuple[int, Sequence[tuple[bytes, int]]]]:
         """Every directory, once."""
-        seen, pending = {self.root}, [self.root]
-        while pending:
-            number = pending.pop()
-            below = [(entry.name, entry.inode) for entry in self.entries(number) if entry.type == "d"]
-            yield number, below
-            new = [inode for _, inode in below if inode not in seen]
-            seen.update(new)
-            pending.extend(reversed(new))
+        return walk_directories(self)
 
     def tree(self, number: int) -> Tree:
         """A directory and all below it."""
-        rows: list[Row] = [(b"", -1, self.inode(number))]
-        targets: dict[int, bytes] = {}
-        xattrs: dict[int, dict[bytes, bytes]] = {}
-        seen, pending = {number}, [0]
-        while pending:
-            parent = pending.pop()
-            for name, child in sorted(self._children(rows[parent][2].number).items()):
-                try:
-                    inode = self._collection.inode(child)
-                    if inode.type == "l":
-                        targets[len(rows)] = self._collection.target(child)
-                except FormatError as error:
-                    self._problem("inode", child, error)
-                    continue
-                if inode.type == "d":
-                    if child in seen:
-                        continue
-                    seen.add(child)
-                    pending.append(len(rows))
-                rows.append((name, parent, inode))
-            if len(rows) > MAX_ENTRIES:
-                raise FormatError(f"more than {MAX_ENTRIES} entries", self.source.name)
-        for row, (_, _, inode) in enumerate(rows):
-            try:
-                if found := self._collection.xattrs(inode.number):
-                    xattrs[row] = found
-            except FormatError as error:
-                self._problem("xattrs", inode.number, error)
-        return tree_of(rows, targets, xattrs)
+        return walk_tree(self, number)
 
     def _children(self, number: int) -> Mapping[bytes, int]:
         try:

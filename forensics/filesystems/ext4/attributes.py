@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from forensics.filesystems.bulk.problems import ProblemLog
+from forensics.filesystems.bulk.reading import read_exactly
 from forensics.filesystems.ext4.inodes import InodeTables
-from forensics.filesystems.ext4.problems import ProblemLog
-from forensics.filesystems.ext4.reading import read_exactly
 from parsers.errors import FormatError
 from parsers.ext4_inode import InodeRecord
 from parsers.ext4_xattr import (

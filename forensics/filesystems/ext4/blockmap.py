@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from forensics.filesystems.bulk.blocks import BlockMap, Damage
+from forensics.filesystems.bulk.reading import read_exactly
 from forensics.filesystems.ext4.geometry import Geometry
-from forensics.filesystems.ext4.reading import read_exactly
 from forensics.source import Source
 from parsers.errors import FormatError
 from parsers.ext4_inode import BLOCK_AT, InodeFlag, InodeRecord, Run, parse_extent_node
@@ -19,22 +20,6 @@ DIRECT = 12
 NO_END = 1 << 32  # beyond the last logical block that any file can have
 MOST_RUNS = 1 << 21  # of one file: a map of more is made to fill the memory
 TOO_MANY = f"the file is in more than {MOST_RUNS} pieces"
-
-
-class Damage(NamedTuple):
-    """A part of a file, [first, end) in blocks, of which the map cannot be read; offset: in the source."""
-
-    first: int
-    end: int
-    error: str
-    offset: int | None
-
-
-class BlockMap(NamedTuple):
-    """A file's runs in logical order, without overlap, and the parts that are not known."""
-
-    runs: list[Run]
-    damage: list[Damage]
 
 
 def block_map(source: Source, geometry: Geometry, record: InodeRecord, offset: int | None) -> BlockMap:

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forensics.filesystem import NO_TIME
-from forensics.filesystems.ext4.reading import Numbers
+from forensics.filesystems.bulk.reading import Numbers
+from forensics.filesystems.bulk.tree import TIMES
 from parsers.ext4 import GOOD_OLD_INODE_SIZE
 from parsers.ext4_inode import EXTRA_ENDS, IN_INODE, INODE_EXTRA, MODE_TYPES, nanoseconds
 
-TIMES = ("mtime", "atime", "ctime", "crtime")
 LAST_SECOND = np.iinfo(np.int64).max // 1_000_000_000 - 2  # of those whose nanoseconds fit, whatever the fraction says
 TYPES = np.zeros(16, np.uint8)
 for _bits, _letter in MODE_TYPES.items():

@@ -7,13 +7,13 @@ both are passed over by the same walk.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.filesystems.ext4.reading import Numbers
+from forensics.filesystems.bulk.listing import BlockFault, Found
+from forensics.filesystems.bulk.reading import Numbers
 from parsers.ext4_inode import DIR_ENTRY, DIR_ENTRY_TYPES
 
 LEAST = 12  # bytes of an entry with a name of one byte
@@ -23,27 +23,6 @@ TYPE_CODES = np.zeros(256, np.uint8)
 TYPE_CODES[: len(DIR_ENTRY_TYPES)] = [ord(t) if t else 0 for t in DIR_ENTRY_TYPES]
 _DOT, _DOT_DOT = 0x2E, 0x2E2E
 _HEAD = 0xFFFFFF  # of an entry's second word: rec_len and name_len, without the file type
-
-
-class Fault(NamedTuple):
-    """What is wrong in a block: its row, the byte in it, what it is."""
-
-    row: int
-    offset: int
-    error: str
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The live entries of some blocks: the block's row, the inode, the type (ASCII code, 0 unknown), and the name in `names`."""
-
-    row: NDArray[np.int64]
-    inode: NDArray[np.uint32]
-    type: NDArray[np.uint8]
-    start: NDArray[np.int64]
-    length: NDArray[np.uint8]
-    names: NDArray[np.uint8]
-    faults: list[Fault]
 
 
 def begin_directories(data: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -69,7 +48,7 @@ def walk_blocks(data: NDArray[np.uint8], limits: Numbers, first: NDArray[np.bool
     position = np.zeros(len(row), np.int64)
     limit = limits[row]
     rows, places, entry_inodes, heads = [], [], [], []
-    faults: list[Fault] = []
+    faults: list[BlockFault] = []
     while len(row):
         at = base[row] + (position >> 2)
         inode = words[at]
@@ -84,7 +63,7 @@ def walk_blocks(data: NDArray[np.uint8], limits: Numbers, first: NDArray[np.bool
         if not good.all():
             for i in np.flatnonzero(~good)[:MOST_FAULTS].tolist():
                 error = _fault(int(length[i]), int(name_length[i]), int(after[i]), int(limit[i]), int(inode[i]))
-                faults.append(Fault(int(row[i]), int(position[i]), error))
+                faults.append(BlockFault(int(row[i]), int(position[i]), error))
             row, at, inode, head, after, limit = row[good], at[good], inode[good], head[good], after[good], limit[good]
         live = inode != 0
         rows.append(row[live])
@@ -113,7 +92,7 @@ def _names(
     live: _Live,
     first: NDArray[np.bool_],
     has_types: bool,
-    faults: list[Fault],
+    faults: list[BlockFault],
 ) -> Found:
     width = data.shape[1]
     length = (live.head >> 16 & 0xFF).astype(np.int64)
@@ -124,9 +103,9 @@ def _names(
     offset = (live.place << 2) % width
     misplaced = (dot | dot_dot) & ~(first[live.row] & (offset <= LEAST))
     for i in np.flatnonzero(misplaced)[:MOST_FAULTS].tolist():
-        faults.append(Fault(int(live.row[i]), int(offset[i]), "an entry `.` or `..` where none belongs"))
+        faults.append(BlockFault(int(live.row[i]), int(offset[i]), "an entry `.` or `..` where none belongs"))
     for i in np.flatnonzero(length == 0)[:MOST_FAULTS].tolist():
-        faults.append(Fault(int(live.row[i]), int(offset[i]), "an entry without a name"))
+        faults.append(BlockFault(int(live.row[i]), int(offset[i]), "an entry without a name"))
     keep = np.flatnonzero(~(dot | dot_dot) & (length > 0))
     row, inode, head, start, length = live.row[keep], live.inode[keep], live.head[keep], start[keep], length[keep]
     ends = np.cumsum(length)
@@ -137,7 +116,7 @@ def _names(
     if len(bad):
         wrong = np.unique(np.searchsorted(ends, bad, "right"))
         for i in wrong[:MOST_FAULTS].tolist():
-            faults.append(Fault(int(row[i]), int(start[i]) % width - DIR_ENTRY.size, "a name with a `/` or a NUL in it"))
+            faults.append(BlockFault(int(row[i]), int(start[i]) % width - DIR_ENTRY.size, "a name with a `/` or a NUL in it"))
         right = np.ones(len(row), np.bool_)
         right[wrong] = False
         row, inode, head, begins, length = row[right], inode[right], head[right], begins[right], length[right]

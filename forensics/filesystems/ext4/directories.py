@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from forensics.filesystems.bulk.blocks import BlockMap
+from forensics.filesystems.bulk.listing import EntryRows, Fault, Listing, changed
+from forensics.filesystems.bulk.reading import Numbers, read_runs
 from forensics.filesystems.ext4.attributes import Attributes
-from forensics.filesystems.ext4.blockmap import BlockMap
 from forensics.filesystems.ext4.dirblocks import walk_blocks
 from forensics.filesystems.ext4.inodes import InodeTables, Rows, records
-from forensics.filesystems.ext4.listing import EntryRows, Fault, Listing, changed
-from forensics.filesystems.ext4.reading import Numbers, read_runs
 from forensics.filesystems.ext4.runs import PLAIN, leaf_runs
 from parsers.errors import FormatError
 from parsers.ext4 import Incompat

@@ -11,9 +11,9 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from forensics.filesystems.bulk.problems import ProblemLog
 from forensics.filesystems.ext4.blockmap import block_map
 from forensics.filesystems.ext4.inodes import InodeTables
-from forensics.filesystems.ext4.problems import ProblemLog
 from parsers.errors import FormatError
 from parsers.ext4_fast_commit import CREAT, UNLINK, AddRange, Dentry, InodeRecord, Record
 from parsers.ext4_inode import EXTENT_MAGIC, INODE, InodeFlag, Run, parse_inode

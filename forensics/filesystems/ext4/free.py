@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from forensics.filesystems.bulk.problems import ProblemLog
+from forensics.filesystems.bulk.reading import Numbers, read_or_nothing
 from forensics.filesystems.ext4.geometry import Geometry
-from forensics.filesystems.ext4.problems import ProblemLog
-from forensics.filesystems.ext4.reading import Numbers, read_or_nothing
 from forensics.source import Source
 from parsers.ext4 import Incompat, Superblock
 

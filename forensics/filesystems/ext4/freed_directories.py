@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from forensics.filesystems.bulk.reading import read_or_nothing
 from forensics.filesystems.ext4.dirblocks import begin_directories, walk_blocks
 from forensics.filesystems.ext4.history import History
 from forensics.filesystems.ext4.inodes import InodeTables
 from forensics.filesystems.ext4.past_inodes import States
 from forensics.filesystems.ext4.past_names import DIRECTORY
-from forensics.filesystems.ext4.reading import read_or_nothing
 from forensics.filesystems.past.paths import BEFORE, Name
 from parsers.crc32c import crc32c
 from parsers.ext4 import Incompat

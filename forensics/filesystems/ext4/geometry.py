@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.filesystems.ext4.problems import ProblemLog
-from forensics.filesystems.ext4.reading import read_exactly, read_or_nothing
+from forensics.filesystems.bulk.problems import ProblemLog
+from forensics.filesystems.bulk.reading import read_exactly, read_or_nothing
 from forensics.source import Source
 from parsers.crc32c import crc32c, crc32c_rows
 from parsers.errors import FormatError, UnsupportedFormat

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forensics.filesystem import NO_TIME
+from forensics.filesystems.bulk.problems import ProblemLog
+from forensics.filesystems.bulk.reading import LONGEST_READ, Numbers, read_or_nothing
 from forensics.filesystems.ext4.columns import LAST_SECOND
 from forensics.filesystems.ext4.journal import NOT_REPLAYED, open_log
 from forensics.filesystems.ext4.log import Log
 from forensics.filesystems.ext4.log import scan as scan_log
-from forensics.filesystems.ext4.problems import ProblemLog
 from forensics.filesystems.ext4.reader import Ext4
-from forensics.filesystems.ext4.reading import LONGEST_READ, Numbers, read_or_nothing
 from forensics.filesystems.ext4.replayed import MAGIC, Replayed
 from forensics.filesystems.past.paths import BEFORE
 from forensics.source import Source

@@ -10,12 +10,12 @@ from itertools import islice
 import numpy as np
 
 from forensics.filesystem import Problem
+from forensics.filesystems.bulk.problems import ProblemLog
+from forensics.filesystems.bulk.reading import read_or_nothing
 from forensics.filesystems.ext4.blockmap import block_map
 from forensics.filesystems.ext4.fast_commit import Changes, apply
 from forensics.filesystems.ext4.log import Log, Scan, Transaction, place, revoked, scan, writes
-from forensics.filesystems.ext4.problems import ProblemLog
 from forensics.filesystems.ext4.reader import Ext4
-from forensics.filesystems.ext4.reading import read_or_nothing
 from forensics.filesystems.ext4.replayed import Replayed
 from forensics.source import Source
 from parsers import ext4_fast_commit, jbd2

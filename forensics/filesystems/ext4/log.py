@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from forensics.filesystems.ext4.reading import read_or_nothing
+from forensics.filesystems.bulk.reading import read_or_nothing
 from forensics.source import Source
 from parsers import jbd2
 from parsers.ext4_inode import Run

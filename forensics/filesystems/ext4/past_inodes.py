@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from forensics.filesystems.bulk.reading import Numbers
 from forensics.filesystems.ext4.columns import Columns, columns
 from forensics.filesystems.ext4.history import History
 from forensics.filesystems.ext4.inodes import InodeTables, Rows, records
-from forensics.filesystems.ext4.reading import Numbers
 from parsers.ext4 import Incompat
 from parsers.ext4_inode import BLOCK_AT, EXTENT_MAGIC, IN_INODE, InodeFlag
 

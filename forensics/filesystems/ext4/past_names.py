@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from forensics.filesystems.bulk.problems import ProblemLog
+from forensics.filesystems.bulk.reading import Numbers
 from forensics.filesystems.ext4.attributes import Attributes
 from forensics.filesystems.ext4.blockmap import block_map
 from forensics.filesystems.ext4.columns import types
@@ -16,8 +18,6 @@ from forensics.filesystems.ext4.directories import INLINE_HEAD
 from forensics.filesystems.ext4.history import History
 from forensics.filesystems.ext4.inodes import InodeTables, Rows, records
 from forensics.filesystems.ext4.past_inodes import States
-from forensics.filesystems.ext4.problems import ProblemLog
-from forensics.filesystems.ext4.reading import Numbers
 from forensics.filesystems.ext4.runs import leaf_runs
 from forensics.filesystems.past.paths import BEFORE, Name
 from parsers.errors import FormatError

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from forensics.filesystem import DirEntry, Extent, Inode, Tree
+from forensics.filesystem import Extent, Inode, Tree
+from forensics.filesystems.bulk.blocks import MAX_READ, BlockMap, read_content
+from forensics.filesystems.bulk.directories import ScannedFilesystem
+from forensics.filesystems.bulk.listing import Fault, Listing
+from forensics.filesystems.bulk.reading import Numbers
+from forensics.filesystems.bulk.scan import Scan
+from forensics.filesystems.bulk.walk import Walk
 from forensics.filesystems.ext4.attributes import Attributes
-from forensics.filesystems.ext4.blockmap import BlockMap, block_map
-from forensics.filesystems.ext4.content import MAX_READ, is_fast_link, read_content
+from forensics.filesystems.ext4.blockmap import block_map
+from forensics.filesystems.ext4.content import is_fast_link
 from forensics.filesystems.ext4.dirblocks import LEAST
 from forensics.filesystems.ext4.directories import Batch, DirectoryReader
 from forensics.filesystems.ext4.geometry import read_geometry
 from forensics.filesystems.ext4.inodes import InodeTables
-from forensics.filesystems.ext4.lost import lost_directories, lost_names
-from forensics.filesystems.ext4.problems import ProblemLog
 from forensics.filesystems.ext4.runs import file_runs
-from forensics.filesystems.ext4.scan import DIRECTORY, Scan, scan_all, scan_below
-from forensics.filesystems.ext4.tree import TreeBuilder
+from forensics.filesystems.ext4.scan import scan_all, scan_below
+from forensics.filesystems.ext4.tree import Ext4TreeBuilder
 from forensics.source import Source
 from parsers.errors import FormatError, UnsupportedFormat
 from parsers.ext4 import ROOT_INODE, Incompat, Superblock
@@ -27,12 +31,11 @@ from parsers.ext4_inode import DIR_ENTRY, InodeFlag, InodeRecord, Run, device
 
 MAX_TARGET = 65536  # bytes of a symlink's target: no more than the largest block
 MANY = 1 << 16  # inodes whose maps are decoded at the same time
-CACHED_NAMES = 1 << 18  # of directories that were read one at a time
 FEW = 256  # directories that are read without reading all of them first
 SCATTERED = 64  # runs of a file whose map is kept, for it is likely to be read piece by piece
 
 
-class Ext4:
+class Ext4(ScannedFilesystem):
     """Reads one filesystem as it stands in `source`.
 
     What a fast commit changes beyond blocks goes before what `source` holds. inode_overrides: inode number to raw inode;
@@ -50,8 +53,7 @@ class Ext4:
         dirent_changes: Mapping[int, Mapping[bytes, int | None]] | None = None,
         extent_overrides: Mapping[int, Sequence[Run]] | None = None,
     ) -> None:
-        self.source = source
-        self.log = ProblemLog(source)
+        super().__init__(source)
         self.geometry = read_geometry(source, self.log)
         superblock = self.geometry.superblock
         self.kind = superblock.kind
@@ -60,17 +62,13 @@ class Ext4:
         self.state = "clean"
         self.root = ROOT_INODE
         self.block_size = superblock.block_size
-        self.problems = self.log.list
         self._large = bool(superblock.incompat & Incompat.LARGEDIR)
         self._maps = {number: list(runs) for number, runs in (extent_overrides or {}).items()}
         self.tables = InodeTables(source, self.geometry, inode_overrides or {}, inode_places or {})
+        self.greatest = self.tables.count
         self._attributes = Attributes(self.tables, self.log, self._value)
         self._directories = DirectoryReader(self.tables, self._attributes, self.block_map, self._maps, dirent_changes or {})
-        self._scan: Scan | None = None
-        self._names: dict[int, dict[bytes, tuple[int, str | None]]] = {}
-        self._cached_names = 0
         self._last_map = 0, BlockMap([], [])
-        self._read_alone = 0
 
     @property
     def superblock(self) -> Superblock:
@@ -169,59 +167,31 @@ class Ext4:
         record = self.tables.record(number)
         return self._attributes.read(number, self.tables.raw(number), record.extra_isize, record.file_acl)
 
-    def entries(self, number: int) -> Sequence[DirEntry]:
-        """The names in a directory, sorted."""
-        return [DirEntry(name, inode, kind) for name, (inode, kind) in sorted(self._directory(number).items())]
+    def _type(self, number: int) -> str:
+        return self.tables.record(number).type
 
-    def find(self, directory: int, name: bytes) -> int | None:
-        """The inode of one name in a directory, None where there is none or no directory."""
-        found = self._directory(directory).get(name)
-        return None if found is None else found[0]
+    def _offset(self, number: int) -> int | None:
+        return self.tables.offset(number)
 
-    def tree(self, number: int) -> Tree:
-        """A directory and all below it. Raises FormatError where the inode is no directory."""
-        record = self.tables.record(number)
-        if record.type != "d":
-            raise FormatError(f"inode {number} is no directory", self.source.name, self.tables.offset(number))
-        scan = self._scan_below(number)
-        tree = self._build(number, scan)
-        if scan is not self._scan and not scan.listing.covers(tree.inode[tree.type == DIRECTORY]):
-            tree = self._build(number, self._scan_all())  # an entry's type lied: a directory below was not entered
-        return tree
+    def _read_directory(self, number: int) -> tuple[Listing, list[Fault]]:
+        row = np.frombuffer(self.tables.raw(number), np.uint8).reshape(1, -1)
+        return self._directories.read([Batch(np.array([number]), row)])
 
-    def _build(self, number: int, scan: Scan) -> Tree:
-        at = scan.listing.index(number)
-        if at is None:
-            raise FormatError(f"inode {number} is no directory in use", self.source.name, self.tables.offset(number))
-        way = scan.subdirectories.walk(at)
-        scan.report(way, self.log)
-        return TreeBuilder(self.tables, self.log, self._attributes, self.target).build(number, scan.listing, way)
+    def _read_below(self, number: int, most: int) -> Scan | None:
+        return scan_below(self.tables, self._directories, number, most)
 
-    def directories(self) -> Iterator[tuple[int, Sequence[tuple[bytes, int]]]]:
-        """Every directory reachable from the root, once, with its subdirectories."""
-        scan = self._scan_all()
-        at = scan.listing.index(self.root)
-        if at is None:
-            self.log.add("directory", self.root, "the root directory is damaged", None)
-            return
-        way = scan.subdirectories.walk(at)
-        scan.report(way, self.log)
-        yield from scan.subdirectories.of_walk(way)
+    def _read_all(self) -> Scan:
+        return scan_all(self.tables, self._directories)
 
-    def _scan_all(self) -> Scan:
-        if self._scan is None:
-            scan = scan_all(self.tables, self._directories)
-            lost = lost_directories(scan.listing, self.root, self._parent)
-            if lost:
-                scan = scan.with_directories(lost, self.tables.offsets(np.array(lost)).tolist())
-                self.tables.stand_in(lost)
-            if scan.is_damaged():
-                names = lost_names(scan.listing, scan.faults, self.root, self._parent)
-                scan = scan.with_lost(names, self.tables.count) if names else scan
-            self._scan = scan
-            self.log.path_of = lambda number: scan.path(number, self.root)
-            self._names.clear()
-        return self._scan
+    def _stand_in(self, lost: list[int]) -> Numbers:
+        self.tables.stand_in(lost)
+        return self.tables.offsets(np.array(lost))
+
+    def _few(self) -> int:
+        return max(FEW, self.geometry.directories // 4)
+
+    def _tree(self, number: int, listing: Listing, way: Walk) -> Tree:
+        return Ext4TreeBuilder(self.tables, self.log, self._attributes, self.target).build(number, listing, way)
 
     def _parent(self, number: int) -> int | None:
         """The inode that a directory says it stands in."""
@@ -236,51 +206,6 @@ class Ext4:
         if len(head) < 2 * LEAST or head[name - 2] != 2 or head[name : name + 2] != b"..":  # what pads it may be anything
             return None
         return int(DIR_ENTRY.unpack(head, LEAST)[0])
-
-    def _scan_below(self, number: int) -> Scan:
-        """A scan that covers a directory: of it alone as long as little is read that way, else of the whole filesystem."""
-        if self._scan is None:
-            most = max(FEW, self.geometry.directories // 4) - self._read_alone
-            below = scan_below(self.tables, self._directories, number, most)
-            self._read_alone += len(below.listing.directories) if below is not None else most
-            if below is not None and not below.is_damaged():
-                return below
-        return self._scan_all()
-
-    def _directory(self, number: int) -> dict[bytes, tuple[int, str | None]]:
-        names = self._names.get(number)
-        if names is not None:
-            return names
-        try:
-            record = self.tables.record(number)
-        except FormatError:
-            if self._scan is not None:
-                raise
-            self._scan_all()  # what stood in it may be there without it
-            return self._directory(number)
-        if record.type != "d":
-            return {}
-        at = self._scan.listing.index(number) if self._scan is not None else None
-        if self._scan is not None and at is not None:
-            listing, faults = self._scan.listing, self._scan.faults.get(number, [])
-        else:
-            row = np.frombuffer(self.tables.raw(number), np.uint8).reshape(1, -1)
-            listing, faults = self._directories.read([Batch(np.array([number]), row)])
-            at = 0
-            if self._scan is None and any(fault.lost for fault in faults):
-                self._scan_all()  # what stood in the directory may still know that it did
-                return self._directory(number)
-        for fault in faults:
-            self.log.add("directory", number, fault.error, fault.offset)
-        rows = listing.rows(at)
-        kinds = [chr(k) if k else None for k in listing.type[rows].tolist()]
-        names = dict(zip(listing.name_list(rows), zip(listing.inode[rows].tolist(), kinds, strict=True), strict=True))
-        if self._cached_names + len(names) > CACHED_NAMES:
-            self._names.clear()
-            self._cached_names = 0
-        self._names[number] = names
-        self._cached_names += len(names)
-        return names
 
     def _check_key(self, number: int, record: InodeRecord) -> None:
         if record.flags & InodeFlag.ENCRYPT:

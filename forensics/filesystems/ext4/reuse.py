@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forensics.filesystem import NO_TIME
+from forensics.filesystems.bulk.reading import Numbers
 from forensics.filesystems.ext4.free import used_blocks
 from forensics.filesystems.ext4.geometry import Geometry
 from forensics.filesystems.ext4.history import History
 from forensics.filesystems.ext4.past_inodes import States
-from forensics.filesystems.ext4.reading import Numbers
 from forensics.filesystems.ext4.runs import REGULAR
 from forensics.filesystems.past.paths import BEFORE
 

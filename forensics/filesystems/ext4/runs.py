@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
+from forensics.filesystems.bulk.blocks import Runs
 from forensics.filesystems.ext4.geometry import Geometry
 from forensics.filesystems.ext4.inodes import Rows, records
-from forensics.filesystems.ext4.reading import Numbers
 from parsers.ext4_inode import BLOCK_AT, EXTENT_MAGIC, IN_INODE, MAX_INITIALISED, InodeFlag
 
 LEAVES = 4  # extents that i_block has room for
 PLAIN = InodeFlag.EXTENTS | InodeFlag.INLINE_DATA | InodeFlag.ENCRYPT  # of these, a plain file has the first only
 TYPE_BITS, REGULAR = 0xF000, 0x8000
-
-
-class Runs(NamedTuple):
-    """Runs of blocks of many files, in columns; owner: the file's row."""
-
-    owner: Numbers
-    logical: Numbers
-    count: Numbers  # type: ignore[assignment] # nobody misses tuple.count
-    physical: Numbers
-    unwritten: NDArray[np.bool_]
 
 
 def leaf_runs(rows: Rows, geometry: Geometry) -> tuple[Runs, NDArray[np.bool_]]:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from forensics.filesystems.bulk.reading import read_or_nothing
 from forensics.filesystems.ext4.history import read_history
 from forensics.filesystems.ext4.reader import Ext4
-from forensics.filesystems.ext4.reading import read_or_nothing
 from parsers.errors import FormatError
 from parsers.ext4_slack import SlackName, slack_names
 

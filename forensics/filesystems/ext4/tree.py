@@ -1,4 +1,4 @@
-"""Builds a Tree: the rows of a directory and all below it, from a listing of directories and the inode tables."""
+"""Fills a Tree from the inode tables of ext2, ext3 and ext4."""
 
 from __future__ import annotations
 
@@ -7,26 +7,23 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.filesystem import NO_TIME, Tree
+from forensics.filesystems.bulk.problems import ProblemLog
+from forensics.filesystems.bulk.reading import Numbers
+from forensics.filesystems.bulk.tree import GRAIN, TIMES, Stats, TreeBuilder, locate_all
 from forensics.filesystems.ext4.attributes import Attributes
-from forensics.filesystems.ext4.columns import TIMES, Columns, columns
+from forensics.filesystems.ext4.columns import Columns, columns
 from forensics.filesystems.ext4.content import is_fast_link
 from forensics.filesystems.ext4.inodes import InodeTables, Rows, records
-from forensics.filesystems.ext4.listing import Listing
-from forensics.filesystems.ext4.problems import ProblemLog
-from forensics.filesystems.ext4.reading import Numbers
-from forensics.filesystems.ext4.walk import Walk
 from parsers.errors import FormatError
 from parsers.ext4 import GOOD_OLD_INODE_SIZE, Incompat
 from parsers.ext4_inode import BLOCK_AT, IN_INODE, InodeFlag
 from parsers.ext4_xattr import MAGIC
 
-BATCH = 1 << 16  # inodes that are decoded at the same time
-GRAIN = 4096  # bytes that stand together in the disk image, whatever that is made of, unless a block is smaller
 
-
-class TreeBuilder:
+class Ext4TreeBuilder(TreeBuilder):
     """Fills a Tree's columns; `attributes` and `target_of` (of long symlinks) read what no column holds."""
+
+    batch = 1 << 16
 
     def __init__(
         self,
@@ -35,66 +32,13 @@ class TreeBuilder:
         attributes: Attributes,
         target_of: Callable[[int], bytes],
     ) -> None:
+        super().__init__(problems)
         self._tables = tables
-        self._problems = problems
         self._attributes = attributes
         self._target_of = target_of
         self._superblock = tables.geometry.superblock
 
-    def build(self, number: int, listing: Listing, way: Walk) -> Tree:
-        """The tree of a directory. An entry whose inode is not in use or damaged is left out and becomes a problem."""
-        names = [b"", *listing.name_list(way.entries)]
-        inode = np.concatenate([[number], listing.inode[way.entries].astype(np.int64)])
-        parent = np.concatenate([[-1], way.parent])
-        numbers, inverse = _distinct(inode, self._tables.count)
-        stats = _Stats(len(numbers))
-        for first in range(0, len(numbers), BATCH):
-            self._fill(stats, first, numbers[first : first + BATCH])
-        bad = stats.type[inverse] == 0
-        bad[0] = False
-        if bad.any():
-            self._report_lost(np.flatnonzero(bad), names, inode, inode[parent])
-            keep = np.flatnonzero(~bad)
-            place = np.cumsum(~bad) - 1
-            names = [names[i] for i in keep.tolist()]
-            inode, inverse = inode[keep], inverse[keep]
-            parent = np.where(parent[keep] < 0, -1, place[parent[keep]])
-        return self._tree(names, parent, inode, inverse, stats)
-
-    def _tree(self, names: list[bytes], parent: Numbers, inode: Numbers, inverse: Numbers, stats: _Stats) -> Tree:
-        tree = Tree(
-            names=names,
-            parent=parent,
-            inode=inode,
-            type=stats.type[inverse],
-            mode=stats.mode[inverse],
-            uid=stats.uid[inverse],
-            gid=stats.gid[inverse],
-            size=stats.size[inverse],
-            nlink=stats.nlink[inverse],
-            mtime_ns=stats.times["mtime"][inverse],
-            atime_ns=stats.times["atime"][inverse],
-            ctime_ns=stats.times["ctime"][inverse],
-            crtime_ns=stats.times["crtime"][inverse],
-            rdev_major=stats.major[inverse],
-            rdev_minor=stats.minor[inverse],
-            offset=stats.offset[inverse],
-        )
-        if stats.targets or stats.xattrs or stats.far_times:
-            special = np.zeros(len(stats.type), np.bool_)
-            special[[*stats.targets, *stats.xattrs, *(at for at, _ in stats.far_times)]] = True
-            rows = np.flatnonzero(special[inverse])
-            for row, at in zip(rows.tolist(), inverse[rows].tolist(), strict=True):
-                if at in stats.targets:
-                    tree.targets[row] = stats.targets[at]
-                if at in stats.xattrs:
-                    tree.xattrs[row] = stats.xattrs[at]
-                for name in TIMES:
-                    if (at, name) in stats.far_times:
-                        tree.far_times[row, f"{name}_ns"] = stats.far_times[at, name]
-        return tree
-
-    def _fill(self, stats: _Stats, first: int, numbers: Numbers) -> None:
+    def _fill(self, stats: Stats, first: int, numbers: Numbers) -> None:
         rows = self._tables.rows(numbers)
         found = columns(records(rows), bool(self._superblock.incompat & Incompat.LARGEDIR))
         part = slice(first, first + len(numbers))
@@ -120,7 +64,7 @@ class TreeBuilder:
                 stats.xattrs[first + at] = xattrs
         self._fill_targets(stats, first, numbers, rows, found)
 
-    def _fill_targets(self, stats: _Stats, first: int, numbers: Numbers, rows: Rows, found: Columns) -> None:
+    def _fill_targets(self, stats: Stats, first: int, numbers: Numbers, rows: Rows, found: Columns) -> None:
         links = np.flatnonzero(found.type == ord("l"))
         sizes, sectors, acls = found.size[links].tolist(), found.sectors[links].tolist(), found.file_acl[links].tolist()
         inline = (found.flags[links] & InodeFlag.INLINE_DATA != 0).tolist()
@@ -135,53 +79,23 @@ class TreeBuilder:
                 self._problems.add("symlink", int(numbers[at]), error.what, error.offset)
 
     def _locate(self, numbers: Numbers) -> Numbers:
-        size = min(GRAIN, self._superblock.block_size)
-        offsets = self._tables.offsets(numbers)
-        grains, inverse = np.unique(offsets // size, return_inverse=True)
-        places = [self._tables.source.locate(grain * size) if grain >= 0 else None for grain in grains.tolist()]
-        start = np.array([-1 if place is None else place for place in places], np.int64)[inverse]
-        located = np.where(start >= 0, start + offsets % size, -1)
+        located = locate_all(self._tables.source, self._offsets(numbers), min(GRAIN, self._superblock.block_size))
         if self._tables.overrides:
             for at in np.flatnonzero(np.isin(numbers, np.fromiter(self._tables.overrides, np.int64))).tolist():
                 place = self._tables.locate(int(numbers[at]))
                 located[at] = -1 if place is None else place
         return located
 
-    def _report_lost(self, rows: Numbers, names: list[bytes], inode: Numbers, directory: Numbers) -> None:
-        for row in rows.tolist():
-            name = names[row].decode("utf-8", "backslashreplace")
-            offset = int(self._tables.offsets(inode[row : row + 1])[0])
-            error = f"`{name}` names inode {inode[row]}, which is not in use or damaged"
-            self._problems.add("directory entry", int(directory[row]), error, offset if offset >= 0 else None)
+    def _offsets(self, numbers: Numbers) -> Numbers:
+        return self._tables.offsets(numbers)
 
-
-class _Stats:
-    """Columns of the distinct inodes of a tree."""
-
-    def __init__(self, count: int) -> None:
-        self.type = np.zeros(count, np.uint8)
-        self.mode = np.zeros(count, np.uint16)
-        self.uid = np.zeros(count, np.uint32)
-        self.gid = np.zeros(count, np.uint32)
-        self.size = np.zeros(count, np.int64)
-        self.nlink = np.zeros(count, np.int64)
-        self.major = np.zeros(count, np.uint32)
-        self.minor = np.zeros(count, np.uint32)
-        self.offset = np.full(count, -1, np.int64)
-        self.times = {name: np.full(count, NO_TIME, np.int64) for name in TIMES}
-        self.far_times: dict[tuple[int, str], int] = {}
-        self.targets: dict[int, bytes] = {}
-        self.xattrs: dict[int, dict[bytes, bytes]] = {}
-
-
-def _distinct(inode: Numbers, greatest: int) -> tuple[Numbers, Numbers]:
-    """The distinct numbers ascending, and each one's place among them."""
-    if len(inode) < greatest // 16:
-        numbers, inverse = np.unique(inode, return_inverse=True)
-        return numbers, inverse
-    used = np.zeros(greatest + 1, np.bool_)
-    used[inode] = True
-    return np.flatnonzero(used), (np.cumsum(used) - 1)[inode]
+    def _distinct(self, inode: Numbers) -> tuple[Numbers, Numbers]:
+        greatest = self._tables.count
+        if len(inode) < greatest // 16:
+            return super()._distinct(inode)
+        used = np.zeros(greatest + 1, np.bool_)
+        used[inode] = True
+        return np.flatnonzero(used), (np.cumsum(used) - 1)[inode]
 
 
 def _has_ibody(rows: Rows, extra_isize: NDArray[np.uint16]) -> NDArray[np.bool_]:

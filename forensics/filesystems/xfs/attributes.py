@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from forensics.filesystems.ext4.problems import ProblemLog
-from forensics.filesystems.ext4.reading import read_exactly
+from forensics.filesystems.bulk.problems import ProblemLog
+from forensics.filesystems.bulk.reading import read_exactly
 from forensics.filesystems.xfs.forks import attr_map
 from forensics.filesystems.xfs.inodes import InodeTables
 from forensics.filesystems.xfs.remote import Places, read_remote

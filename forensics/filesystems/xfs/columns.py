@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forensics.filesystem import NO_TIME
-from forensics.filesystems.ext4.reading import Numbers
+from forensics.filesystems.bulk.reading import Numbers
+from forensics.filesystems.bulk.tree import TIMES
 from parsers.xfs_inode import BIGTIME_EPOCH, CORE_SIZES, MAGIC, MODE_TYPES, SECOND, InodeFlag2
 
-TIMES = ("mtime", "atime", "ctime", "crtime")
 TYPES = np.zeros(16, np.uint8)
 for _bits, _letter in MODE_TYPES.items():
     TYPES[_bits >> 12] = ord(_letter)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.filesystems.ext4.dirblocks import Fault, Found
-from forensics.filesystems.ext4.reading import Numbers
+from forensics.filesystems.bulk.listing import BlockFault, Found
+from forensics.filesystems.bulk.reading import Numbers
 from parsers.xfs_dir import (
     BLOCK_MAGICS,
     DATA_MAGICS,
@@ -51,13 +51,13 @@ def walk_blocks(data: NDArray[np.uint8], has_crc: bool, has_types: bool) -> Foun
     magics = data[:, :4].copy().view(">u4")[:, 0]
     single = magics == int.from_bytes(BLOCK_MAGICS[has_crc], "big")
     known = single | (magics == int.from_bytes(DATA_MAGICS[has_crc], "big"))
-    faults = [Fault(row, 0, "no block of directory entries") for row in np.flatnonzero(~known)[:MOST_FAULTS].tolist()]
+    faults = [BlockFault(row, 0, "no block of directory entries") for row in np.flatnonzero(~known)[:MOST_FAULTS].tolist()]
     header = HEADER_SIZES[has_crc]
     tails = data[:, width - TAIL.size : width - 4].copy().view(">u4")[:, 0].astype(np.int64)
     limits = np.where(single, width - TAIL.size - HASH_ENTRY_SIZE * tails, width)
     short = known & (limits < header)
     for row in np.flatnonzero(short)[:MOST_FAULTS].tolist():
-        faults.append(Fault(row, width - TAIL.size, f"a directory block with {tails[row]} hash entries"))
+        faults.append(BlockFault(row, width - TAIL.size, f"a directory block with {tails[row]} hash entries"))
     row = np.flatnonzero(known & ~short)
     position = np.full(len(row), header, np.int64)
     limit = limits[row]
@@ -76,7 +76,7 @@ def walk_blocks(data: NDArray[np.uint8], has_crc: bool, has_types: bool) -> Foun
         last = np.where(good, base + length - TAG_SIZE, 0) >> 1
         good &= shorts[last] == position
         for i in np.flatnonzero(~good)[:MOST_FAULTS].tolist():
-            faults.append(Fault(int(row[i]), int(position[i]), f"an entry of {length[i]} bytes cannot be"))
+            faults.append(BlockFault(int(row[i]), int(position[i]), f"an entry of {length[i]} bytes cannot be"))
         live = good & ~free
         start = base[live] + ENTRY_HEAD
         size = name_length[live]
@@ -97,7 +97,7 @@ def walk_short_forms(data: NDArray[np.uint8], limits: Numbers, has_types: bool) 
     row = np.arange(count)
     position = SHORT_HEADER.size - 4 + number_size
     kind_size = int(has_types)
-    faults: list[Fault] = []
+    faults: list[BlockFault] = []
     found: list[_Live] = []
     while True:
         more = left[row] > 0
@@ -111,7 +111,7 @@ def walk_short_forms(data: NDArray[np.uint8], limits: Numbers, has_types: bool) 
         after = position + SHORT_ENTRY_HEAD + name_length + kind_size + number_size[row]
         good = fits & (name_length > 0) & (after <= limits[row])
         for i in np.flatnonzero(~good)[:MOST_FAULTS].tolist():
-            faults.append(Fault(int(row[i]), int(position[i]), "an entry that does not fit the inode"))
+            faults.append(BlockFault(int(row[i]), int(position[i]), "an entry that does not fit the inode"))
         row, base, after, size = row[good], base[good], after[good], name_length[good]
         start = base + SHORT_ENTRY_HEAD
         kinds = flat[start + size] if has_types else np.zeros(len(start), np.uint8)
@@ -129,7 +129,7 @@ def _numbers(flat: NDArray[np.uint8], place: Numbers, wide: NDArray[np.bool_]) -
     return numbers
 
 
-def _names(flat: NDArray[np.uint8], width: int, parts: list[_Live], faults: list[Fault]) -> Found:
+def _names(flat: NDArray[np.uint8], width: int, parts: list[_Live], faults: list[BlockFault]) -> Found:
     """The names gathered, `.` and `..` left out, and those that no name can be."""
     if not parts:
         none: Numbers = np.zeros(0, np.int64)
@@ -145,12 +145,12 @@ def _names(flat: NDArray[np.uint8], width: int, parts: list[_Live], faults: list
     names = flat[np.arange(total) + np.repeat(start - begins, length)]
     right = (inode > 0) & (inode < 1 << 56)
     for i in np.flatnonzero(~right)[:MOST_FAULTS].tolist():
-        faults.append(Fault(int(row[i]), int(start[i]) % width, f"an entry names inode {inode[i]}"))
+        faults.append(BlockFault(int(row[i]), int(start[i]) % width, f"an entry names inode {inode[i]}"))
     bad = np.flatnonzero((names == ord("/")) | (names == 0))
     if len(bad):
         wrong = np.unique(np.searchsorted(ends, bad, "right"))
         for i in wrong[:MOST_FAULTS].tolist():
-            faults.append(Fault(int(row[i]), int(start[i]) % width, "a name with a `/` or a NUL in it"))
+            faults.append(BlockFault(int(row[i]), int(start[i]) % width, "a name with a `/` or a NUL in it"))
         right[wrong] = False
     if not right.all():
         row, inode, kind, begins, length = row[right], inode[right], kind[right], begins[right], length[right]

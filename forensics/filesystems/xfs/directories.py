@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.filesystems.ext4.blockmap import BlockMap
-from forensics.filesystems.ext4.listing import EntryRows, Fault, Listing
-from forensics.filesystems.ext4.reading import Numbers, read_or_nothing, read_runs
+from forensics.filesystems.bulk.blocks import BlockMap
+from forensics.filesystems.bulk.listing import EntryRows, Fault, Listing
+from forensics.filesystems.bulk.reading import Numbers, read_or_nothing, read_runs
 from forensics.filesystems.xfs.dirblocks import walk_blocks, walk_short_forms
 from forensics.filesystems.xfs.forks import leaf_runs
 from forensics.filesystems.xfs.inodes import InodeTables, Rows

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.filesystems.ext4.reading import Numbers
+from forensics.filesystems.bulk.reading import Numbers
 from parsers.xfs_dir import BLOCK_MAGICS, ENTRY_HEAD, FREE_TAG, FTYPES, HASH_ENTRY_SIZE, HEADER_SIZES, TAG_SIZE, TAIL
 from parsers.xfs_log import CHUNK
 

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.filesystems.ext4.blockmap import BlockMap, Damage
-from forensics.filesystems.ext4.reading import Numbers, read_exactly
-from forensics.filesystems.ext4.runs import Runs
+from forensics.filesystems.bulk.blocks import BlockMap, Damage, Runs
+from forensics.filesystems.bulk.reading import Numbers, read_exactly
 from forensics.filesystems.xfs.columns import extent_counts
 from forensics.filesystems.xfs.geometry import Geometry
 from forensics.filesystems.xfs.inodes import Rows

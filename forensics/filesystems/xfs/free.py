@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.filesystems.ext4.problems import ProblemLog
-from forensics.filesystems.ext4.reading import Numbers, read_exactly
+from forensics.filesystems.bulk.problems import ProblemLog
+from forensics.filesystems.bulk.reading import Numbers, read_exactly
 from forensics.filesystems.xfs.geometry import Geometry
 from forensics.filesystems.xfs.inode_trees import MOST_BAD_GROUPS
 from forensics.source import Source

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.filesystems.ext4.problems import ProblemLog
-from forensics.filesystems.ext4.reading import Numbers, read_exactly
+from forensics.filesystems.bulk.problems import ProblemLog
+from forensics.filesystems.bulk.reading import Numbers, read_exactly
 from forensics.filesystems.xfs.backups import LARGEST_SECTOR, backup_superblock
 from forensics.source import Source
 from parsers.errors import FormatError, UnsupportedFormat

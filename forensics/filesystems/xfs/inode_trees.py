@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from forensics.filesystems.ext4.problems import ProblemLog
-from forensics.filesystems.ext4.reading import Numbers, read_exactly
+from forensics.filesystems.bulk.problems import ProblemLog
+from forensics.filesystems.bulk.reading import Numbers, read_exactly
 from forensics.filesystems.xfs.geometry import Geometry
 from forensics.source import Source
 from parsers.errors import FormatError

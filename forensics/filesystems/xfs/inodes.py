@@ -8,7 +8,7 @@ from functools import cache, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.filesystems.ext4.reading import Numbers, read_or_nothing, read_runs
+from forensics.filesystems.bulk.reading import Numbers, read_or_nothing, read_rows
 from forensics.filesystems.xfs.geometry import Geometry
 from forensics.source import Source
 from parsers.errors import FormatError
@@ -87,18 +87,7 @@ class InodeTables:
 
     def rows(self, numbers: Numbers) -> Rows:
         """The raw inodes of these numbers, one row each; zeros where an inode cannot be read."""
-        rows = np.zeros((len(numbers), self.size), np.uint8)
-        offsets = self.geometry.inode_offsets(numbers)
-        order = np.argsort(offsets, kind="stable")
-        order = order[np.searchsorted(offsets[order], 0) :]
-        for first, last, data in read_runs(self.source, offsets[order], self.size):
-            at = (offsets[order[first:last]] - offsets[order[first]]) // self.size
-            have = len(data) // self.size
-            table = np.frombuffer(data, np.uint8, have * self.size).reshape(have, self.size)
-            wanted = order[first:last]
-            if have <= at[-1]:
-                wanted, at = wanted[at < have], at[at < have]
-            rows[wanted] = table[at]
+        rows = read_rows(self.source, self.geometry.inode_offsets(numbers), self.size)
         if self.stand_ins:
             for row in np.flatnonzero(np.isin(numbers, np.fromiter(self.stand_ins, np.int64))).tolist():
                 rows[row] = np.frombuffer(self.stand_ins[int(numbers[row])], np.uint8)

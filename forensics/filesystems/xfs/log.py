@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from forensics.filesystems.ext4.reading import read_exactly
+from forensics.filesystems.bulk.reading import read_exactly
 from forensics.filesystems.xfs.geometry import Geometry
 from forensics.source import Source
 from parsers.errors import FormatError

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forensics.filesystems.ext4.reading import read_or_nothing
+from forensics.filesystems.bulk.reading import read_or_nothing
 from forensics.filesystems.xfs.history import Change, History
 from parsers.errors import FormatError
 from parsers.xfs import LONG_BLOCK, LONG_CRC_AT, LONG_CRC_SIZE, crc_holds

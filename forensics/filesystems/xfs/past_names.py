@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.filesystems.ext4.reading import read_or_nothing
+from forensics.filesystems.bulk.reading import read_or_nothing
 from forensics.filesystems.past.paths import BEFORE, Life, Name
 from forensics.filesystems.xfs.dirblocks import walk_short_forms
 from forensics.filesystems.xfs.dirslack import Slack, block_entries

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from forensics.filesystem import DirEntry, Extent, Inode, Tree
-from forensics.filesystems.ext4.blockmap import BlockMap
-from forensics.filesystems.ext4.content import MAX_READ, read_content
-from forensics.filesystems.ext4.lost import lost_directories, lost_names
-from forensics.filesystems.ext4.problems import ProblemLog
-from forensics.filesystems.ext4.scan import Scan
+from forensics.filesystem import Extent, Inode, Tree
+from forensics.filesystems.bulk.blocks import MAX_READ, BlockMap, read_content
+from forensics.filesystems.bulk.directories import ScannedFilesystem
+from forensics.filesystems.bulk.listing import Fault, Listing
+from forensics.filesystems.bulk.reading import Numbers
+from forensics.filesystems.bulk.scan import Scan
+from forensics.filesystems.bulk.walk import Walk
 from forensics.filesystems.xfs.attributes import Attributes
 from forensics.filesystems.xfs.columns import types
 from forensics.filesystems.xfs.directories import Batch, DirectoryReader
@@ -20,8 +21,8 @@ from forensics.filesystems.xfs.forks import data_map, leaf_runs
 from forensics.filesystems.xfs.geometry import read_geometry
 from forensics.filesystems.xfs.inodes import InodeTables
 from forensics.filesystems.xfs.remote import Places, read_remote
-from forensics.filesystems.xfs.scan import DIRECTORY, scan_all, scan_below
-from forensics.filesystems.xfs.tree import TreeBuilder
+from forensics.filesystems.xfs.scan import scan_all, scan_below
+from forensics.filesystems.xfs.tree import XfsTreeBuilder
 from forensics.source import Source
 from parsers.errors import EvidenceError, FormatError
 from parsers.xfs import Superblock, crc_holds
@@ -31,20 +32,18 @@ from parsers.xfs_inode import CRC_AT, Format, InodeFlag, InodeRecord, device
 
 MAX_TARGET = 1024  # XFS_SYMLINK_MAXLEN
 MANY = 1 << 14  # inodes whose maps are decoded at the same time
-CACHED_NAMES = 1 << 18  # of directories that were read one at a time
 GREATEST = (1 << 56) - 1  # an inode number
 FEW = 256  # directories that are read without reading all of them first
 
 
-class Xfs:
+class Xfs(ScannedFilesystem):
     """Reads one filesystem as it stands in `source`.
 
     Raises FormatError where there is no filesystem to read, UnsupportedFormat where its features are not read.
     """
 
     def __init__(self, source: Source) -> None:
-        self.source = source
-        self.log = ProblemLog(source)
+        super().__init__(source)
         self.geometry = read_geometry(source, self.log)
         superblock = self.geometry.superblock
         self.kind = "xfs"
@@ -52,15 +51,11 @@ class Xfs:
         self.uuid: str | None = str(uuid.UUID(bytes=superblock.uuid))
         self.state = "clean"
         self.root = superblock.root
+        self.greatest = GREATEST
         self.block_size = superblock.block_size
-        self.problems = self.log.list
         self.tables = InodeTables(source, self.geometry)
         self._attributes = Attributes(self.tables, self.log)
         self._directories = DirectoryReader(self.tables, self._map)
-        self._scan: Scan | None = None
-        self._names: dict[int, dict[bytes, tuple[int, str | None]]] = {}
-        self._cached_names = 0
-        self._read_alone = 0
 
     @property
     def superblock(self) -> Superblock:
@@ -176,58 +171,31 @@ class Xfs:
         """The attributes that the kernel shows, by full name."""
         return self._attributes.read(number, self.tables.record(number))
 
-    def entries(self, number: int) -> Sequence[DirEntry]:
-        """The names in a directory, sorted."""
-        return [DirEntry(name, inode, kind) for name, (inode, kind) in sorted(self._directory(number).items())]
+    def _type(self, number: int) -> str:
+        return self._record(number).type
 
-    def find(self, directory: int, name: bytes) -> int | None:
-        """The inode of one name in a directory, None where there is none or no directory."""
-        found = self._directory(directory).get(name)
-        return None if found is None else found[0]
+    def _offset(self, number: int) -> int | None:
+        return self.tables.offset(number)
 
-    def tree(self, number: int) -> Tree:
-        """A directory and all below it. Raises FormatError where the inode is no directory."""
-        if self._record(number).type != "d":
-            raise FormatError(f"inode {number} is no directory", self.source.name, self.tables.offset(number))
-        scan = self._scan_below(number)
-        tree = self._build(number, scan)
-        if scan is not self._scan and not scan.listing.covers(tree.inode[tree.type == DIRECTORY]):
-            tree = self._build(number, self._scan_all())  # an entry's type lied: a directory below was not entered
-        return tree
+    def _read_directory(self, number: int) -> tuple[Listing, list[Fault]]:
+        row = np.frombuffer(self.tables.raw(number), np.uint8).reshape(1, -1)
+        return self._directories.read([Batch(np.array([number]), row)])
 
-    def _build(self, number: int, scan: Scan) -> Tree:
-        at = scan.listing.index(number)
-        if at is None:
-            raise FormatError(f"inode {number} is no directory in use", self.source.name, self.tables.offset(number))
-        way = scan.subdirectories.walk(at)
-        scan.report(way, self.log)
-        return TreeBuilder(self.tables, self.log, self._attributes, self.target).build(number, scan.listing, way)
+    def _read_below(self, number: int, most: int) -> Scan | None:
+        return scan_below(self.tables, self._directories, number, most)
 
-    def directories(self) -> Iterator[tuple[int, Sequence[tuple[bytes, int]]]]:
-        """Every directory reachable from the root, once, with its subdirectories."""
-        scan = self._scan_all()
-        at = scan.listing.index(self.root)
-        if at is None:
-            self.log.add("directory", self.root, "the root directory is damaged", None)
-            return
-        way = scan.subdirectories.walk(at)
-        scan.report(way, self.log)
-        yield from scan.subdirectories.of_walk(way)
+    def _read_all(self) -> Scan:
+        return scan_all(self.tables, self._directories, self.log, self.root)
 
-    def _scan_all(self) -> Scan:
-        if self._scan is None:
-            scan = scan_all(self.tables, self._directories, self.log, self.root)
-            lost = lost_directories(scan.listing, self.root, self._parent)
-            if lost:
-                scan = scan.with_directories(lost, self.geometry.inode_offsets(np.array(lost)).tolist())
-                self.tables.stand_in(lost)
-            if scan.is_damaged():
-                names = lost_names(scan.listing, scan.faults, self.root, self._parent)
-                scan = scan.with_lost(names, GREATEST) if names else scan
-            self._scan = scan
-            self.log.path_of = lambda number: scan.path(number, self.root)
-            self._names.clear()
-        return self._scan
+    def _stand_in(self, lost: list[int]) -> Numbers:
+        self.tables.stand_in(lost)
+        return self.geometry.inode_offsets(np.array(lost))
+
+    def _few(self) -> int:
+        return max(FEW, self.superblock.inodes // 64)
+
+    def _tree(self, number: int, listing: Listing, way: Walk) -> Tree:
+        return XfsTreeBuilder(self.tables, self.log, self._attributes, self.target).build(number, listing, way)
 
     def _parent(self, number: int) -> int | None:
         """The inode that a directory says it stands in."""
@@ -240,42 +208,3 @@ class Xfs:
             return None if place is None else block_parent(self.source.read(place, self.block_size), self.superblock.has_crc)
         except (FormatError, EvidenceError):
             return None
-
-    def _scan_below(self, number: int) -> Scan:
-        """A scan that covers a directory: of it alone as long as little is read that way, else of the whole filesystem."""
-        if self._scan is None and number != self.root:
-            most = max(FEW, self.superblock.inodes // 64) - self._read_alone
-            below = scan_below(self.tables, self._directories, number, most)
-            self._read_alone += len(below.listing.directories) if below is not None else most
-            if below is not None and not below.is_damaged():
-                return below
-        return self._scan_all()
-
-    def _directory(self, number: int) -> dict[bytes, tuple[int, str | None]]:
-        names = self._names.get(number)
-        if names is not None:
-            return names
-        record = self._record(number)
-        if record.type != "d":
-            return {}
-        at = self._scan.listing.index(number) if self._scan is not None else None
-        if self._scan is not None and at is not None:
-            listing, faults = self._scan.listing, self._scan.faults.get(number, [])
-        else:
-            row = np.frombuffer(self.tables.raw(number), np.uint8).reshape(1, -1)
-            listing, faults = self._directories.read([Batch(np.array([number]), row)])
-            at = 0
-            if self._scan is None and any(fault.lost for fault in faults):
-                self._scan_all()  # what stood in the directory may still know that it did
-                return self._directory(number)
-        for fault in faults:
-            self.log.add("directory", number, fault.error, fault.offset)
-        rows = listing.rows(at)
-        kinds = [chr(k) if k else None for k in listing.type[rows].tolist()]
-        names = dict(zip(listing.name_list(rows), zip(listing.inode[rows].tolist(), kinds, strict=True), strict=True))
-        if self._cached_names + len(names) > CACHED_NAMES:
-            self._names.clear()
-            self._cached_names = 0
-        self._names[number] = names
-        self._cached_names += len(names)
-        return names

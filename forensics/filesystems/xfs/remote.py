@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
-from forensics.filesystems.ext4.reading import read_exactly
+from forensics.filesystems.bulk.reading import read_exactly
 from forensics.source import Source
 from parsers.errors import FormatError
 from parsers.ext4_inode import Run

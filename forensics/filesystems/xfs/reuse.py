@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.filesystems.ext4.reading import Numbers
+from forensics.filesystems.bulk.reading import Numbers
 from forensics.filesystems.xfs.forks import leaf_runs
 from forensics.filesystems.xfs.history import History, State
 from forensics.filesystems.xfs.inodes import InodeTables

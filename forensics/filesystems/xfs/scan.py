@@ -1,4 +1,4 @@
-"""All directories of a filesystem, or all below one, read once and kept in a compact form."""
+"""All directories of a filesystem, or all below one, read once."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from forensics.filesystems.ext4.listing import Fault, Listing, merge
-from forensics.filesystems.ext4.problems import ProblemLog
-from forensics.filesystems.ext4.reading import Numbers
-from forensics.filesystems.ext4.scan import Scan
-from forensics.filesystems.ext4.walk import SubDirectories
+from forensics.filesystems.bulk.listing import Fault, Listing
+from forensics.filesystems.bulk.problems import ProblemLog
+from forensics.filesystems.bulk.reading import Numbers
+from forensics.filesystems.bulk.scan import DIRECTORY, MAX_LEVELS, Scan, scan_of, unread
 from forensics.filesystems.xfs.columns import types
 from forensics.filesystems.xfs.directories import Batch, DirectoryReader
 from forensics.filesystems.xfs.inode_trees import inodes_in_use
 from forensics.filesystems.xfs.inodes import InodeTables
 
-DIRECTORY = ord("d")
-MAX_LEVELS = 64  # of directories that are read without reading all
 MOST_LEVELS = 4096  # that are read at all, once the inode trees are known to be damaged
 STEP = 1 << 13
 
@@ -27,7 +24,7 @@ def scan_all(tables: InodeTables, reader: DirectoryReader, problems: ProblemLog,
     first, faults = reader.read(_sweep(tables, problems))
     parts = [first]
     known = first.directories
-    wanted = np.union1d(_unread(first, known), np.setdiff1d([root], known))
+    wanted = np.union1d(unread(first, known), np.setdiff1d([root], known))
     for _ in range(MOST_LEVELS):
         if not len(wanted):
             break
@@ -35,8 +32,8 @@ def scan_all(tables: InodeTables, reader: DirectoryReader, problems: ProblemLog,
         parts.append(part)
         faults += found
         known = np.union1d(known, part.directories)
-        wanted = _unread(part, known) if len(part.directories) else wanted[:0]
-    return _scan(parts, faults)
+        wanted = unread(part, known) if len(part.directories) else wanted[:0]
+    return scan_of(parts, faults)
 
 
 def scan_below(tables: InodeTables, reader: DirectoryReader, number: int, most: int) -> Scan | None:
@@ -50,28 +47,14 @@ def scan_below(tables: InodeTables, reader: DirectoryReader, number: int, most: 
         parts.append(part)
         faults += found
         known = np.union1d(known, part.directories)
-        wanted = _unread(part, known)
+        wanted = unread(part, known)
         if not len(wanted):
             named = np.unique(np.concatenate([listing.inode[listing.type == DIRECTORY] for listing in parts]))
             # A directory whose inode is lost: those in it are found among all directories only.
-            return _scan(parts, faults) if np.isin(named, known).all() else None
+            return scan_of(parts, faults) if np.isin(named, known).all() else None
         if len(known) + len(wanted) > most:
             break
     return None
-
-
-def _scan(parts: list[Listing], faults: list[Fault]) -> Scan:
-    by_directory: dict[int, list[Fault]] = {}
-    for fault in faults:
-        by_directory.setdefault(fault.directory, []).append(fault)
-    listing = merge(parts)
-    return Scan(listing, SubDirectories(listing), by_directory)
-
-
-def _unread(part: Listing, known: Numbers) -> Numbers:
-    """The inodes that a listing's entries call directories, or do not tell, and that are not known."""
-    named = part.inode[(part.type == DIRECTORY) | (part.type == 0)].astype(np.int64)
-    return np.setdiff1d(named, known)
 
 
 def _sweep(tables: InodeTables, problems: ProblemLog) -> Iterator[Batch]:

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from forensics.filesystems.ext4.reading import Numbers
+from forensics.filesystems.bulk.reading import Numbers
 from forensics.recovery.carving.space import Space
 from parsers.errors import EvidenceError
 from parsers.json_scan import COMPLETE, INVALID, JsonScan

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.filesystems.ext4.reading import Numbers
+from forensics.filesystems.bulk.reading import Numbers
 from forensics.recovery.carving.space import Space
 from forensics.source import Source
 from parsers.bbolt import MAGIC, VERSION

@@ -13,10 +13,10 @@ from functools import cached_property
 
 import numpy as np
 
+from forensics.filesystems.bulk.problems import ProblemLog
+from forensics.filesystems.bulk.reading import Numbers
 from forensics.filesystems.ext4.journal import open_log
-from forensics.filesystems.ext4.problems import ProblemLog
 from forensics.filesystems.ext4.reader import Ext4
-from forensics.filesystems.ext4.reading import Numbers
 from forensics.recovery.files.unallocated import unallocated
 from forensics.source import Source
 from forensics.survey import Partition, Survey

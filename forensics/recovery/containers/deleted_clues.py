@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 
 from forensics.filesystem import Filesystem
-from forensics.filesystems.ext4.reading import Numbers
+from forensics.filesystems.bulk.reading import Numbers
 from forensics.records import Container, ContainerImage, Provenance
 from forensics.recovery.carving.carved import spec_record, storage_container
 from forensics.recovery.carving.carved_images import image_record

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forensics.filesystem import NO_TIME, Extent
+from forensics.filesystems.bulk.blocks import read_content
+from forensics.filesystems.bulk.problems import ProblemLog
 from forensics.filesystems.ext4.attributes import Attributes
 from forensics.filesystems.ext4.blockmap import block_map
-from forensics.filesystems.ext4.content import is_fast_link, read_content
+from forensics.filesystems.ext4.content import is_fast_link
 from forensics.filesystems.ext4.freed_directories import read_freed_names
 from forensics.filesystems.ext4.history import History, read_history
 from forensics.filesystems.ext4.inodes import InodeTables, records
@@ -21,7 +23,6 @@ from forensics.filesystems.ext4.journal import CLEAN
 from forensics.filesystems.ext4.orphans import orphans
 from forensics.filesystems.ext4.past_inodes import States, read_states
 from forensics.filesystems.ext4.past_names import directory_blocks, read_inline_names, read_names
-from forensics.filesystems.ext4.problems import ProblemLog
 from forensics.filesystems.ext4.reader import Ext4
 from forensics.filesystems.ext4.reuse import TICK, Reuse, read_reuse
 from forensics.filesystems.past.paths import BEFORE, Life, PastPaths

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forensics.filesystems.ext4.reading import Numbers
+from forensics.filesystems.bulk.reading import Numbers
 from forensics.recovery.files.deleted import Numbered
 
 

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forensics.filesystem import Filesystem
+from forensics.filesystems.bulk.reading import Numbers, read_or_nothing
 from forensics.filesystems.ext4.dirblocks import begin_directories
 from forensics.filesystems.ext4.freed_directories import TAIL, TAIL_TYPE
 from forensics.filesystems.ext4.history import read_history
 from forensics.filesystems.ext4.reader import Ext4
-from forensics.filesystems.ext4.reading import Numbers, read_or_nothing
 from forensics.recovery.files.deleted_file import DeletedFile
 from forensics.recovery.files.unallocated import Unallocated, unallocated
 from forensics.source import Source

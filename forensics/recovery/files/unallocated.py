@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from forensics.filesystem import Filesystem
+from forensics.filesystems.bulk.reading import Numbers
 from forensics.filesystems.ext4.free import free_runs as ext4_free_runs
 from forensics.filesystems.ext4.reader import Ext4
-from forensics.filesystems.ext4.reading import Numbers
 
 
 @dataclass(frozen=True)

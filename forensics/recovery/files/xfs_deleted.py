@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from forensics.filesystem import Extent
-from forensics.filesystems.ext4.problems import ProblemLog
-from forensics.filesystems.ext4.reading import Numbers
+from forensics.filesystems.bulk.problems import ProblemLog
+from forensics.filesystems.bulk.reading import Numbers
 from forensics.filesystems.xfs.history import read_history
 from forensics.filesystems.xfs.inode_trees import inodes_in_use
 from forensics.filesystems.xfs.reader import Xfs

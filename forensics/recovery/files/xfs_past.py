@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from forensics.filesystem import Extent
-from forensics.filesystems.ext4.problems import ProblemLog
+from forensics.filesystems.bulk.problems import ProblemLog
 from forensics.filesystems.past.paths import Life, PastPaths
 from forensics.filesystems.xfs.attributes import Attributes
 from forensics.filesystems.xfs.forks import data_map

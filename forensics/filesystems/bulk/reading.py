@@ -34,6 +34,22 @@ def read_runs(source: Source, offsets: Numbers, size: int) -> Iterator[tuple[int
             first = end
 
 
+def read_rows(source: Source, offsets: Numbers, size: int) -> NDArray[np.uint8]:
+    """Records of `size` bytes in rows, as the offsets are in order; zeros for offset -1, and where a record cannot be read."""
+    rows = np.zeros((len(offsets), size), np.uint8)
+    order = np.argsort(offsets, kind="stable")
+    order = order[np.searchsorted(offsets[order], 0) :]
+    for first, last, data in read_runs(source, offsets[order], size):
+        at = (offsets[order[first:last]] - offsets[order[first]]) // size
+        have = len(data) // size
+        table = np.frombuffer(data, np.uint8, have * size).reshape(have, size)
+        wanted = order[first:last]
+        if have <= at[-1]:
+            wanted, at = wanted[at < have], at[at < have]
+        rows[wanted] = table[at]
+    return rows
+
+
 def read_or_nothing(source: Source, offset: int, size: int) -> bytes:
     """What can be read at an offset: zeros stand for the pages in which a device fails."""
     try:

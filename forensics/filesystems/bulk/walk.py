@@ -8,8 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from forensics.filesystems.ext4.listing import Listing
-from forensics.filesystems.ext4.reading import Numbers
+from forensics.filesystems.bulk.listing import Listing
+from forensics.filesystems.bulk.reading import Numbers
 
 
 @dataclass(frozen=True, slots=True)

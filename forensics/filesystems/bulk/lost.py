@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from forensics.filesystems.ext4.listing import Fault, Listing
-from forensics.filesystems.ext4.reading import Numbers
+from forensics.filesystems.bulk.listing import Fault, Listing
+from forensics.filesystems.bulk.reading import Numbers
 
 DIRECTORY = ord("d")
 MOST = 100_000

@@ -4,12 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.filesystems.ext4.dirblocks import Found
-from forensics.filesystems.ext4.reading import Numbers
+from forensics.filesystems.bulk.reading import Numbers
+
+
+class BlockFault(NamedTuple):
+    """What is wrong in a block: its row, the byte in it, what it is."""
+
+    row: int
+    offset: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The live entries of some blocks: the block's row, the inode, the type (ASCII code, 0 unknown), and the name in `names`."""
+
+    row: NDArray[np.int64]
+    inode: NDArray[np.uint32]
+    type: NDArray[np.uint8]
+    start: NDArray[np.int64]
+    length: NDArray[np.uint8]
+    names: NDArray[np.uint8]
+    faults: list[BlockFault]
 
 
 @dataclass(frozen=True, slots=True)
