@@ -7,7 +7,7 @@ import pytest
 
 from forensics.filesystems.btrfs.reader import open_btrfs
 from support.disks import run
-from support.ext4_views import differences, fill, in_bulk, mounted, noise, of_directory, one_by_one
+from support.kernel_views import differences, fill, in_bulk, mounted, noise, of_directory, one_by_one
 from support.xfs_images import Image
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")

@@ -9,7 +9,7 @@ from forensics.evidence import open_evidence
 from forensics.survey import survey
 from parsers.errors import FormatError
 from support.disks import run
-from support.ext4_views import differences, fill, in_bulk, noise, of_directory, one_by_one
+from support.kernel_views import differences, fill, in_bulk, noise, of_directory, one_by_one
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
 PROFILES = {"raid0": ("raid1", 2), "raid1": ("raid1", 2), "raid10": ("raid10", 4), "raid5": ("raid5", 3), "raid6": ("raid6", 4)}

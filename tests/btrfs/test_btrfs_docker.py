@@ -11,7 +11,7 @@ from forensics.stores.docker.discover import DockerRoot
 from forensics.stores.docker.store import read_docker
 from forensics.stores.reading import Place
 from support.disks import run
-from support.ext4_views import mounted
+from support.kernel_views import mounted
 from support.xfs_images import Image
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")

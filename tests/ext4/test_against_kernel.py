@@ -5,7 +5,7 @@ import pytest
 from forensics.filesystems.ext4.mount import open_ext4
 from support.disks import MIB
 from support.ext4_images import image, make
-from support.ext4_views import differences, fill, in_bulk, mounted, noise, of_directory, one_by_one
+from support.kernel_views import differences, fill, in_bulk, mounted, noise, of_directory, one_by_one
 
 LAYOUTS = {
     "defaults": (),

@@ -1,6 +1,5 @@
 """Files that the running kernel deleted: what comes back is held against what was written."""
 
-import contextlib
 import hashlib
 import os
 import random
@@ -13,6 +12,7 @@ from forensics.recovery.files.content import examine, read_deleted
 from forensics.recovery.files.deleted import find_deleted
 from forensics.recovery.files.fragments import find_fragments
 from support import ext4_images as lab
+from support.kernel_views import mounted
 
 MIB = 1 << 20
 LAYOUTS = {
@@ -24,29 +24,6 @@ LAYOUTS = {
     "orphan-file": ("-O", "orphan_file"),
     "bigalloc": ("-O", "bigalloc", "-C", "16384"),
 }
-
-
-@contextlib.contextmanager
-def mounted(path, where, options=""):
-    where.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-o", f"loop,noatime,{options}".rstrip(","), path, where], check=True, capture_output=True)
-    try:
-        yield where
-    finally:
-        subprocess.run(["umount", where], check=True)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _loop_mounts(tmp_path_factory):
-    where = tmp_path_factory.mktemp("loop")
-    if os.geteuid() != 0:
-        pytest.skip("mounting a disk image needs root")
-    path = lab.make(where / "fs.img")
-    try:
-        with mounted(path, where / "m"):
-            pass
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("this kernel mounts no disk images here")
 
 
 def sync(top):
@@ -84,7 +61,7 @@ def content(fs, file):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_removed_tree_comes_back(layout, tmp_path):
     path = lab.make(tmp_path / "fs.img", *LAYOUTS[layout], size=64 * MIB)
-    with mounted(path, tmp_path / "m") as top:
+    with mounted(path, tmp_path / "m", "noatime") as top:
         write(top / "other", b"x" * 9000)
         made = fill(top)
         (top / "containers/link").symlink_to("where/to")
@@ -112,7 +89,7 @@ def test_a_removed_tree_comes_back(layout, tmp_path):
 @pytest.mark.parametrize("layout", ["default", "1k", "orphan-file"])
 def test_what_is_held_open_at_the_power_cut_is_whole(layout, tmp_path):
     path = lab.make(tmp_path / "fs.img", *LAYOUTS[layout], size=64 * MIB)
-    with mounted(path, tmp_path / "m") as top:
+    with mounted(path, tmp_path / "m", "noatime") as top:
         write(top / "d/early", b"long there")
         sync(top)
         early, late = (top / "d/early").open("rb"), (top / "d/late").open("wb")
@@ -136,7 +113,7 @@ def test_what_is_held_open_at_the_power_cut_is_whole(layout, tmp_path):
 
 def test_blocks_that_others_have_now_are_not_taken_for_content(tmp_path):
     path = lab.make(tmp_path / "fs.img", "-b", "1024", "-m", "0", "-J", "size=8", size=24 * MIB)
-    with mounted(path, tmp_path / "m") as top:
+    with mounted(path, tmp_path / "m", "noatime") as top:
         made = fill(top, 20)
         sync(top)
         subprocess.run(["rm", "-rf", top / "containers"], check=True)
@@ -157,7 +134,7 @@ def test_blocks_that_others_have_now_are_not_taken_for_content(tmp_path):
 
 def test_blocks_that_others_had_and_gave_back_are_not_taken_for_content(tmp_path):
     path = lab.make(tmp_path / "fs.img", "-b", "1024", "-m", "0", "-J", "size=8", size=24 * MIB)
-    with mounted(path, tmp_path / "m") as top:
+    with mounted(path, tmp_path / "m", "noatime") as top:
         made = fill(top, 20)
         sync(top)
         subprocess.run(["rm", "-rf", top / "containers"], check=True)
@@ -174,7 +151,7 @@ def test_blocks_that_others_had_and_gave_back_are_not_taken_for_content(tmp_path
 
 def test_discarded_blocks_are_lost_and_no_zeros(tmp_path):
     path = lab.make(tmp_path / "fs.img", size=64 * MIB)
-    with mounted(path, tmp_path / "m", "discard") as top:
+    with mounted(path, tmp_path / "m", "noatime", "discard") as top:
         made = fill(top, 20)
         sync(top)
         subprocess.run(["rm", "-rf", top / "containers"], check=True)
@@ -189,7 +166,7 @@ def test_discarded_blocks_are_lost_and_no_zeros(tmp_path):
 
 def test_a_name_is_the_one_that_it_had_last(tmp_path):
     path = lab.make(tmp_path / "fs.img", size=64 * MIB)
-    with mounted(path, tmp_path / "m") as top:
+    with mounted(path, tmp_path / "m", "noatime") as top:
         write(top / "a/first", b"1")
         write(top / "b/kept", b"2")
         sync(top)
@@ -206,7 +183,7 @@ def test_a_name_is_the_one_that_it_had_last(tmp_path):
 
 def test_old_versions_of_a_file_that_is_replaced_by_renaming(tmp_path):
     path = lab.make(tmp_path / "fs.img", size=64 * MIB)
-    with mounted(path, tmp_path / "m") as top:
+    with mounted(path, tmp_path / "m", "noatime") as top:
         for n in range(5):
             write(top / ".tmp-config", b"version %d" % n)
             (top / ".tmp-config").rename(top / "config.v2.json")
@@ -231,11 +208,11 @@ def wrap(top, count):
 
 def test_what_is_older_than_the_ring_comes_back_by_its_names_and_by_its_blocks(tmp_path):
     path = lab.make(tmp_path / "fs.img", "-b", "4096", "-J", "size=4", size=64 * MIB)
-    with mounted(path, tmp_path / "m") as top:
+    with mounted(path, tmp_path / "m", "noatime") as top:
         (top / "noise").mkdir()
         made = fill(top, 40)
         os.setxattr(top / "containers/03", "trusted.overlay.opaque", b"y")
-    with mounted(path, tmp_path / "m") as top:
+    with mounted(path, tmp_path / "m", "noatime") as top:
         wrap(top, 400)
         subprocess.run(["rm", "-rf", top / "containers"], check=True)
     fs = open_ext4(lab.image(path))
@@ -257,7 +234,7 @@ def test_what_is_older_than_the_ring_comes_back_by_its_names_and_by_its_blocks(t
 
 def test_contents_of_known_files_are_no_fragments(tmp_path):
     path = lab.make(tmp_path / "fs.img", size=64 * MIB)
-    with mounted(path, tmp_path / "m") as top:
+    with mounted(path, tmp_path / "m", "noatime") as top:
         fill(top)
         sync(top)
         subprocess.run(["rm", "-rf", top / "containers"], check=True)
@@ -276,7 +253,7 @@ def _random_work(path, mount_point, seed):
         live[name] = data
         versions.setdefault(name, []).append(data)
 
-    with mounted(path, mount_point, "commit=1") as top:
+    with mounted(path, mount_point, "noatime", "commit=1") as top:
         for n in range(2500):
             chance = rng.random()
             if os.statvfs(top).f_bavail < 4000:

@@ -1,6 +1,5 @@
 """Disks as a power cut leaves them, written by the running kernel, and what it shows of them at its next mount."""
 
-import contextlib
 import os
 import random
 import shutil
@@ -13,6 +12,7 @@ from forensics.filesystems.ext4.journal import REPLAYED, replay
 from forensics.filesystems.ext4.mount import open_ext4
 from forensics.filesystems.ext4.reader import Ext4
 from support import ext4_images as lab
+from support.kernel_views import mounted
 from support.tree_from_directory import tree_from_directory
 
 CUTS = {  # kind, mke2fs options, mount options
@@ -32,29 +32,6 @@ FAST = {
     "4k": ("-b", "4096", "-O", "fast_commit,^metadata_csum"),
     "bigalloc": ("-b", "4096", "-O", "fast_commit,bigalloc", "-C", "16384"),
 }
-
-
-@contextlib.contextmanager
-def mounted(path, where, options=""):
-    where.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-o", f"loop,noatime,{options}".rstrip(","), path, where], check=True, capture_output=True)
-    try:
-        yield where
-    finally:
-        subprocess.run(["umount", where], check=True)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _loop_mounts(tmp_path_factory):
-    where = tmp_path_factory.mktemp("loop")
-    if os.geteuid() != 0:
-        pytest.skip("mounting a disk image needs root")
-    path = lab.make(where / "fs.img")
-    try:
-        with mounted(path, where / "m"):
-            pass
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("this kernel mounts no disk images here")
 
 
 def fsync(path):
@@ -140,7 +117,7 @@ class Host:
 
 def power_cut(path, where, options, seed, fast=False):
     """A copy of the disk while it is mounted, with changes that only the journal holds."""
-    with mounted(path, where / "m", f"commit=300,{options}".rstrip(",")) as top:
+    with mounted(path, where / "m", "noatime", f"commit=300,{options}".rstrip(",")) as top:
         host = Host(top, seed, fast)
         for _ in range(60):
             host.step()
@@ -156,7 +133,7 @@ def power_cut(path, where, options, seed, fast=False):
 def of_kernel(cut, where):
     copy = where / "mounted.img"
     shutil.copyfile(cut, copy)
-    with mounted(copy, where / "m") as top:
+    with mounted(copy, where / "m", "noatime") as top:
         return rows(tree_from_directory(top), lambda _, path: (top / os.fsdecode(path)).read_bytes())
 
 

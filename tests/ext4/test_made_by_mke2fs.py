@@ -8,7 +8,7 @@ import pytest
 from forensics.filesystems.ext4.mount import open_ext4
 from support.disks import MIB, run
 from support.ext4_images import debugfs, image, make
-from support.ext4_views import differences, fill, in_bulk, noise, of_directory, one_by_one
+from support.kernel_views import differences, fill, in_bulk, noise, of_directory, one_by_one
 
 LAYOUTS = {
     "4k": (),

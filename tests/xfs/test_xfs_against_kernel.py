@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from forensics.filesystems.xfs.mount import open_xfs
-from support.ext4_views import differences, fill, in_bulk, mounted, noise, of_directory, one_by_one
+from support.kernel_views import differences, fill, in_bulk, mounted, noise, of_directory, one_by_one
 from support.xfs_images import Image, make
 
 LAYOUTS = {

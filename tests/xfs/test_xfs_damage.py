@@ -15,7 +15,7 @@ from parsers.crc32c import crc32c
 from parsers.errors import FormatError, UnsupportedFormat
 from parsers.xfs import CRC_AT, SUPERBLOCK
 from support.disks import MIB
-from support.ext4_views import fill, mounted, noise
+from support.kernel_views import fill, mounted, noise
 from support.xfs_images import Image, log_place, make
 
 MAGICS = (b"XFSB", b"XAGI", b"IAB3", b"BMA3", b"XDB3", b"XDD3", b"XSLM", b"XARM")

@@ -15,7 +15,7 @@ from forensics.filesystems.xfs.mount import open_xfs
 from forensics.recovery.files.content import examine
 from forensics.recovery.files.deleted import find_deleted
 from parsers.errors import FormatError
-from support.ext4_views import birth, mounted
+from support.kernel_views import birth, mounted
 from support.xfs_images import Image, log_place, make
 
 LAYOUTS = {

@@ -12,7 +12,7 @@ from forensics.evidence import open_evidence
 from forensics.filesystems.open import open_volume
 from forensics.volumes import find_volumes
 from support.disks import MIB, put_mbr, put_pv, vg_text
-from support.ext4_views import differences, in_bulk, mounted, of_directory, one_by_one
+from support.kernel_views import differences, in_bulk, mounted, of_directory, one_by_one
 from support.xfs_images import SIZE, make
 
 GOING_DOWN = 0x8004587D  # XFS_IOC_GOINGDOWN
