@@ -67,7 +67,8 @@ class ContentPlan:
         for number, (inode, size) in files.items():
             hashed = list(hash_files(filesystems[number], zip(inode.tolist(), size.tolist(), strict=True), progress))
             case.contents(number, hashed)
-            case.gaps(Gap("file content", h.error, number, f"inode {h.inode}") for h in hashed if h.error is not None)
+            failed = sorted((each for each in hashed if each.error is not None), key=lambda each: each.inode)
+            case.gaps(Gap("file content", each.error or "", number, f"inode {each.inode}", each.bad_offset) for each in failed)
 
     def _files(self, partition: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The inode numbers to hash in a partition, each once, and their sizes."""

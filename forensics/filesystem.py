@@ -125,8 +125,11 @@ class Filesystem(Protocol):
     root: int
     """The root directory's inode number."""
     block_size: int
-    problems: list[Problem]
-    """What could not be read so far; grows while reading."""
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What could not be read so far; grows while reading, and takes more."""
+        ...
 
     def inode(self, number: int) -> Inode:
         """The inode's metadata."""

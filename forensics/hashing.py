@@ -26,12 +26,16 @@ _EMPTY = hashlib.sha256(b"").hexdigest()
 
 @dataclass(frozen=True, slots=True)
 class Hashed:
-    """A file's SHA-256 (hex) and its first byte's offset in the disk image; or the reason why there is none."""
+    """A file's SHA-256 (hex) and its first byte's offset in the disk image; or the reason why there is none.
+
+    bad_offset: where in the disk image that stands which cannot be read, as far as one byte is to blame.
+    """
 
     inode: int
     sha256: str | None
     content_offset: int | None = None
     error: str | None = None
+    bad_offset: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,7 @@ def _hash_window(fs: Filesystem, window: list[_Whole]) -> list[Hashed]:
         return [_hash_pieces(fs, _Pieces(job.inode, (Extent(0, job.offset, job.size),), job.size)) for job in window]
     try:
         data = memoryview(fs.source.read(start, end - start))
-    except EvidenceError:
+    except (FormatError, EvidenceError):
         # one bad sector costs the file that it lies in, not its neighbours
         return [_hash_pieces(fs, _Pieces(job.inode, (Extent(0, job.offset, job.size),), job.size)) for job in window]
     found = []
@@ -136,8 +140,8 @@ def _hash_pieces(fs: Filesystem, job: _Pieces) -> Hashed:
                 wanted = min(WINDOW, length - done)
                 try:
                     content = fs.source.read(extent.offset + done, wanted)
-                except EvidenceError as error:
-                    return Hashed(job.inode, None, error=str(error))
+                except (FormatError, EvidenceError) as error:
+                    return _unreadable(fs, job.inode, error, extent, done)
                 if len(content) < wanted:
                     return _missing(fs, job.inode, extent.offset + done + len(content))
                 digest.update(content)
@@ -163,6 +167,14 @@ def _hash_by_reading(fs: Filesystem, inode: int, size: int) -> Hashed:
             return Hashed(inode, None, error=f"only {position + len(content)} of {size} bytes can be read")
         digest.update(content)
     return Hashed(inode, digest.hexdigest())
+
+
+def _unreadable(fs: Filesystem, inode: int, error: FormatError | EvidenceError, extent: Extent, done: int) -> Hashed:
+    """done: bytes of the extent that could be read."""
+    if not isinstance(error, FormatError) or error.offset is None or extent.offset is None:
+        return Hashed(inode, None, error=f"byte {extent.logical + done} or one of those behind it cannot be read: {error}")
+    byte = max(extent.logical, extent.logical + error.offset - extent.offset)
+    return Hashed(inode, None, error=f"byte {byte} cannot be read: {error}", bad_offset=fs.source.locate(error.offset))
 
 
 def _missing(fs: Filesystem, inode: int, offset: int) -> Hashed:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import xxhash
 from construct import Bytes, Int8ul, Int16ul, Int32ul, Int64sl, Int64ul, Padding, Struct
 
-from parsers.crc32c import crc32c
+from parsers.crc32c import crc32c_blocks
 from parsers.errors import FormatError, UnsupportedFormat
 from parsers.layout import Layout
 
@@ -20,7 +20,8 @@ MAGIC = b"_BHRfS_M"
 SUPERBLOCKS = (64 << 10, 64 << 20, 256 << 30)
 SUPERBLOCK_SIZE = 4096
 CSUM_SIZE = 32
-FS_TREE, FIRST_SUBVOLUME, ROOT_DIR = 5, 256, 256
+CHECKSUM_SIZES = (4, 8, 32, 32)
+EXTENT_TREE, FS_TREE, CSUM_TREE, FIRST_SUBVOLUME, ROOT_DIR = 2, 5, 7, 256, 256
 INODE_ITEM, XATTR_ITEM, DIR_ITEM, DIR_INDEX, EXTENT_DATA = 1, 24, 84, 96, 108
 ROOT_ITEM, ROOT_REF, DEV_ITEM, CHUNK_ITEM = 132, 156, 216, 228
 INLINE, REGULAR, PREALLOC = 0, 1, 2
@@ -212,17 +213,21 @@ class Chunk:
     stripes: tuple[tuple[int, int], ...]
 
 
-def checksum(kind: int, data: bytes) -> bytes | None:
-    """The checksum of a block behind its first 32 bytes; None where its kind is not known."""
+def checksums(kind: int, data: bytes, size: int) -> bytes:
+    """The checksum of each block of `size` bytes, one behind the other. kind: crc32c, xxhash64, SHA-256 or BLAKE2b."""
     if kind == 0:
-        return (crc32c(data[CSUM_SIZE:]) ^ 0xFFFFFFFF).to_bytes(4, "little")
+        return crc32c_blocks(data, size)
+    blocks = (data[at : at + size] for at in range(0, len(data), size))
     if kind == 1:
-        return xxhash.xxh64_intdigest(data[CSUM_SIZE:]).to_bytes(8, "little")
+        return b"".join(xxhash.xxh64_intdigest(block).to_bytes(8, "little") for block in blocks)
     if kind == 2:
-        return hashlib.sha256(data[CSUM_SIZE:]).digest()
-    if kind == 3:
-        return hashlib.blake2b(data[CSUM_SIZE:], digest_size=32).digest()
-    return None
+        return b"".join(hashlib.sha256(block).digest() for block in blocks)
+    return b"".join(hashlib.blake2b(block, digest_size=32).digest() for block in blocks)
+
+
+def is_whole(kind: int, block: bytes) -> bool:
+    """Whether a superblock or tree node has the checksum with which it begins."""
+    return checksums(kind, block[CSUM_SIZE:], len(block)) == block[: CHECKSUM_SIZES[kind]]
 
 
 def parse_superblock(data: bytes, place: int) -> Superblock:
@@ -230,8 +235,7 @@ def parse_superblock(data: bytes, place: int) -> Superblock:
     if len(data) < SUPERBLOCK_SIZE or data[64:72] != MAGIC:
         raise FormatError("no Btrfs superblock", offset=place)
     fields = superblock.fields(data)
-    found = checksum(fields["csum_type"], data[:SUPERBLOCK_SIZE])
-    if fields["csum_type"] > 3 or (found is not None and data[: len(found)] != found):
+    if fields["csum_type"] >= len(CHECKSUM_SIZES) or not is_whole(fields["csum_type"], data[:SUPERBLOCK_SIZE]):
         raise FormatError("the Btrfs superblock has a wrong checksum", offset=place)
     if fields["bytenr"] != place:
         raise FormatError(f"the Btrfs superblock says that it stands at byte {fields['bytenr']}", offset=place)

@@ -25,7 +25,11 @@ class OneByOne(Protocol):
 
     source: Source
     root: int
-    problems: list[Problem]
+
+    @property
+    def problems(self) -> list[Problem]:
+        """As of a Filesystem."""
+        ...
 
     def inode(self, number: int) -> Inode:
         """The inode's metadata."""

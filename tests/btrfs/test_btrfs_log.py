@@ -106,7 +106,7 @@ def test_with_and_without_the_log(synced):
 def test_a_log_that_is_damaged_is_told(synced):
     root = int.from_bytes(Image(synced).read((64 << 10) + 0x60, 8), "little")
     clean = open_btrfs(Image(synced))
-    places, _ = clean.source.places(root)
+    places, _ = clean.verified.logical.places(root)
     fs = open_btrfs(Image(synced, {place + 200: b"\xff\xff" for ((_, place),) in places}))
     assert (fs.state, names(fs)) == ("journal not replayed", [b"old"])
     assert "cannot be applied" in fs.problems[0].error

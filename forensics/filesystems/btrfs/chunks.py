@@ -137,8 +137,7 @@ class NodeReader:
 
     def _check(self, data: bytes, address: int, level: int, generation: int | None) -> None:
         fields = btrfs.node_header.fields(data)
-        found = btrfs.checksum(self.superblock.checksum, data)
-        if found is not None and data[: len(found)] != found:
+        if not btrfs.is_whole(self.superblock.checksum, data):
             raise FormatError(f"the node at logical address {address} has a wrong checksum", self.logical.name)
         if fields["bytenr"] != address or fields["fsid"] != self.superblock.fsid or fields["level"] != level:
             raise FormatError(f"at logical address {address} stands no node of level {level}", self.logical.name)

@@ -10,7 +10,7 @@ import lzallright
 import zstandard
 
 from forensics.filesystem import Extent
-from forensics.filesystems.btrfs.chunks import LogicalSource
+from forensics.source import Source
 from parsers import btrfs
 from parsers.errors import FormatError
 
@@ -79,7 +79,7 @@ def disk_extents(extents: list[FileExtent]) -> list[Extent] | None:
 class ContentReader:
     """Reads and unpacks extents; the ones last unpacked are kept."""
 
-    source: LogicalSource
+    source: Source
     sector: int
     _kept: OrderedDict[int, bytes] = field(default_factory=OrderedDict)
 

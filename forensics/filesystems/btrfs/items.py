@@ -50,6 +50,10 @@ class ItemTree:
         """All items of one object and type."""
         return self.between((objectid, kind, 0), (objectid, kind, LAST))
 
+    def before(self, key: Key) -> tuple[Key, Item] | None:
+        """The last item on the disk whose key is less than this one."""
+        return self._last_before(self._root, key)
+
     def put(self, key: Key, item: Item) -> None:
         """Give a key an item."""
         self._note(key, item)
@@ -75,6 +79,15 @@ class ItemTree:
             return
         for index in range(max(bisect_right(node.keys, first) - 1, 0), bisect_right(node.keys, last)):
             yield from self._lying(node.below[index], first, last)
+
+    def _last_before(self, at: Root, key: Key) -> tuple[Key, Item] | None:
+        node = self._node(at)
+        index = bisect_left(node.keys, key) - 1
+        if index < 0:
+            return None
+        if at.level == 0:
+            return node.keys[index], node.items[index]
+        return self._last_before(node.below[index], key)
 
     def _node(self, at: Root) -> _Node:
         node = self._nodes.get(at.address)

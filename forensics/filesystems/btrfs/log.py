@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from forensics.filesystem import Problem
+from forensics.filesystems.btrfs.checksums import logged_checksums
 from forensics.filesystems.btrfs.chunks import NodeReader
 from forensics.filesystems.btrfs.items import LAST, ItemTree
 from forensics.filesystems.btrfs.replay import replay
@@ -14,23 +16,32 @@ from parsers.btrfs_names import TREE_LOG
 from parsers.errors import EvidenceError, FormatError
 
 CLEAN, REPLAYED, PARTLY, NOT_REPLAYED = "clean", "journal replayed", "journal partly replayed", "journal not replayed"
-Changes = dict[int, Mapping[Key, Item | None]]
-"""What the logs change, by subvolume and key; None for an item that they remove."""
 
 
-def apply_logs(
-    reader: NodeReader, superblock: btrfs.Superblock, roots: Mapping[int, Root], problems: list[Problem]
-) -> tuple[str, Changes]:
-    """The filesystem's state, and what its tree logs change. A log that cannot be applied is a problem of its subvolume alone."""
+@dataclass(frozen=True)
+class Logs:
+    """The filesystem's state, and what its tree logs change.
+
+    changes: by subvolume and key; None for an item that they remove. checksums: of contents, by logical address.
+    """
+
+    state: str
+    changes: dict[int, Mapping[Key, Item | None]] = field(default_factory=dict)
+    checksums: dict[int, bytes] = field(default_factory=dict)
+
+
+def apply_logs(reader: NodeReader, superblock: btrfs.Superblock, roots: Mapping[int, Root], problems: list[Problem]) -> Logs:
+    """Apply the tree logs. One that cannot be applied is a problem of its subvolume alone."""
     if not superblock.log_root:
-        return CLEAN, {}
+        return Logs(CLEAN)
     transaction = superblock.generation + 1
-    changes: Changes = {}
+    changes: dict[int, Mapping[Key, Item | None]] = {}
+    checksums: dict[int, bytes] = {}
     try:
         logs = _logs(reader, superblock, transaction)
     except (FormatError, EvidenceError) as error:
         problems.append(_problem(reader, superblock.log_root, "/", error))
-        return NOT_REPLAYED, {}
+        return Logs(NOT_REPLAYED)
     failed = 0
     for number, root in logs.items():
         if number not in roots:
@@ -38,11 +49,13 @@ def apply_logs(
         log = ItemTree(reader, root)
         try:
             tree = ItemTree(reader, roots[number])
+            own = logged_checksums(log)
             changes[number] = replay(tree, log, transaction, superblock.sector, superblock.no_holes)
+            checksums.update(own)
         except (FormatError, EvidenceError) as error:
             failed += 1
             problems.append(_problem(reader, root.address, f"subvolume {number}", error))
-    return REPLAYED if not failed else PARTLY if changes else NOT_REPLAYED, changes
+    return Logs(REPLAYED if not failed else PARTLY if changes else NOT_REPLAYED, changes, checksums)
 
 
 def _logs(reader: NodeReader, superblock: btrfs.Superblock, transaction: int) -> dict[int, Root]:

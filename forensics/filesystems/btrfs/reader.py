@@ -1,7 +1,4 @@
-"""A Btrfs filesystem behind the protocol, seen from its top-level tree: every subvolume and snapshot at its place.
-
-Inode numbers are those that the kernel shows, with the subvolume's id in the bits above 40 where it is not the top-level tree.
-"""
+"""A Btrfs filesystem behind the protocol, seen from its top-level tree: every subvolume and snapshot at its place."""
 
 from __future__ import annotations
 
@@ -11,19 +8,22 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from forensics.btrfs_devices import JoinedDevices
 from forensics.filesystem import DirEntry, Extent, Inode, Problem, Tree
+from forensics.filesystems.btrfs.checksums import Checksums
 from forensics.filesystems.btrfs.chunks import LogicalSource, NodeReader
 from forensics.filesystems.btrfs.content import ContentReader, FileExtent, disk_extents, parse_extent
-from forensics.filesystems.btrfs.log import CLEAN, NOT_REPLAYED, Changes, apply_logs
-from forensics.filesystems.btrfs.subvolumes import NO_CHANGES, Name, Root, Subvolume, leaves, read_subvolume
+from forensics.filesystems.btrfs.content_problems import content_problems
+from forensics.filesystems.btrfs.forest import read_chunks, read_forest
+from forensics.filesystems.btrfs.log import CLEAN, NOT_REPLAYED, Logs, apply_logs
+from forensics.filesystems.btrfs.numbers import UNLINKED, number_of, split
+from forensics.filesystems.btrfs.subvolumes import NO_CHANGES, Name, Root, Subvolume, read_subvolume
+from forensics.filesystems.btrfs.verified import VerifiedSource
 from forensics.filesystems.rows import walk_directories, walk_tree
 from forensics.source import Source
 from parsers import btrfs
 from parsers.errors import EvidenceError, FormatError, UnsupportedFormat
 
-BITS = 40
 MAX_READ = 1 << 31
 KEPT = 384 << 20  # bytes of subvolumes that are kept
-_UNLINKED = 1 << 62  # from here on: directories that stand where a snapshot's subvolume was not taken along
 _FORMATS = {0o100000: "f", 0o040000: "d", 0o120000: "l", 0o020000: "c", 0o060000: "b", 0o010000: "p", 0o140000: "s"}
 
 
@@ -35,46 +35,40 @@ class BtrfsFilesystem:
     def __init__(
         self, device: Source, superblock: btrfs.Superblock, problems: list[Problem], replay_journal: bool = True
     ) -> None:
-        self.problems = problems
+        self._problems = problems
         self.label = superblock.label
         self.uuid: str | None = str(uuid.UUID(bytes=superblock.uuid))
         self.block_size, self.root = superblock.sector, btrfs.ROOT_DIR
-        self.state = CLEAN
-        self._changes: Changes = {}
         logical = LogicalSource(device.name, {superblock.devid: device})
         if isinstance(device, JoinedDevices):
             logical = LogicalSource(device.name, device.devices, device.older)
-        self.source: Source = logical
-        self._reader = NodeReader(logical, superblock)
-        self._content = ContentReader(logical, superblock.sector)
-        self._subvolumes: OrderedDict[int, Subvolume] = OrderedDict()
-        self._unlinked: dict[tuple[int, int, bytes], int] = {}
-        self._roots: dict[int, Root] = {}
-        self._links: set[tuple[int, int, int, bytes]] = set()
-        self._open(logical, superblock, replay_journal)
-
-    def _open(self, logical: LogicalSource, superblock: btrfs.Superblock, replay_journal: bool) -> None:
-        chunks = btrfs.system_chunks(superblock.system_chunks)
-        devices: dict[int, str] = {}
-        logical.use(chunks)
-        root = Root(superblock.chunk_root, superblock.chunk_root_level)
-        for leaf in leaves(self._reader, root, self.problems, "chunk tree"):
-            for _, kind, key_offset, at, length in leaf.items():
-                if kind == btrfs.DEV_ITEM and length >= btrfs.dev_item.size:
-                    devices[key_offset] = str(uuid.UUID(bytes=btrfs.dev_item.fields(leaf.data, at)["uuid"]))
-                elif kind == btrfs.CHUNK_ITEM:
-                    chunks.append(btrfs.parse_chunk(leaf.data[at : at + length], key_offset)[0])
-        logical.use(chunks)
-        for leaf in leaves(self._reader, Root(superblock.root, superblock.root_level), self.problems, "root tree"):
-            for objectid, kind, key_offset, at, length in leaf.items():
-                self._take_root(leaf.data[at : at + length], objectid, kind, key_offset)
-        if btrfs.FS_TREE not in self._roots:
+        self.reader = NodeReader(logical, superblock)
+        devices = read_chunks(self.reader, logical, problems)
+        self.forest = read_forest(self.reader, Root(superblock.root, superblock.root_level), problems)
+        if btrfs.FS_TREE not in self.forest.subvolumes:
             raise FormatError("the top-level tree cannot be found", logical.name)
         self._tell_devices(logical, superblock.devices, devices)
+        log = Logs(CLEAN if not superblock.log_root else NOT_REPLAYED)
         if replay_journal:
-            self.state, self._changes = apply_logs(self._reader, superblock, self._roots, self.problems)
-        elif superblock.log_root:
-            self.state = NOT_REPLAYED
+            log = apply_logs(self.reader, superblock, self.forest.subvolumes, problems)
+        self.state, self._changes = log.state, log.changes
+        self.verified = VerifiedSource(logical, Checksums(self.reader, self.forest.own.get(btrfs.CSUM_TREE), log.checksums))
+        self.source: Source = self.verified
+        self._content = ContentReader(self.verified, superblock.sector)
+        self._subvolumes: OrderedDict[int, Subvolume] = OrderedDict()
+        self._unlinked: dict[tuple[int, int, bytes], int] = {}
+        self._told: tuple[int, list[Problem]] = (0, [])
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What could not be read so far, and what was read from another copy than the first."""
+        extents = self.forest.own.get(btrfs.EXTENT_TREE)
+        count = self.verified.findings
+        if count != self._told[0]:
+            new = content_problems(self.verified, self.reader, extents)
+            self._problems[:] = [each for each in self._problems if each not in self._told[1]] + new
+            self._told = count, new
+        return self._problems
 
     def _tell_devices(self, logical: LogicalSource, count: int, devices: Mapping[int, str]) -> None:
         here = len(logical.devices)
@@ -82,25 +76,15 @@ class BtrfsFilesystem:
             names = [f"device {n} ({devices[n]})" for n in sorted(devices) if n not in logical.devices]
             which = f"; {', '.join(names)} not in the evidence" if names else ""
             error = f"{count} devices, of which {here} here{which}: what stands on no other is missing"
-            self.problems.append(Problem("filesystem", "/", error))
+            self._problems.append(Problem("filesystem", "/", error))
         if logical.older:
             names = [f"device {n} ({devices.get(n)})" for n in sorted(logical.older)]
             error = f"{', '.join(names)} missed the last changes: what stands on no other may be older"
-            self.problems.append(Problem("filesystem", "/", error))
-
-    def _take_root(self, item: bytes, objectid: int, kind: int, key_offset: int) -> None:
-        own = objectid == btrfs.FS_TREE or btrfs.FIRST_SUBVOLUME <= objectid < 1 << 63
-        if kind == btrfs.ROOT_ITEM and own and len(item) >= btrfs.root_item.size:
-            fields = btrfs.root_item.fields(item)
-            if fields["refs"]:
-                self._roots[objectid] = Root(fields["bytenr"], fields["level"], fields["generation"])
-        elif kind == btrfs.ROOT_REF and len(item) >= btrfs.root_ref.size:
-            directory, _, length = btrfs.root_ref.unpack(item)
-            self._links.add((objectid, key_offset, directory, item[btrfs.root_ref.size : btrfs.root_ref.size + length]))
+            self._problems.append(Problem("filesystem", "/", error))
 
     def inode(self, number: int) -> Inode:
         """The inode's metadata."""
-        if number >= _UNLINKED:
+        if number >= UNLINKED:
             return Inode(number, "d", 0o755, 0, 0, 0, 1, None, None, None)
         volume, objectid = self._find(number)
         index, at = volume.inodes[objectid]
@@ -130,7 +114,7 @@ class BtrfsFilesystem:
 
     def xattrs(self, number: int) -> dict[bytes, bytes]:
         """Extended attributes by full name."""
-        if number >= _UNLINKED:
+        if number >= UNLINKED:
             return {}
         volume, objectid = self._find(number)
         found = {}
@@ -181,7 +165,7 @@ class BtrfsFilesystem:
         return walk_tree(self, number)
 
     def _extents(self, number: int) -> list[FileExtent]:
-        if number >= _UNLINKED:
+        if number >= UNLINKED:
             return []
         volume, objectid = self._find(number)
         return [
@@ -190,31 +174,26 @@ class BtrfsFilesystem:
         ]
 
     def _names(self, number: int) -> Mapping[bytes, Name]:
-        if number >= _UNLINKED:
+        if number >= UNLINKED:
             return {}
         try:
             volume, objectid = self._find(number)
         except FormatError as error:
-            self.problems.append(Problem("directory", f"inode {number}", str(error)))
+            self._problems.append(Problem("directory", f"inode {number}", str(error)))
             return {}
         return volume.names.get(objectid, {})
 
     def _target(self, directory: int, name: Name) -> int:
         """The number of what a name leads to; a subvolume that is not linked there is an empty directory, as for the kernel."""
-        tree, objectid = _split(directory)
+        tree, objectid = split(directory)
         if name.subvolume is None:
-            return self._number(tree, name.objectid)
-        if name.subvolume in self._roots and (tree, name.subvolume, objectid, name.name) in self._links:
-            return self._number(name.subvolume, name.objectid)
-        return self._unlinked.setdefault((tree, objectid, name.name), _UNLINKED + len(self._unlinked))
-
-    def _number(self, tree: int, objectid: int) -> int:
-        if objectid >= 1 << BITS or tree >= 1 << (61 - BITS):
-            return _UNLINKED - 1  # no filesystem has got that far; asking for it says so
-        return objectid if tree == btrfs.FS_TREE else tree << BITS | objectid
+            return number_of(tree, name.objectid)
+        if name.subvolume in self.forest.subvolumes and (tree, name.subvolume, objectid, name.name) in self.forest.links:
+            return number_of(name.subvolume, name.objectid)
+        return self._unlinked.setdefault((tree, objectid, name.name), UNLINKED + len(self._unlinked))
 
     def _find(self, number: int) -> tuple[Subvolume, int]:
-        tree, objectid = _split(number)
+        tree, objectid = split(number)
         volume = self._subvolume(tree)
         if objectid not in volume.inodes:
             raise FormatError(f"subvolume {tree} has no inode {objectid}", self.source.name)
@@ -224,20 +203,18 @@ class BtrfsFilesystem:
         if tree in self._subvolumes:
             self._subvolumes.move_to_end(tree)
             return self._subvolumes[tree]
-        if tree not in self._roots:
+        if tree not in self.forest.subvolumes:
             raise FormatError(f"there is no subvolume {tree}", self.source.name)
-        told = len(self.problems)
-        volume = read_subvolume(self._reader, tree, self._roots[tree], self.problems, self._changes.get(tree, NO_CHANGES))
-        new = list(dict.fromkeys(self.problems[told:]))
-        self.problems[told:] = [each for each in new if each not in self.problems[:told]]
+        told = len(self._problems)
+        volume = read_subvolume(
+            self.reader, tree, self.forest.subvolumes[tree], self._problems, self._changes.get(tree, NO_CHANGES)
+        )
+        new = list(dict.fromkeys(self._problems[told:]))
+        self._problems[told:] = [each for each in new if each not in self._problems[:told]]
         self._subvolumes[tree] = volume
         while len(self._subvolumes) > 1 and sum(each.size for each in self._subvolumes.values()) > KEPT:
             self._subvolumes.popitem(last=False)
         return volume
-
-
-def _split(number: int) -> tuple[int, int]:
-    return number >> BITS or btrfs.FS_TREE, number & ((1 << BITS) - 1)
 
 
 def open_btrfs(source: Source, replay_journal: bool = True) -> BtrfsFilesystem:
