@@ -305,3 +305,8 @@ def dir_items(data: bytes) -> list[tuple[int, int, int, int, bytes, bytes]]:
             raise FormatError("a directory item is longer than its place")
         found.append((objectid, key_type, offset, kind, data[start : start + name_len], data[start + name_len : at]))
     return found
+
+
+def xattrs(data: bytes) -> dict[bytes, bytes]:
+    """The attributes in an XATTR_ITEM, by full name."""
+    return {name: value for _, _, _, _, name, value in dir_items(data)}

@@ -9,6 +9,8 @@ import pytest
 
 from forensics.filesystems.btrfs.content import parse_extent
 from forensics.filesystems.btrfs.reader import open_btrfs
+from forensics.recovery.files.btrfs_deleted import find_btrfs_deleted
+from forensics.recovery.files.content import examine
 from parsers import btrfs
 from parsers.crc32c import crc32c
 from parsers.errors import CtrForensicsError, FormatError, UnsupportedFormat
@@ -39,6 +41,7 @@ def everything(raw):
     try:
         fs = open_btrfs(Disk("fs.img", bytes(raw)))
         tree = fs.tree(fs.root)
+        deleted = list(find_btrfs_deleted(fs))
     except CtrForensicsError as error:
         assert "\n" not in str(error)
         return None
@@ -49,6 +52,7 @@ def everything(raw):
                 contents[tree.names[row]] = fs.read(int(tree.inode[row]), 0, 1 << 20)
             except CtrForensicsError:
                 contents[tree.names[row]] = None
+    assert all(examine(fs, file).recovered <= file.size for file in deleted if file.type == "f")
     return contents, fs.problems
 
 

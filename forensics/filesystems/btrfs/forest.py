@@ -18,19 +18,20 @@ class Forest:
     """The trees of one generation.
 
     subvolumes: by id. links: (subvolume above, subvolume, directory in the one above, name). own: the extent and checksum trees.
-    default: the subvolume that a mount without options shows.
+    root_leaves: the addresses of the root tree's leaves.
     """
 
     subvolumes: dict[int, Root] = field(default_factory=dict)
     links: set[tuple[int, int, int, bytes]] = field(default_factory=set)
     own: dict[int, Root] = field(default_factory=dict)
-    default: int = btrfs.FS_TREE
+    root_leaves: list[int] = field(default_factory=list)
 
 
 def read_forest(reader: NodeReader, root: Root, problems: list[Problem]) -> Forest:
     """What a root tree lists."""
     found = Forest()
     for leaf in leaves(reader, root, problems, "root tree"):
+        found.root_leaves.append(leaf.address)
         for objectid, kind, key_offset, at, length in leaf.items():
             _take(found, leaf.data[at : at + length], objectid, kind, key_offset)
     return found

@@ -23,10 +23,13 @@ class _Node(NamedTuple):
 
 
 class ItemTree:
-    """A tree that is searched by key, and changed in memory. Raises FormatError where a node of it is damaged."""
+    """A tree that is searched by key, and changed in memory. Raises FormatError where a node of it is damaged.
 
-    def __init__(self, reader: NodeReader, root: Root) -> None:
-        self._reader, self._root = reader, root
+    kept: how many nodes are.
+    """
+
+    def __init__(self, reader: NodeReader, root: Root, kept: int = KEPT) -> None:
+        self._reader, self._root, self._kept = reader, root, kept
         self._nodes: OrderedDict[int, _Node] = OrderedDict()
         self.changes: dict[Key, Item | None] = {}
         self._changed: list[Key] = []
@@ -94,7 +97,7 @@ class ItemTree:
         if node is None:
             node = self._parse(at)
             self._nodes[at.address] = node
-            if len(self._nodes) > KEPT:
+            if len(self._nodes) > self._kept:
                 self._nodes.popitem(last=False)
         else:
             self._nodes.move_to_end(at.address)

@@ -13,6 +13,7 @@ from forensics.filesystems.btrfs.chunks import LogicalSource, NodeReader
 from forensics.filesystems.btrfs.content import ContentReader, FileExtent, disk_extents, parse_extent
 from forensics.filesystems.btrfs.content_problems import content_problems
 from forensics.filesystems.btrfs.forest import read_chunks, read_forest
+from forensics.filesystems.btrfs.inodes import parse_inode
 from forensics.filesystems.btrfs.log import CLEAN, NOT_REPLAYED, Logs, apply_logs
 from forensics.filesystems.btrfs.numbers import UNLINKED, number_of, split
 from forensics.filesystems.btrfs.subvolumes import NO_CHANGES, Name, Root, Subvolume, read_subvolume
@@ -24,7 +25,6 @@ from parsers.errors import EvidenceError, FormatError, UnsupportedFormat
 
 MAX_READ = 1 << 31
 KEPT = 384 << 20  # bytes of subvolumes that are kept
-_FORMATS = {0o100000: "f", 0o040000: "d", 0o120000: "l", 0o020000: "c", 0o060000: "b", 0o010000: "p", 0o140000: "s"}
 
 
 class BtrfsFilesystem:
@@ -54,7 +54,7 @@ class BtrfsFilesystem:
         self.state, self._changes = log.state, log.changes
         self.verified = VerifiedSource(logical, Checksums(self.reader, self.forest.own.get(btrfs.CSUM_TREE), log.checksums))
         self.source: Source = self.verified
-        self._content = ContentReader(self.verified, superblock.sector)
+        self.content = ContentReader(self.verified, superblock.sector)
         self._subvolumes: OrderedDict[int, Subvolume] = OrderedDict()
         self._unlinked: dict[tuple[int, int, bytes], int] = {}
         self._told: tuple[int, list[Problem]] = (0, [])
@@ -89,16 +89,7 @@ class BtrfsFilesystem:
         volume, objectid = self._find(number)
         index, at = volume.inodes[objectid]
         leaf = volume.leaves[index]
-        f = btrfs.inode_item.fields(leaf.data, at)
-        kind = _FORMATS.get(f["mode"] & 0o170000, "?")
-        rdev = (f["rdev"] >> 20, f["rdev"] & 0xFFFFF) if kind in ("c", "b") else None
-        mtime, atime, ctime, otime = (
-            f[f"{name}_sec"] * 10**9 + f[f"{name}_nsec"] for name in ("mtime", "atime", "ctime", "otime")
-        )  # fmt: skip
-        return Inode(
-            number, kind, f["mode"] & 0o7777, f["uid"], f["gid"], f["size"], f["nlink"], mtime, atime, ctime, otime or None,
-            rdev, f["generation"], self.source.locate(leaf.address + at),
-        )  # fmt: skip
+        return parse_inode(number, leaf.data, at, self.source.locate(leaf.address + at))
 
     def entries(self, number: int) -> Sequence[DirEntry]:
         """The names in a directory, sorted."""
@@ -117,10 +108,9 @@ class BtrfsFilesystem:
         if number >= UNLINKED:
             return {}
         volume, objectid = self._find(number)
-        found = {}
+        found: dict[bytes, bytes] = {}
         for index, at, length in volume.xattrs.get(objectid, ()):
-            for _, _, _, _, name, value in btrfs.dir_items(volume.leaves[index].data[at : at + length]):
-                found[name] = value
+            found |= btrfs.xattrs(volume.leaves[index].data[at : at + length])
         return found
 
     def target(self, number: int) -> bytes:
@@ -138,7 +128,7 @@ class BtrfsFilesystem:
             return b""
         if end - offset > MAX_READ:
             raise FormatError(f"inode {number}: {end - offset} bytes are too many to be read at once", self.source.name)
-        return self._content.read(self._extents(number), offset, end - offset)
+        return self.content.read(self._extents(number), offset, end - offset)
 
     def extents(self, number: int) -> Sequence[Extent] | None:
         """Where a file's content stands, by logical address; None where it is inline or compressed."""
@@ -194,12 +184,13 @@ class BtrfsFilesystem:
 
     def _find(self, number: int) -> tuple[Subvolume, int]:
         tree, objectid = split(number)
-        volume = self._subvolume(tree)
+        volume = self.subvolume(tree)
         if objectid not in volume.inodes:
             raise FormatError(f"subvolume {tree} has no inode {objectid}", self.source.name)
         return volume, objectid
 
-    def _subvolume(self, tree: int) -> Subvolume:
+    def subvolume(self, tree: int) -> Subvolume:
+        """A subvolume with its tree log applied."""
         if tree in self._subvolumes:
             self._subvolumes.move_to_end(tree)
             return self._subvolumes[tree]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from forensics.filesystem import Filesystem
 from forensics.recovery.files.deleted_file import DeletedFile
-from parsers.errors import EvidenceError
+from parsers.errors import EvidenceError, FormatError
 
 CHUNK = 1 << 20
 MOST_ZEROS = 16 << 30  # bytes of holes in one file that are hashed: a size costs nothing to forge
@@ -99,7 +99,7 @@ def _pieces(fs: Filesystem, offset: int | None, length: int) -> Iterator[bytes |
             continue
         try:
             data = fs.source.read(offset + done, wanted)
-        except EvidenceError:
+        except (FormatError, EvidenceError):
             yield None
             return
         yield data if len(data) == wanted else None

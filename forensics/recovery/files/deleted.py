@@ -30,6 +30,12 @@ def find_deleted(fs: Filesystem) -> Iterator[DeletedFile]:
 
         if isinstance(fs, Xfs):
             yield from find_xfs_deleted(fs)
+    elif fs.kind == "btrfs":
+        from forensics.filesystems.btrfs.reader import BtrfsFilesystem
+        from forensics.recovery.files.btrfs_deleted import find_btrfs_deleted
+
+        if isinstance(fs, BtrfsFilesystem):
+            yield from find_btrfs_deleted(fs)
 
 
 def find_all_deleted(filesystems: Mapping[int, Filesystem]) -> list[Numbered]:
