@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sqlite3
@@ -143,4 +144,6 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     if not os.environ.get(TRACEBACK):
         sys.excepthook = _one_line
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    gc.freeze()  # what is left goes with the process; to look it all through for cycles first takes longer than most commands
+    sys.exit(code)

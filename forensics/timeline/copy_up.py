@@ -19,8 +19,10 @@ from parsers.errors import EvidenceError, FormatError
 from parsers.overlay_marks import PREFIXES, FileHandle, parse_file_handle
 
 _ORIGIN = {**{marks: f"{prefix.decode()}origin" for marks, prefix in PREFIXES.items()}, "fuse": "user.fuseoverlayfs.origin"}
+# most entries of a layer are new, without an attribute
 _UPPER = """SELECT e.id, e.path, e.type, e.mtime_ns, e.inode, e.private_xattrs FROM entry e
-    WHERE e.id >= ? AND e.id < ? AND e.mark IS NULL AND e.path <> '/' ORDER BY e.id"""
+    WHERE e.id >= :first AND e.id < :end AND e.mark IS NULL AND e.path <> '/'
+    AND (e.private_xattrs IS NOT NULL OR e.id IN (SELECT by_entry FROM hidden WHERE layer_id = :layer)) ORDER BY e.id"""
 # An opaque directory hides all that is below it, but stands only for what had its own name; CROSS JOIN keeps the order, which
 # looks at no more than that.
 _REPLACED = """SELECT h.by_entry, o.id, o.type, o.mtime_ns, o.inode, o.nlink, 0, l.partition
@@ -80,7 +82,7 @@ def lower_entries(db: sqlite3.Connection, filesystems: Mapping[int, Filesystem])
     for number, first, entries, partition, marks in layers:
         below = {row[0]: _Lower(*row) for row in db.execute(_REPLACED, {"layer": number})}
         elsewhere: list[tuple[_Upper, FileHandle]] = []
-        for row in db.execute(_UPPER, (first, first + entries)):
+        for row in db.execute(_UPPER, {"layer": number, "first": first, "end": first + entries}):
             upper = _Upper(*row)
             lower = below.get(upper.entry)
             if lower is None and upper.private_xattrs is None:

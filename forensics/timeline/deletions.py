@@ -20,9 +20,10 @@ _LAYERS = """SELECT l.id, l.marks, l.partition, l.first_entry, l.first_entry + l
     FROM layer l WHERE l.kind IN ('container', 'orphan') AND l.stacked AND l.first_entry IS NOT NULL ORDER BY l.id"""
 _NAMES = """SELECT id, coalesce(path_raw, CAST(path AS BLOB)), crtime_ns, ctime_ns, mtime_ns, offset, mark FROM entry
     WHERE id >= ? AND id < ? AND {condition} ORDER BY id"""
-# what is below a name that goes, goes with it; only whiteouts of fuse-overlayfs and aufs have another name than what they hide
+# What is below a name that goes, goes with it; only whiteouts of fuse-overlayfs and aufs have another name than what they hide.
+# CROSS JOIN keeps the order: few entries stand for one, a layer may have a million.
 _HIDDEN = """SELECT h.by_entry, coalesce(o.path_raw, CAST(o.path AS BLOB)), o.type,
-    (SELECT e.path FROM lower_entry u JOIN entry e ON e.id = u.entry_id AND e.layer_id = h.layer_id AND e.path <> o.path
+    (SELECT e.path FROM lower_entry u CROSS JOIN entry e ON e.id = u.entry_id AND e.layer_id = h.layer_id AND e.path <> o.path
     WHERE u.lower = o.id AND u.copied IS NOT NULL ORDER BY e.id LIMIT 1)
     FROM hidden h JOIN entry o ON o.id = h.entry_id JOIN entry b ON b.id = h.by_entry
     WHERE h.layer_id = ? AND h.reason IN ('whiteout', 'opaque') AND (o.path = b.path OR ? AND h.reason = 'whiteout')"""
