@@ -1,55 +1,17 @@
 """LVM2 volumes: against the mapping that lvs prints, against a mapping drawn at random, and damaged in every way."""
 
-import os
 import random
-import re
-import shutil
 import struct
-import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forensics.volumes import find_volumes
-from parsers import lvm2, lvm2_text
+from parsers import lvm2
 from parsers.errors import CtrForensicsError, EvidenceError, FormatError
-from support.disks import MIB, Disk, put, put_mbr, put_pv, run, vg_text
-
-EXTENT = 64 << 10
-UUIDS = [letter * 32 for letter in "abc"]
-PV_SIZE = 4 * MIB
-PV_EXTENTS = (PV_SIZE - MIB) // EXTENT
-
-
-def disk_with(text, pvs=1, missing=(), **how):
-    """A DOS disk with `pvs` physical volumes, the first of which has the text, and data that is everywhere different."""
-    disk = bytearray(random.Random(7).randbytes(MIB + pvs * PV_SIZE))
-    put(disk, 0, bytes(512))
-    put_mbr(disk, [(0x8E, (MIB + n * PV_SIZE) // 512, PV_SIZE // 512) for n in range(pvs) if n not in missing])
-    for n in range(pvs):
-        put(disk, MIB + n * PV_SIZE, bytes(MIB))
-        put_pv(disk, MIB + n * PV_SIZE, PV_SIZE, UUIDS[n], text if n == 0 else b"", mda=n == 0, **(how if n == 0 else {}))
-    return disk
-
-
-def pv_list(count):
-    return [(f"pv{n}", UUIDS[n], PV_EXTENTS) for n in range(count)]
-
-
-def linear(start, count, pv, extent):
-    stripes = f'["pv{pv}", {extent}]'
-    return {"start_extent": start, "extent_count": count, "type": '"striped"', "stripe_count": 1, "stripes": stripes}
-
-
-def extent_at(disk, pv, extent):
-    start = 2 * MIB + pv * PV_SIZE + extent * EXTENT
-    return bytes(disk[start : start + EXTENT])
-
-
-def volumes_of(disk):
-    volumes, gaps = find_volumes(Disk("disk.img", bytes(disk)))
-    return {volume.name: volume for volume in volumes if volume.scheme == "lvm"}, [gap.error for gap in gaps]
+from support.disks import MIB, Disk, put, put_pv, run, vg_text
+from support.lvm_disks import EXTENT, PV_EXTENTS, PV_SIZE, UUIDS, disk_with, extent_at, linear, pv_list, volumes_of
 
 
 def test_linear_segments_over_two_physical_volumes():
@@ -358,67 +320,6 @@ def test_a_physical_volume_on_the_whole_disk():
     assert (volumes["vg0/root"].number, volumes["vg0/root"].offset) == (2, MIB)
 
 
-# -- the text -------------------------------------------------------------------------------------------------------------------
-
-
-def test_the_text_s_grammar():
-    text = 'a { # note }\n b="x\\"y\\\\z" c=[1,-2 , "s"] d = 1.5 e {f=[]} }\n1g=7 name'
-    with pytest.raises(FormatError, match="name has neither"):
-        lvm2_text.parse(text)
-    assert lvm2_text.parse(text[:-4]) == {"a": {"b": 'x"y\\z', "c": [1, -2, "s"], "d": 1.5, "e": {"f": []}}, "1g": 7}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "a {",
-        "}",
-        "a = ",
-        "a = [",
-        "a = [1",
-        "= 3",
-        'a = "x',
-        "a = " + "9" * 30,
-        "a {" * 17 + "}" * 17,
-        "a = {",
-        "[",
-        "a b",
-        "a = ]",
-        '"',
-    ],
-)
-def test_texts_that_break_off_or_go_too_deep(text):
-    with pytest.raises(FormatError):
-        lvm2_text.parse(text)
-
-
-@settings(max_examples=300, deadline=None, derandomize=True)
-@given(st.text(alphabet='ab1"\\{}[]=,# \n\0é', max_size=200))
-def test_any_text_is_read_or_refused(text):
-    for whole in (
-        text,
-        "vg0 {\nid = 1\nseqno = 1\n" + text,
-        'vg0 { seqno=1 id="x" extent_size=1 logical_volumes { a { ' + text + "}}}",
-    ):
-        try:
-            lvm2_text.volume_group(whole.encode())
-        except FormatError:
-            continue
-
-
-def test_a_big_text_takes_its_time_and_no_more():
-    segment = {"start_extent": 0, "extent_count": 1, "type": '"striped"', "stripes": '["pv0", 0]'}
-    text = vg_text("vg0", pv_list(1), {f"lv{n}": (True, [segment]) for n in range(20_000)})
-    start = time.monotonic()
-    assert len(lvm2_text.volume_group(text).logical_volumes) == 20_000
-    assert time.monotonic() - start < 10
-    start = time.monotonic()
-    for hostile in (b"a" * 10**6, b'"' + b"\\" * 10**6, b"#" * 10**6, b" " * 10**6, b"a=[" + b"1," * 10**5, b"a{" * 10**5):
-        with pytest.raises(FormatError):
-            lvm2_text.volume_group(hostile)
-    assert time.monotonic() - start < 5
-
-
 # -- any damage -----------------------------------------------------------------------------------------------------------------
 
 WHOLE = disk_with(vg_text("vg0", pv_list(2), {"root": (True, [linear(0, 2, 0, 0), linear(2, 1, 1, 3)])}), pvs=2)
@@ -449,90 +350,3 @@ def test_any_damage_to_the_metadata_is_survived(changes, checksum):
             volume.source.read(volume.source.size - 10, 100)
         except CtrForensicsError:
             continue
-
-
-# -- as LVM2 itself makes them --------------------------------------------------------------------------------------------------
-
-
-class Lvm:
-    """A volume group over partitions of a disk image, made by the real tools without device mapper."""
-
-    def __init__(self, path, partitions):
-        self.path = path
-        self.loops = []
-        for offset, length in partitions:
-            self.loops.append(run("losetup", "-f", "--show", "-o", offset, "--sizelimit", length, path).strip())
-        accept = ",".join(f'"a|^{loop}$|"' for loop in self.loops)
-        self.config = (
-            f'devices {{ filter=[{accept},"r|.*|"] use_devicesfile=0 scan=["/dev"] }} '
-            "activation { udev_sync=0 udev_rules=0 } backup { backup=0 archive=0 }"
-        )
-
-    def __call__(self, verb, *args):
-        return run(verb, "--driverloaded", "n", "--config", self.config, *args)
-
-    def close(self):
-        for loop in self.loops:
-            run("losetup", "-d", loop)
-
-
-@pytest.fixture
-def lvm(tmp_path):
-    if os.geteuid() != 0:
-        pytest.skip("loop devices need root")
-    if shutil.which("lvcreate", path="/usr/sbin:/sbin") is None:
-        pytest.skip("lvm2 is not installed")
-    path = tmp_path / "disk.img"
-    size, count = 24 * MIB, 3
-    disk = bytearray(random.Random(3).randbytes(MIB + size * count))
-    put(disk, 0, bytes(MIB))
-    put_mbr(disk, [(0x8E, (MIB + n * size) // 512, size // 512) for n in range(count)])
-    path.write_bytes(disk)
-    partitions = [(MIB + n * size, size) for n in range(count)]
-    made = Lvm(path, partitions)
-    try:
-        made("pvcreate", "-ff", "-y", *made.loops)
-        made("vgcreate", "-s", "512k", "my-vg", *made.loops)
-        yield made
-    finally:
-        made.close()
-
-
-NEW = ("-an", "-Zn", "-Wn", "-y", "-n")
-
-
-def test_volumes_as_lvm2_made_them(lvm):
-    one, two, three = lvm.loops
-    lvm("lvcreate", *NEW, "a", "-L", "2M", "my-vg", one)
-    lvm("lvcreate", *NEW, "b", "-L", "1M", "my-vg", one)
-    lvm("lvextend", "-L", "4M", "my-vg/a", one)
-    lvm("lvextend", "-L", "6M", "my-vg/a", two)
-    lvm("lvcreate", *NEW, "st", "-i", "3", "-I", "64k", "-L", "6M", "my-vg")
-    lvm("lvextend", "-i", "2", "-I", "8k", "-L", "9M", "my-vg/st", two, three)
-    lvm("lvextend", "-i", "1", "-L", "10M", "my-vg/st", three)
-    lvm("lvcreate", *NEW, "z", "--type", "zero", "-L", "1M", "my-vg")
-    for n in range(40):  # many texts later the ring has been written on
-        lvm("lvchange", "--addtag", f"tag{n}", "my-vg/b")
-    data = lvm.path.read_bytes()
-    columns = "lv_name,seg_start_pe,seg_size_pe,stripes,stripesize,seg_pe_ranges,lv_uuid,segtype"
-    rows = lvm("lvs", "--noheadings", "--units", "b", "--nosuffix", "--separator", "|", "-o", columns, "my-vg").splitlines()
-    expected, uuids = {}, {}
-    for row in sorted((row.strip().split("|") for row in rows), key=lambda row: (row[0], int(row[1]))):
-        name, _, count, stripes, chunk, ranges, lv_uuid, kind = row
-        uuids[name] = lv_uuid
-        if kind == "zero":
-            continue
-        columns_of = []
-        for device, first in re.findall(r"(/dev/\w+):(\d+)-\d+", ranges):
-            start = MIB + lvm.loops.index(device) * 24 * MIB + MIB + int(first) * 512 * 1024
-            columns_of.append(data[start : start + int(count) * 512 * 1024 // int(stripes)])
-        step = int(chunk) or len(columns_of[0])
-        for at in range(0, len(columns_of[0]), step):
-            expected[name] = expected.get(name, b"") + b"".join(column[at : at + step] for column in columns_of)
-    volumes, errors = volumes_of(data)
-    assert sorted(expected) == ["a", "b", "st"]
-    for name, content in expected.items():
-        volume = volumes[f"my-vg/{name}"]
-        assert (volume.uuid, volume.length) == (uuids[name], len(content))
-        assert volume.source.read(0, volume.source.size) == content
-    assert errors == ["my-vg/z: logical volumes of the type zero are not read"]

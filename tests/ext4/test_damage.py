@@ -9,84 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forensics.filesystem import lookup
 from forensics.filesystems.ext4.mount import open_ext4
 from forensics.filesystems.ext4.reader import Ext4
-from parsers.crc32c import crc32c
 from parsers.errors import EvidenceError, FormatError, UnsupportedFormat
-from parsers.ext4 import SUPERBLOCK, Incompat
-from parsers.ext4_inode import DIR_ENTRY, EXTENT_HEADER, INODE
+from parsers.ext4_inode import EXTENT_HEADER, INODE
 from support.disks import MIB, run
+from support.ext4_damage import BLOCK, RAW_LAYOUTS, entry_at, field_of, first_block_at, inode_at, number_of, opened, paths
 from support.ext4_images import Image, debugfs, image, make
-
-BLOCK = 1024
-RAW_LAYOUTS = {"extents": ("-b", "1024"), "indirect": ("-b", "1024", "-O", "^extents,^64bit,^metadata_csum")}
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    """/var/lib/store/{a,b,c}/diff with files, links and attributes; /many with blocks of names."""
-    top = tmp_path_factory.mktemp("top")
-    for name in "abc":
-        layer = top / "var/lib/store" / name / "diff"
-        (layer / "etc").mkdir(parents=True)
-        (layer / "etc/conf").write_text(name * 100)
-        (layer / "big").write_bytes(random.Random(name).randbytes(70_000))
-        (layer / "link").symlink_to("etc/conf")
-    (top / "many").mkdir()
-    for number in range(200):
-        (top / "many" / f"a-rather-long-name-so-that-blocks-fill-{number:04}").touch()
-    with (top / "pieces").open("wb") as file:
-        for number in range(20):
-            file.seek(number * 8192)
-            file.write(b"piece" * 100)
-    return top
-
-
-@pytest.fixture(scope="module")
-def whole(directory, tmp_path_factory):
-    """The bytes of a filesystem made of it."""
-    return make(tmp_path_factory.mktemp("fs") / "fs.img", "-b", "1024", "-d", str(directory), size=12 * MIB).read_bytes()
-
-
-def opened(data):
-    return open_ext4(Image("fs", bytes(data)))
-
-
-def number_of(data, path):
-    found = lookup(opened(data), path)
-    assert found is not None
-    return found
-
-
-def inode_at(data, path):
-    """Where an inode stands, as the reader says on the undamaged image."""
-    return Ext4(Image("fs", bytes(data))).tables.offset(number_of(data, path))
-
-
-def first_block_at(data, path):
-    return opened(data).extents(number_of(data, path))[0].offset
-
-
-def field_of(data, path, name, value, size=4):
-    """The image with one field of an inode set; its checksum is wrong then, as after damage."""
-    changed = bytearray(data)
-    at = inode_at(data, path) + INODE.offset_of(name)
-    changed[at : at + size] = value.to_bytes(size, "little")
-    return changed
-
-
-def paths(tree):
-    found = []
-    for row, name in enumerate(tree.names):
-        found.append(b"" if row == 0 else found[int(tree.parent[row])] + b"/" + name)
-    return set(found)
-
-
-def entry_at(data, directory, name):
-    """Where an entry stands in a directory's first block."""
-    block = first_block_at(data, directory)
-    return data.index(name, block, block + BLOCK) - DIR_ENTRY.size
 
 
 def test_the_image_is_sound(whole):
@@ -341,66 +270,6 @@ def test_an_indirect_block_that_is_its_own_child(directory, tmp_path):
     assert fs.read(number, 6 * BLOCK, 10 * BLOCK) == content[6 * BLOCK : 16 * BLOCK]
     with pytest.raises(FormatError):
         fs.read(number)
-
-
-FIELDS = ("s_log_block_size", "s_inodes_per_group", "s_blocks_per_group", "s_inode_size", "s_first_data_block", "s_desc_size")
-
-
-class TestSuperblock:
-    def test_a_backup_is_used(self, whole):
-        for damage in (bytes(1024), random.Random(5).randbytes(1024), whole[1024:1040] + bytes(4) + whole[1044:2048]):
-            data = bytearray(whole)
-            data[1024:2048] = damage
-            fs = opened(data)
-            assert paths(fs.tree(2)) == paths(opened(whole).tree(2))
-            assert [(problem.what, problem.offset) for problem in fs.problems] == [("superblock", 1024)]
-
-    def test_and_a_backup_of_the_descriptors(self, whole):
-        data = bytearray(whole)
-        data[1024:4096] = bytes(3072)
-        fs = opened(data)
-        assert paths(fs.tree(2)) == paths(opened(whole).tree(2))
-        assert {problem.what for problem in fs.problems} == {"superblock", "block group descriptor"}
-
-    def test_none_is_left(self, whole):
-        with pytest.raises(FormatError, match="magic"):
-            opened(bytes(len(whole)))
-        with pytest.raises(FormatError):
-            opened(b"")
-
-    def test_unknown_features_are_named(self, whole):
-        known = SUPERBLOCK.fields(whole[1024:])["s_feature_incompat"]
-        for feature, name in ((Incompat.COMPRESSION, "compression"), (0x80000000, "0x80000000")):
-            with pytest.raises(UnsupportedFormat, match=name):
-                opened(with_superblock(whole, "s_feature_incompat", known | feature))
-
-    @pytest.mark.parametrize("field", FIELDS)
-    def test_what_cannot_be_is_not_believed(self, whole, field):
-        for value in (0xFFFF, 0, 3):
-            for data in (with_superblock(whole, field, value), with_superblock(whole[: 8 * MIB // 2], field, value)):
-                try:
-                    opened(data).tree(2)
-                except FormatError as error:
-                    assert str(error)
-
-    def test_a_cut_image_tells_what_is_missing(self, whole):
-        fs = opened(whole[: 5 * MIB])
-        assert b"/pieces" in paths(fs.tree(2))
-        assert "missing" in fs.problems[0].error
-
-
-def with_superblock(data, field, value):
-    """An image whose superblock, checksum included, says something else, and that has no backup."""
-    changed = bytearray(data[: len(data)])
-    for group in (1, 3, 5, 7):
-        start = (1 + group * 8192) * BLOCK
-        if start < len(changed):
-            changed[start : start + BLOCK] = bytes(len(changed[start : start + BLOCK]))
-    at = 1024 + SUPERBLOCK.offset_of(field)
-    size = 2 if field in ("s_inode_size", "s_desc_size") else 4
-    changed[at : at + size] = value.to_bytes(size, "little")
-    changed[2044:2048] = crc32c(bytes(changed[1024:2044])).to_bytes(4, "little")
-    return changed
 
 
 class Failing(Image):
