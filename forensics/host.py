@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from forensics.filesystem import Filesystem, Problem, lookup, read_file, resolve
+from forensics.filesystems.mounting import possible_roots, rooted, shown_by_mount
 from forensics.text import readable
 from forensics.volume import Volume
 from parsers import host_files
@@ -28,7 +29,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A Linux host. kernel: of its last recorded boot, else the newest installed. fstab: with systemd's mount units."""
+    """A Linux host. kernel: of its last recorded boot, else the newest installed. fstab: with systemd's mount units.
+
+    root: the inode of its root directory where that is not the filesystem's own, as in a subvolume of Btrfs; path: that of it.
+    """
 
     partition: int
     hostname: str | None
@@ -37,11 +41,40 @@ class Host:
     timezone: str | None
     machine_id: str | None
     fstab: tuple[FstabEntry, ...] = ()
+    root: int | None = None
+    path: bytes = b"/"
 
 
 def read_host(fs: Filesystem, partition: int) -> Host | None:
-    """The host whose root filesystem this is, None where it is nobody's. What is damaged becomes a problem of `fs`."""
+    """The host whose root filesystem this is, None where it is nobody's. What is damaged becomes a problem of `fs`.
 
+    Of several subvolumes of Btrfs it is the one that its own fstab mounts at /: snapshots of it have that fstab, too.
+    """
+    others: list[Host] = []
+    for place in possible_roots(fs):
+        host = _read_root(rooted(fs, place.inode), partition)
+        if host is None:
+            continue
+        if place.inode != fs.root:
+            host = replace(host, root=place.inode, path=place.path)
+        if fs.kind != "btrfs" or _mounts_itself(host, fs):
+            return host
+        others.append(host)
+    if others:
+        which = ", ".join(readable(host.path) for host in others)
+        text = f"no fstab in it mounts its own subvolume at /; taken for the host's root, of {which}: the first one"
+        fs.problems.append(Problem("host", readable(others[0].path), text))
+        return others[0]
+    return None
+
+
+def _mounts_itself(host: Host, fs: Filesystem) -> bool:
+    entry = next((entry for entry in host.fstab if entry.file == "/"), None)
+    shown = shown_by_mount(fs, entry.options if entry is not None else None)
+    return shown is not None and shown.inode == (host.root or fs.root)
+
+
+def _read_root(fs: Filesystem, partition: int) -> Host | None:
     def attempt(what: bytes, read: Callable[[Filesystem, bytes], T | None]) -> T | None:
         try:
             return read(fs, what)
@@ -121,8 +154,26 @@ def _installed_kernel(fs: Filesystem, path: bytes) -> str | None:
     return None if directory is None else host_files.newest_kernel([readable(entry.name) for entry in fs.entries(directory)])
 
 
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A volume, by number, at a place of the host. options: as fstab has them."""
+
+    point: str
+    volume: int
+    options: str | None
+
+
 def mount_points(host: Host, volumes: Iterable[tuple[Volume, Filesystem | None]]) -> dict[int, str]:
-    """Where the host mounts which volume, by number, as its fstab says; its own root filesystem at /.
+    """Where the host mounts which volume, by number; its own root filesystem at /. Of several places of one, the first."""
+    points: dict[int, str] = {}
+    for mount in mounts(host, volumes):
+        points.setdefault(mount.volume, mount.point)
+    points[host.partition] = "/"
+    return points
+
+
+def mounts(host: Host, volumes: Iterable[tuple[Volume, Filesystem | None]]) -> list[Mount]:
+    """What the host's fstab mounts, in its order.
 
     A spec like /dev/sda2 counts where it can only be one disk: see `_known_disks`.
     """
@@ -138,15 +189,14 @@ def mount_points(host: Host, volumes: Iterable[tuple[Volume, Filesystem | None]]
             empty |= {volume.number} if fs is None else set()
     taken = {number for entry in host.fstab if (number := named.get(_normalized(entry.spec))) is not None}
     disks = _known_disks(host, placed, taken | (empty if len({disk for disk, _ in placed}) > 1 else set()))
-    points: dict[int, str] = {}
+    found: list[Mount] = []
     for entry in host.fstab:
         number = named.get(_normalized(entry.spec))
         if number is None and (spec := _disk_spec(entry.spec)) is not None:
             number = placed.get((disks.get(spec[0], 0), spec[1]))
         if number is not None and entry.file.startswith("/"):
-            points.setdefault(number, entry.file.rstrip("/") or "/")
-    points[host.partition] = "/"
-    return points
+            found.append(Mount(entry.file.rstrip("/") or "/", number, entry.options))
+    return found
 
 
 def _spec_names(volume: Volume, fs: Filesystem | None) -> list[str]:

@@ -14,8 +14,8 @@ from parsers.crc32c import crc32c
 from parsers.errors import FormatError
 from parsers.layout import Layout
 
-INODE_REF, INODE_EXTREF, ORPHAN_ITEM, DIR_LOG_INDEX, ROOT_BACKREF = 12, 13, 48, 72, 144
-ROOT_TREE, ORPHANS = 1, (1 << 64) - 5
+INODE_REF, INODE_EXTREF, DIR_LOG_INDEX, ROOT_BACKREF = 12, 13, 72, 144
+ROOT_TREE, ROOT_TREE_DIR = 1, 6
 TREE_LOG = (1 << 64) - 6
 
 inode_ref = Layout(Struct("index" / Int64ul, "name_len" / Int16ul))

@@ -31,7 +31,7 @@ CREATE TABLE partition (
     filesystem TEXT, label TEXT, uuid TEXT, state TEXT NOT NULL, mount_point TEXT) STRICT;
 CREATE TABLE host_facts (
     id INTEGER PRIMARY KEY, hostname TEXT, os TEXT, kernel TEXT, timezone TEXT, machine_id TEXT,
-    partition INTEGER NOT NULL) STRICT;
+    partition INTEGER NOT NULL, path TEXT) STRICT;
 CREATE TABLE store (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, engine TEXT NOT NULL, version TEXT, root TEXT NOT NULL, driver TEXT,
     partition INTEGER NOT NULL, origin TEXT NOT NULL) STRICT;
@@ -206,7 +206,7 @@ CREATE VIEW disk_images AS SELECT
 FROM disk_image;
 CREATE VIEW partitions AS SELECT
     number, scheme, offset, length, filesystem, label, uuid, state, name, type, mount_point FROM partition;
-CREATE VIEW host AS SELECT hostname, os, kernel, timezone, machine_id, partition FROM host_facts;
+CREATE VIEW host AS SELECT hostname, os, kernel, timezone, machine_id, partition, path FROM host_facts;
 CREATE VIEW stores AS SELECT engine, version, root, driver, partition, key, origin FROM store;
 CREATE VIEW container_volumes AS SELECT
     engine, name, driver, path, used_by, origin, labels, options, created_ns, {_SOURCE.format(t="volume")} AS source FROM volume;

@@ -182,7 +182,7 @@ class CaseWriter:
         """What an installed system says of itself."""
         self.insert("host_facts", {
             "hostname": host.hostname, "os": host.os, "kernel": host.kernel, "timezone": host.timezone,
-            "machine_id": host.machine_id, "partition": partition,
+            "machine_id": host.machine_id, "partition": partition, "path": readable(host.path),
         })  # fmt: skip
 
     def gaps(self, gaps: Iterable[Gap]) -> None:

@@ -123,6 +123,7 @@ def _find(disk: DiskImage, file: str, partition: int | None, replay_journal: boo
     """The file of that path on the host, or in a partition; UsageError where it is nowhere, or in more than one partition."""
     from forensics.file_source import FileSource
     from forensics.filesystem import resolve
+    from forensics.stores.host_tree import host_trees, resolve_or_none
     from forensics.survey import survey
 
     found = survey(disk, replay_journal)
@@ -141,6 +142,10 @@ def _find(disk: DiskImage, file: str, partition: int | None, replay_journal: boo
                     sources[number] = FileSource(fs, inode, file)
             except FormatError as error:
                 say(f"partition {number}: {error}")
+    places = (resolve_or_none(tree, path) for tree in host_trees(found)) if partition is None else ()
+    for place in places:
+        if place is not None and place.fs.inode(place.inode).type == "f":
+            sources.setdefault(place.partition, FileSource(place.fs, place.inode, file))
     if not sources:
         raise UsageError(f"{disk.name}: {file} is in none of its partitions; ctrforensics info {disk.name} shows them")
     if len(sources) > 1:

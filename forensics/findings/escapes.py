@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from forensics.filesystem import Filesystem, read_file, resolve
+from forensics.filesystem import Filesystem, lookup, read_file, resolve
+from forensics.filesystems.mounting import rooted
 from forensics.findings.changed_files import ChangedFile
 from forensics.findings.commands_seen import MAX_LINE, MAX_LINES, suspicious
 from forensics.findings.redact import quoted, redacted
@@ -121,9 +122,9 @@ def on_host(scene: Scene) -> Iterator[Finding]:
 
 def _host_texts(scene: Scene) -> Iterator[tuple[int, bytes, bytes, int | None]]:
     """Files of installed systems that run by themselves: partition, path, content, offset of the inode."""
-    hosts = [row[0] for row in scene.db.execute("SELECT DISTINCT partition FROM host_facts ORDER BY partition")]
-    for partition in hosts:
-        filesystem = scene.filesystems.get(partition)
+    hosts = scene.db.execute("SELECT DISTINCT partition, coalesce(path, '/') FROM host_facts ORDER BY partition").fetchall()
+    for partition, top in hosts:
+        filesystem = _root_of(scene, partition, top)
         if filesystem is None:
             continue
         for path in _host_paths(filesystem):
@@ -134,6 +135,16 @@ def _host_texts(scene: Scene) -> Iterator[tuple[int, bytes, bytes, int | None]]:
                 yield partition, path, read_file(filesystem, number, MAX_HOST_FILE), filesystem.inode(number).offset
             except (FormatError, EvidenceError):
                 continue  # told where the filesystem's problems are
+
+
+def _root_of(scene: Scene, partition: int, top: str) -> Filesystem | None:
+    """A host's root filesystem, with its root directory."""
+    filesystem = scene.filesystems.get(partition)
+    try:
+        root = lookup(filesystem, top.encode()) if filesystem is not None else None
+    except (FormatError, EvidenceError):
+        return None
+    return rooted(filesystem, root) if filesystem is not None and root is not None else None
 
 
 def _host_paths(filesystem: Filesystem) -> Iterator[bytes]:

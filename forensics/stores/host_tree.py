@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from forensics.filesystem import MAX_SYMLINKS
-from forensics.host import Host, mount_points
+from forensics.filesystems.mounting import shown_by_mount
+from forensics.host import Host, mounts
 from forensics.stores.reading import Place
 from forensics.survey import Survey
 from parsers.errors import FormatError
@@ -59,26 +60,32 @@ class HostTree:
 
     def host_path(self, place: Place) -> bytes | None:
         """The path on the host of a place in one of its filesystems; None where the host does not mount that one."""
-        for point, root in sorted(self.mounts.items()):
-            if root.partition == place.partition:
-                return point.rstrip(b"/") + place.path if place.path != b"/" else point
+        shown = [(root.path.rstrip(b"/"), point) for point, root in self.mounts.items() if root.partition == place.partition]
+        for top, point in sorted(shown, key=lambda each: (-len(each[0]), each[1])):
+            if place.path == (top or b"/"):
+                return point
+            if place.path.startswith(top + b"/"):
+                return point.rstrip(b"/") + place.path[len(top) :]
         return None
 
 
 def host_trees(found: Survey) -> tuple[HostTree, ...]:
     """The tree of each host on the disk, in order of its root's volume number."""
     volumes = [(partition.volume, partition.filesystem) for partition in found.partitions]
-    roots = {
-        p.volume.number: Place(p.volume.number, p.filesystem, p.filesystem.root, b"/")
-        for p in found.partitions
-        if p.filesystem is not None
-    }
+    filesystems = {p.volume.number: p.filesystem for p in found.partitions if p.filesystem is not None}
     trees = []
     for _, host in sorted(found.hosts.items()):
-        points = {point.encode(): number for number, point in mount_points(host, volumes).items()}
-        mounts = {point: roots[number] for point, number in sorted(points.items()) if number in roots}
-        if b"/" in mounts:
-            trees.append(HostTree(mounts, _binds(host)))
+        if host.partition not in filesystems:
+            continue
+        here: dict[bytes, Place] = {}
+        for mount in mounts(host, volumes):
+            fs = filesystems.get(mount.volume)
+            shown = shown_by_mount(fs, mount.options) if fs is not None else None
+            if fs is not None and shown is not None:
+                here.setdefault(mount.point.encode(), Place(mount.volume, fs, shown.inode, shown.path))
+        fs = filesystems[host.partition]
+        here[b"/"] = Place(host.partition, fs, fs.root if host.root is None else host.root, host.path)
+        trees.append(HostTree(dict(sorted(here.items())), _binds(host)))
     return tuple(trees)
 
 

@@ -12,6 +12,7 @@ from parsers.errors import EvidenceError, FormatError
 
 SLACK = 2_000_000_000  # nanoseconds between Docker's making of a container's directory and what it says of its creation
 _STORES = """SELECT s.root, s.partition, coalesce(p.mount_point, '/'),
+    coalesce((SELECT max(h.path) FROM host_facts h WHERE h.partition = s.partition), '/'),
     (SELECT max(c.created_ns) FROM container c WHERE c.store_id = s.id AND c.origin = 'allocated')
     FROM store s LEFT JOIN partition p ON p.number = s.partition WHERE s.engine = 'docker' ORDER BY s.id"""
 
@@ -22,11 +23,11 @@ def removal_events(db: sqlite3.Connection, filesystems: Mapping[int, Filesystem]
     A name was made or removed in `containers/` at its mtime (moby 29.0, daemon/create.go and delete.go; what is written in a
     container's own directory does not touch it): later than the creation of all that are left, it was a removal.
     """
-    for root, partition, mount_point, created in db.execute(_STORES).fetchall():
+    for root, partition, mount_point, top, created in db.execute(_STORES).fetchall():
         fs = filesystems.get(partition)
         if fs is None:
             continue
-        for base in dict.fromkeys((_below(root, mount_point), root)):
+        for base in dict.fromkeys((f"{top.rstrip('/')}{root}", _below(root, mount_point), root)):
             path = base.rstrip("/").encode() + b"/containers"
             try:
                 number = lookup(fs, path)

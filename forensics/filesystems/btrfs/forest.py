@@ -9,6 +9,8 @@ from forensics.filesystem import Problem
 from forensics.filesystems.btrfs.chunks import LogicalSource, NodeReader
 from forensics.filesystems.btrfs.subvolumes import Root, leaves
 from parsers import btrfs
+from parsers.btrfs_names import ROOT_TREE_DIR
+from parsers.errors import FormatError
 
 OWN = frozenset((btrfs.EXTENT_TREE, btrfs.CSUM_TREE))
 
@@ -18,12 +20,13 @@ class Forest:
     """The trees of one generation.
 
     subvolumes: by id. links: (subvolume above, subvolume, directory in the one above, name). own: the extent and checksum trees.
-    root_leaves: the addresses of the root tree's leaves.
+    default: the subvolume that a mount without options shows. root_leaves: the addresses of the root tree's leaves.
     """
 
     subvolumes: dict[int, Root] = field(default_factory=dict)
     links: set[tuple[int, int, int, bytes]] = field(default_factory=set)
     own: dict[int, Root] = field(default_factory=dict)
+    default: int = btrfs.FS_TREE
     root_leaves: list[int] = field(default_factory=list)
 
 
@@ -34,6 +37,8 @@ def read_forest(reader: NodeReader, root: Root, problems: list[Problem]) -> Fore
         found.root_leaves.append(leaf.address)
         for objectid, kind, key_offset, at, length in leaf.items():
             _take(found, leaf.data[at : at + length], objectid, kind, key_offset)
+    if found.default not in found.subvolumes:
+        found.default = btrfs.FS_TREE
     return found
 
 
@@ -48,6 +53,12 @@ def _take(found: Forest, item: bytes, objectid: int, kind: int, key_offset: int)
     elif kind == btrfs.ROOT_REF and len(item) >= btrfs.root_ref.size:
         directory, _, length = btrfs.root_ref.unpack(item)
         found.links.add((objectid, key_offset, directory, item[btrfs.root_ref.size : btrfs.root_ref.size + length]))
+    elif kind == btrfs.DIR_ITEM and objectid == ROOT_TREE_DIR:
+        try:
+            for target, _, _, _, name, _ in btrfs.dir_items(item):
+                found.default = target if name == b"default" else found.default
+        except FormatError:
+            return  # then it is the top-level one, as of a new filesystem
 
 
 def is_subvolume(tree: int) -> bool:

@@ -33,7 +33,6 @@ class PastPaths:
 
     def __init__(self, fs: BtrfsFilesystem, history: History) -> None:
         self._fs, self._history = fs, history
-        self._now: dict[int, dict[int, tuple[int, bytes]]] = {}
         self._tops: dict[int, bytes] = {}
 
     def of(self, tree: int, items: list[tuple[Key, Item]], then: ItemTree | None) -> list[PastPath]:
@@ -65,7 +64,7 @@ class PastPaths:
                 return (found[0].parent, found[0].name), True
         except (FormatError, EvidenceError):
             pass  # another moment may tell it
-        if (now := self._names_now(tree).get(objectid)) is not None:
+        if tree in self._fs.forest.subvolumes and (now := self._fs.subvolume(tree).parents.get(objectid)) is not None:
             return now, False
         state = self._history.states.get((tree, objectid))
         if state is None:
@@ -104,17 +103,6 @@ class PastPaths:
         """Where a subvolume is linked, or was: the one above, the directory in it, its name."""
         live = sorted((above, directory, name) for above, own, directory, name in self._fs.forest.links if own == tree)
         return live[0] if live else self._history.versions.places.get(tree)
-
-    def _names_now(self, tree: int) -> dict[int, tuple[int, bytes]]:
-        """The directory and name of each directory that is there now."""
-        if tree not in self._now:
-            found: dict[int, tuple[int, bytes]] = {}
-            if tree in self._fs.forest.subvolumes:
-                for directory, names in self._fs.subvolume(tree).names.items():
-                    found |= {each.objectid: (directory, each.name) for each in names.values()
-                              if each.type == "d" and each.subvolume is None}  # fmt: skip
-            self._now[tree] = found
-        return self._now[tree]
 
 
 LAST = (1 << 64) - 1

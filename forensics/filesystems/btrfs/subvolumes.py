@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 from forensics.filesystem import Problem
@@ -107,6 +108,16 @@ class Subvolume:
     names: dict[int, dict[bytes, Name]] = field(default_factory=dict)
     xattrs: dict[int, list[tuple[int, int, int]]] = field(default_factory=dict)
     extents: dict[int, list[tuple[int, int, int, int]]] = field(default_factory=dict)
+
+    @cached_property
+    def parents(self) -> dict[int, tuple[int, bytes]]:
+        """The directory that each directory is in, and its name there."""
+        return {
+            each.objectid: (directory, each.name)
+            for directory in sorted(self.names, reverse=True)
+            for each in self.names[directory].values()
+            if each.type == "d" and each.subvolume is None
+        }
 
     @property
     def size(self) -> int:
