@@ -171,6 +171,8 @@ root_item = Layout(
         "level" / Int8ul,
     )
 )
+root_times = Layout(Struct(Padding(239), "generation_v2" / Int64ul, Padding(80), "ctime_sec" / Int64sl, "ctime_nsec" / Int32ul))
+"""What a root item has behind the above, valid where generation_v2 is its generation."""
 root_ref = Layout(Struct("dirid" / Int64ul, "sequence" / Int64ul, "name_len" / Int16ul))
 
 RAID0, RAID1, DUP, RAID10, RAID5, RAID6, RAID1C3, RAID1C4 = (1 << bit for bit in range(3, 11))

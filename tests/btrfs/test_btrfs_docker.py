@@ -2,11 +2,16 @@
 
 import json
 import os
+import shutil
+import sqlite3
 import subprocess
+from contextlib import closing
 
 import pytest
 
 from forensics.filesystems.btrfs.reader import open_btrfs
+from forensics.pipeline import CarveOptions, carve
+from forensics.progress import Silent
 from forensics.stores.docker.discover import DockerRoot
 from forensics.stores.docker.store import read_docker
 from forensics.stores.reading import Place
@@ -83,3 +88,42 @@ def test_layers_that_a_snapshot_left_behind_are_not_empty_ones(disk):
     assert [gap.artefact for gap in contents.gaps] == ["graph driver"]
     assert {layer.name for layer in contents.layers} >= {OWN, BASE}
     assert {layer.directory for layer in contents.layers} == {None}
+
+
+def test_a_container_that_was_removed(tmp_path):
+    """Its subvolumes are gone: what it changed comes back, on what the container image has."""
+    path, root = tmp_path / "fs.img", tmp_path / "m" / "var" / "lib" / "docker"
+    with path.open("wb") as file:
+        file.truncate(256 << 20)
+    run("mkfs.btrfs", "-q", path)
+    with mounted(path, tmp_path / "m", "commit=300") as top:
+        write(top / "etc", hostname="a-host\n")
+        config = json.dumps({"ID": CID, "Name": "/web", "Driver": "btrfs", "Created": "2026-11-27T10:00:00Z"})
+        write(root / "containers" / CID, **{"config.v2.json": config, "hostconfig.json": "{}"})
+        db = root / "image" / "btrfs" / "layerdb"
+        write(db / "sha256" / DIFF, **{"cache-id": BASE, "diff": f"sha256:{DIFF}", "size": "7"})
+        write(db / "mounts" / CID, **{"mount-id": OWN, "init-id": f"{OWN}-init", "parent": f"sha256:{DIFF}"})
+        layers = root / "btrfs" / "subvolumes"
+        layers.mkdir(parents=True)
+        subvolume("create", layers / BASE)
+        write(layers / BASE / "etc", **{f"file{number}": f"of the image, {number}" for number in range(300)})
+        subvolume("snapshot", layers / BASE, layers / f"{OWN}-init")
+        subvolume("snapshot", layers / f"{OWN}-init", layers / OWN)
+        (layers / OWN / "etc" / "file7").write_text("of the container")
+        write(layers / OWN / "opt", new="new")
+        subprocess.run(["btrfs", "filesystem", "sync", top], check=True)
+        subvolume("delete", layers / OWN)
+        subvolume("delete", layers / f"{OWN}-init")
+        shutil.rmtree(root / "containers" / CID)
+        shutil.rmtree(db / "mounts" / CID)
+    case = tmp_path / "case.db"
+    carve([path], case, CarveOptions(findings="none"), Silent())
+    with closing(sqlite3.connect(case)) as db:
+        found = db.execute("SELECT name, origin, rootfs FROM containers").fetchall()
+        changes = db.execute("SELECT kind, path FROM changes WHERE container_id = ? ORDER BY path", (CID,)).fetchall()
+        names = {name for (name,) in db.execute("SELECT path FROM files WHERE container_id = ?", (CID,))}
+        layer = db.execute("SELECT kind, origin FROM layers WHERE layer = ?", (OWN,)).fetchall()
+    assert found == [("web", "recovered", "partial")]
+    assert layer == [("container", "recovered")]
+    assert changes == [("C", "/etc"), ("C", "/etc/file7"), ("A", "/opt"), ("A", "/opt/new")]
+    assert names >= {"/etc/file0", "/etc/file7", "/etc/file299", "/opt/new"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from forensics.filesystems.btrfs.history import History
-from forensics.filesystems.btrfs.items import ItemTree
+from forensics.filesystems.btrfs.items import LAST, ItemTree
 from forensics.filesystems.btrfs.numbers import number_of
 from forensics.filesystems.btrfs.reader import BtrfsFilesystem
 from forensics.filesystems.btrfs.subvolumes import Item, Key
@@ -103,9 +103,6 @@ class PastPaths:
         """Where a subvolume is linked, or was: the one above, the directory in it, its name."""
         live = sorted((above, directory, name) for above, own, directory, name in self._fs.forest.links if own == tree)
         return live[0] if live else self._history.versions.places.get(tree)
-
-
-LAST = (1 << 64) - 1
 
 
 def own_links(items: list[tuple[Key, Item]]) -> list[Link]:

@@ -21,12 +21,16 @@ MAX_VERSIONS = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A subvolume as it was from the transaction `generation` on, at least until the end of `until`. last: as it was removed."""
+    """A subvolume as it was from the transaction `generation` on, at least until the end of `until`. last: as it was removed.
+
+    changed_ns: when an inode of it was changed last, None where that is not known.
+    """
 
     root: Root
     generation: int
     until: int
     last: bool = False
+    changed_ns: int | None = None
 
 
 @dataclass
@@ -81,10 +85,18 @@ def _take(
             key = objectid, fields["generation"], fields["bytenr"]
             gone = not fields["refs"]
             old = known.get(key)
-            version = Version(root, fields["generation"], generation, gone)
+            changed = _changed(leaf.data[at : at + length], fields["generation"])
+            version = Version(root, fields["generation"], generation, gone, changed)
             known[key] = version if old is None else replace(old, until=max(old.until, generation), last=old.last or gone)
         elif kind == ROOT_BACKREF and length >= btrfs.root_ref.size:
             directory, _, size = btrfs.root_ref.unpack(leaf.data, at)
             start = at + btrfs.root_ref.size
             if objectid not in told or told[objectid][0] <= generation:
                 told[objectid] = generation, (key_offset, directory, leaf.data[start : start + min(size, length)])
+
+
+def _changed(item: bytes, generation: int) -> int | None:
+    if len(item) < btrfs.root_times.size:
+        return None
+    version, seconds, nanoseconds = btrfs.root_times.unpack(item)
+    return int(seconds) * 10**9 + int(nanoseconds) if version == generation else None

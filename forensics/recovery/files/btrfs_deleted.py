@@ -9,14 +9,14 @@ from forensics.filesystem import Extent, Inode, Problem
 from forensics.filesystems.btrfs.content import FileExtent, parse_extent
 from forensics.filesystems.btrfs.history import MAX_STATES, History, State, read_history
 from forensics.filesystems.btrfs.inodes import parse_inode
-from forensics.filesystems.btrfs.items import ItemTree
+from forensics.filesystems.btrfs.items import LAST, ItemTree
 from forensics.filesystems.btrfs.numbers import number_of
 from forensics.filesystems.btrfs.past_contents import LOST, STANDS, PastContents, past_contents, runs
-from forensics.filesystems.btrfs.past_paths import PastPath, PastPaths
+from forensics.filesystems.btrfs.past_paths import PastPath, PastPaths, own_links
 from forensics.filesystems.btrfs.reader import BtrfsFilesystem
 from forensics.filesystems.btrfs.stale import nodes_in_use, stale_nodes
 from forensics.filesystems.btrfs.subvolumes import Item, Key, read_subvolume
-from forensics.filesystems.btrfs.versions import read_versions
+from forensics.filesystems.btrfs.versions import Version, read_versions
 from forensics.recovery.files.deleted_file import CERTAIN, PROBABLE, DeletedFile
 from parsers import btrfs
 from parsers.errors import EvidenceError, FormatError
@@ -25,6 +25,9 @@ MAX_INLINE = 16 << 20
 """Bytes of a content that has no extents of its own (inline, compressed) and is kept."""
 ALL_INLINE = 256 << 20
 """The same of all such contents."""
+Items = list[tuple[Key, Item]]
+SETTLED = 60_000_000_000
+"""Nanoseconds after which the kernel has written to the disk what a process wrote, as a rule: twice its own bound."""
 _LINKS = btrfs.inode_item.offset_of("nlink")
 
 
@@ -91,8 +94,28 @@ class _Finder:
                 yield from self._held(tree, number, names.get(number, []))
         order = self.history.states
         for tree, objectid in sorted(order, key=lambda key: (key[0], order[key].leaf, key[1])):
-            if (tree, objectid) not in held and objectid != btrfs.ROOT_DIR:
+            if (tree, objectid) not in held and (objectid != btrfs.ROOT_DIR or tree not in unlinked):
                 yield from self._gone(tree, objectid, order[tree, objectid])
+        for tree in sorted({tree for tree, _ in order} - unlinked.keys()):
+            yield from self._directories_above(tree)
+
+    def _directories_above(self, tree: int) -> Iterator[DeletedFile]:
+        """The directories of a removed subvolume in which something of it stood, but which have leaves that are in use."""
+        for version in reversed(self.history.versions.of.get(tree, [])):
+            then = self.history.tree(version)
+            pending = [number for of, number in self.history.states if of == tree]
+            seen = set(pending)
+            try:
+                while pending:
+                    items = then.between((pending[-1], 0, 0), (pending.pop(), 255, LAST))
+                    for above in {link.parent for link in own_links(items)} - seen:
+                        seen.add(above)
+                        pending.append(above)
+                        known = then.between((above, 0, 0), (above, 255, LAST))
+                        yield from self._told(tree, above, known, True, version, version.generation, version.last)
+            except (FormatError, EvidenceError):
+                continue
+            return
 
     def _names_before_log(self, tree: int) -> dict[int, list[tuple[int, bytes]]]:
         found: dict[int, list[tuple[int, bytes]]] = {}
@@ -137,28 +160,46 @@ class _Finder:
 
     def _gone(self, tree: int, objectid: int, state: State) -> Iterator[DeletedFile]:
         """An inode that only an earlier transaction has."""
-        number = number_of(tree, objectid)
         try:
             items, whole = self.history.items(tree, objectid, state)
+        except (FormatError, EvidenceError):
+            return
+        last = self.history.is_last(tree, objectid, state) and state.links > 0
+        yield from self._told(tree, objectid, items, whole, self.history.version(tree, state), state.generation, last)
+
+    def _told(
+        self, tree: int, objectid: int, items: Items, whole: bool, version: Version | None, seen: int, last: bool
+    ) -> Iterator[DeletedFile]:
+        """A file by its items, as the transaction `seen` had them; last: whether no later one had others."""
+        try:
             item = next(item for key, item in items if key[1] == btrfs.INODE_ITEM and len(item.data) >= btrfs.inode_item.size)
-            inode = parse_inode(number, item.data, 0, self.fs.source.locate(item.address))
+            inode = parse_inode(number_of(tree, objectid), item.data, 0, self.fs.source.locate(item.address))
             if inode.type == "?":
                 return
             xattrs = {n: v for key, each in items if key[1] == btrfs.XATTR_ITEM for n, v in btrfs.xattrs(each.data).items()}
-            stands, target = self._content(inode, items, whole, state)
+            stands, target = self._content(inode, items, whole, seen)
         except (FormatError, EvidenceError, StopIteration):
             return
         file = _file(inode, stands, "transaction", xattrs, target)
-        if not self.history.is_last(tree, objectid, state) or not state.links:
+        if not last or self._may_be_longer(inode, version):
             file = replace(file, confidence=PROBABLE)
-        version = self.history.version(tree, state)
+        if objectid == btrfs.ROOT_DIR:
+            yield replace(file, path=self.paths.top(tree))
+            return
         paths = self.paths.of(tree, items, self.history.tree(version) if version is not None else None)
         for path in paths:
-            moment = self._deleted(tree, path.directory, state, inode)
+            moment = self._deleted(tree, path.directory, version, inode)
             sure = file.confidence if path.sure else PROBABLE
             yield replace(file, path=path.path, confidence=sure, deleted_ns=moment, no_later=moment is not None)
         if not paths:
             yield replace(file, confidence=PROBABLE)
+
+    def _may_be_longer(self, inode: Inode, version: Version | None) -> bool:
+        """Whether the end of a content may never have reached the disk: it ends with a sector, or is nothing, and is recent."""
+        if inode.type != "f" or inode.size % self.fs.block_size:
+            return False
+        changed = version.changed_ns if version is not None else None
+        return changed is None or inode.mtime_ns is None or changed < inode.mtime_ns + SETTLED
 
     def _paths(self, tree: int, objectid: int, state: State) -> list[PastPath]:
         try:
@@ -168,9 +209,8 @@ class _Finder:
         version = self.history.version(tree, state)
         return self.paths.of(tree, items, self.history.tree(version) if version is not None else None)
 
-    def _deleted(self, tree: int, directory: int, state: State, inode: Inode) -> int | None:
+    def _deleted(self, tree: int, directory: int, version: Version | None, inode: Inode) -> int | None:
         """A moment before which the file was deleted: its directory changed then the first time, or the last one."""
-        version = self.history.version(tree, state)
         following = self.history.versions.following(tree, version) if version is not None else None
         later: int | None = None
         try:
@@ -184,7 +224,7 @@ class _Finder:
             return None
         return later if later is not None and inode.ctime_ns is not None and later >= inode.ctime_ns else None
 
-    def _content(self, inode: Inode, items: list[tuple[Key, Item]], whole: bool, state: State) -> tuple[_Standing, bytes | None]:
+    def _content(self, inode: Inode, items: Items, whole: bool, seen: int) -> tuple[_Standing, bytes | None]:
         """What is left of a file's content, and a symlink's target. whole: whether no item of the inode is missing."""
         stands = _Standing()
         parsed = [(parse_extent(key[2], item.data), _made(item)) for key, item in items if key[1] == btrfs.EXTENT_DATA]
@@ -193,27 +233,27 @@ class _Finder:
             return stands, data
         if inode.type != "f":
             return stands, None
-        if any(extent.start >= inode.size for extent, _ in parsed):
-            parsed = [each for each in parsed if each[0].start < inode.size]
+        parsed = [each for each in parsed if each[0].start < inode.size]
+        end = max((extent.start + extent.length for extent, _ in parsed), default=0)
+        whole = whole or end >= inode.size
         if any(not extent.plain for extent, _ in parsed if extent.data is not None or extent.address):
-            self._packed(stands, inode, parsed, whole, state)
+            self._packed(stands, inode, parsed, whole, seen)
             return stands, None
         for extent, made in parsed:
-            self._judge(stands, extent, made, state)
-        end = max((extent.start + extent.length for extent, _ in parsed), default=0)
-        if not whole and end < inode.size:
+            self._judge(stands, extent, made, seen)
+        if not whole:
             stands.lost.append((end, inode.size - end))
             stands.sure = False
         return stands, None
 
-    def _judge(self, stands: _Standing, extent: FileExtent, made: int, state: State) -> None:
+    def _judge(self, stands: _Standing, extent: FileExtent, made: int, seen: int) -> None:
         if extent.address == 0:
             return
         if not extent.written:
             stands.extents.append(Extent(extent.start, None, extent.length))
             return
         place, sector = extent.address + extent.skip, self.fs.block_size
-        known, _ = self.contents.judge(place, extent.length, made, state.generation)
+        known, _ = self.contents.judge(place, extent.length, made, seen)
         for first, end, what in runs(known):
             length = min(end * sector, extent.length) - first * sector
             stands.total += end - first
@@ -224,14 +264,14 @@ class _Finder:
                 stands.extents.append(Extent(extent.start + first * sector, place + first * sector, length))
             stands.sure &= what == STANDS
 
-    def _packed(self, stands: _Standing, inode: Inode, parsed: list[tuple[FileExtent, int]], whole: bool, state: State) -> None:
+    def _packed(self, stands: _Standing, inode: Inode, parsed: list[tuple[FileExtent, int]], whole: bool, seen: int) -> None:
         """A content that is inline or compressed: kept whole, or not at all."""
         for extent, made in parsed:
             if extent.data is not None or not extent.address:
                 continue
             length = extent.packed if extent.compression else extent.length
             place = extent.address + (0 if extent.compression else extent.skip)
-            known, _ = self.contents.judge(place, length, made, state.generation) if extent.written else ([], False)
+            known, _ = self.contents.judge(place, length, made, seen) if extent.written else ([], False)
             stands.total += len(known)
             stands.taken += known.count(LOST)
             stands.sure &= all(each == STANDS for each in known)

@@ -22,6 +22,11 @@ _DIRECTORY = re.compile(
     rb"(?:/tempdirs/[^/]+)?/(?P<name>[^/]+)/(?P<part>diff|fs|lower|link)(?P<inside>/.*)?",
     re.DOTALL,
 )
+_SUBVOLUME = re.compile(
+    rb"(?P<base>.*?/(?:btrfs/subvolumes|io\.containerd\.snapshotter\.v1\.btrfs/(?:active|view|snapshots)))"
+    rb"/(?P<name>[0-9a-f]{64}(?:-init)?|\d+)(?P<inside>/.*)?",
+    re.DOTALL,
+)
 _IN_TEMPDIR = re.compile(rb"\d+-([0-9a-f]{64})")  # containers/storage moves a layer aside before it removes it
 _RENAMED = re.compile(rb"(?:rm-)?(.*?)(?:-removing)?", re.DOTALL)
 _MOUNT = re.compile(rb".*/image/([^/]+)/layerdb/mounts/([0-9a-f]{64})/(mount-id|parent)")
@@ -54,7 +59,10 @@ class WithRemoved:
 
 @dataclass
 class _Removed:
-    """One removed layer directory. files: each with its path in it, b"" for the directory itself."""
+    """One removed layer directory. files: each with its path in it, b"" for the directory itself.
+
+    subvolume: whether it was one of Btrfs, of which no more came back than what was changed in it, or stood beside that.
+    """
 
     partition: int
     base: bytes
@@ -63,6 +71,7 @@ class _Removed:
     files: list[tuple[bytes, Numbered]] = field(default_factory=list)
     lower: Numbered | None = None
     link: Numbered | None = None
+    subvolume: bool = False
 
     @property
     def key(self) -> str:
@@ -72,6 +81,8 @@ class _Removed:
     @property
     def path(self) -> str:
         """Where it stood."""
+        if self.subvolume:
+            return f"{readable(self.base)}/{self.name}"
         return f"{readable(self.base)}/{self.name}/{'fs' if self.base.endswith(b'/snapshots') else 'diff'}"
 
     @property
@@ -123,8 +134,11 @@ class _Search:
 
     def _take_others(self, each: Numbered, path: bytes) -> None:
         match = _DIRECTORY.fullmatch(path)
+        subvolume = _SUBVOLUME.fullmatch(path)
         if match is not None:
             self._take_removed(each, match)
+        elif subvolume is not None:
+            self._take_subvolume(each, subvolume)
         for known, is_one in ((self._made, is_own_directory), (self._mounted, is_mount)):
             if each.file.crtime_ns is not None and is_one(each.file):
                 known[path.rpartition(b"/")[2].decode()] = each.file.crtime_ns
@@ -151,6 +165,13 @@ class _Search:
             removed.lower = each
         else:
             removed.link = each
+
+    def _take_subvolume(self, each: Numbered, match: re.Match[bytes]) -> None:
+        base, name, inside = match["base"], readable(match["name"]), match["inside"] or b""
+        new = _Removed(each.partition, base, "btrfs", name, subvolume=True)
+        removed = self._removed.setdefault((each.partition, base, name), new)
+        removed.files.append((inside, each))
+        self._inside[each.number] = Inside(removed.path, inside or b"/")
 
     def result(self) -> WithRemoved:
         """The stores with what was found."""
@@ -257,9 +278,16 @@ class _Search:
             return replace(
                 known, directory=directory, path=removed.path, partition=removed.partition, origin="recovered", source=source
             )
+        lower = self._lower(removed, contents, user)
+        if removed.subvolume:  # what did not come back of it is what the layer below has: it was a snapshot of that
+            return Layer(
+                key=removed.key, name=removed.name, kind=kind, directory=directory, path=removed.path,
+                partition=removed.partition, lower=lower, stacked=True, marks="none", compared_with=lower, origin="recovered",
+                source=source,
+            )  # fmt: skip
         return Layer(
             key=removed.key, name=removed.name, kind=kind, directory=directory, path=removed.path, partition=removed.partition,
-            lower=self._lower(removed, contents, user), stacked=alike.stacked if alike is not None else True,
+            lower=lower, stacked=alike.stacked if alike is not None else True,
             marks=alike.marks if alike is not None else "fuse" if removed.driver == "fuse-overlayfs" else "trusted",
             origin="recovered", source=source,
         )  # fmt: skip
