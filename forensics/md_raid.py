@@ -1,12 +1,14 @@
-"""Linux software RAID: members in, arrays out. Mirrors (RAID 1), stripes (RAID 0) and concatenations (linear)."""
+"""Linux software RAID: members in, arrays out. Mirrors, stripes and concatenations here, RAID 4 to 10 in `raid_layouts`."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from forensics.mapped import MappedVolume, Run
+from forensics.raid_layouts import RedundantVolume, copies, parity
 from forensics.source import Slice, Source
 from forensics.tolerant import Tolerant
 from parsers import magic, md
@@ -55,6 +57,16 @@ def read_member(source: Source, partition: int) -> RaidMember | None:
     return None
 
 
+def stands_on(disk: Source) -> tuple[int, md.Member] | None:
+    """The superblock at a disk's end, and its place, of a disk that is a member as a whole; None where there is no sound one."""
+    for at in magic.md_at_end(disk.size):
+        head = disk.read(at, md.SIZE) if at >= 0 else b""
+        if head.startswith(magic.MD_MAGIC):
+            with contextlib.suppress(FormatError):
+                return at, md.parse_member(head, at)
+    return None
+
+
 def assemble(members: Sequence[RaidMember]) -> Iterator[Array]:
     """The arrays of which these are members, in the order of their ids."""
     key = sorted(members, key=lambda each: (each.member.array, each.partition))
@@ -85,9 +97,11 @@ def _map(name: str, newest: md.Member, roles: dict[int | None, RaidMember]) -> S
         if not whole:
             raise FormatError("none of its mirrors that are in this disk image is whole")
         return Slice(whole[0].source, whole[0].member.data_offset, _size(whole[0]), name)
-    if newest.level not in (0, -1):
-        raise UnsupportedFormat(f"arrays of the type {LEVELS.get(newest.level, newest.level)} are not read")
+    if newest.level not in LEVELS:
+        raise UnsupportedFormat(f"arrays of the type {newest.level} are not read")
     columns = [roles.get(number) for number in range(newest.devices)]
+    if newest.level > 1:
+        return _redundant(name, newest, columns)
     return _striped(name, newest, columns) if newest.level == 0 else _linear(name, columns)
 
 
@@ -116,6 +130,23 @@ def _striped(name: str, newest: md.Member, columns: Sequence[RaidMember | None])
         runs.append(Run(start, length, chunk, tuple(places[first:] + places[:first])))
         start, below = start + length, size
     return MappedVolume(name, start, tuple(runs), tuple(run.start for run in runs))
+
+
+def _redundant(name: str, newest: md.Member, columns: Sequence[RaidMember | None]) -> RedundantVolume:
+    chunk = newest.chunk
+    if chunk <= 0 or chunk % md.SECTOR:
+        raise FormatError(f"chunks of {chunk} bytes")
+    if newest.journalled:
+        raise UnsupportedFormat("what a RAID with a write journal has there is not read")
+    # what a device that was being rebuilt lacks, the others have
+    whole = [each if each is not None and each.member.whole else None for each in columns]
+    sizes = [each.member.data_size for each in whole if each is not None]
+    if not sizes:
+        raise FormatError("none of its devices that are in this disk image is whole")
+    places = [None if each is None else (each.source, each.member.data_offset) for each in whole]
+    if newest.level == 10:
+        return copies(name, newest.layout, chunk, min(sizes), places)
+    return parity(name, newest.level, newest.layout, chunk, min(sizes), places)
 
 
 def _linear(name: str, columns: Sequence[RaidMember | None]) -> MappedVolume:

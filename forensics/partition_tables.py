@@ -80,6 +80,15 @@ def read_gpt(disk: Source, backup_only: bool = False) -> Table | None:
     return Table("gpt", (), (Gap("partition table", "neither GPT header can be read", offset=SECTOR),)) if protected else None
 
 
+def gpt_ends_with(disk: Source) -> bool | None:
+    """Whether the GPT says that the disk ends where it does; None where it has no primary header."""
+    for sector_size in SECTOR_SIZES:
+        primary = _gpt_copy(disk, sector_size, sector_size)
+        if primary is not None:
+            return primary.header.alternate_lba == disk.size // sector_size - 1
+    return None
+
+
 def _gpt_copies(disk: Source, sector_size: int, lone_backup: bool) -> list[_GptCopy]:
     """The copies that can be read, the primary one first. lone_backup: look for a backup without a primary one."""
     primary = _gpt_copy(disk, sector_size, sector_size)

@@ -12,8 +12,9 @@ from forensics.source import Source
 class Volume:
     """A partition, a whole disk without partitions, or a logical volume.
 
-    number: unique in a disk image; a partition's own, logical volumes follow. scheme: gpt, dos, none, lvm, or signature where no
-    table told of it. offset: in the disk image, None where the volume is in several pieces. length: as the table has it.
+    number: unique in a disk image; a partition's own, those of volumes that stand on others follow. scheme: gpt, dos, none, lvm,
+    md, luks, btrfs, or signature where no table told of it. offset: in the disk image, None where the volume is in several
+    pieces. length: as the table has it.
     label, uuid: the table's, not the filesystem's. source: what of it can be read, empty where nothing can; error says why.
     collection: the directory or archive that it is instead of a disk's part.
     holds: where it is no filesystem but a part of other volumes, what kind of part, and which volumes.

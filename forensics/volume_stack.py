@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from forensics.disk_partitions import partitions_in
 from forensics.md_raid import RaidMember, assemble, read_member
 from forensics.records import Gap
 from forensics.source import Buffer, Source
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 MAX_LOGICAL = 4096
 MAX_ROUNDS = 8
+_DISKS = ("luks", "md", "lvm")
 
 
 def stack_volumes(
@@ -37,6 +39,7 @@ def stack_volumes(
             opened = len(stack.volumes)
             stack.open_encrypted(new)
             stack.assemble_arrays(new)
+            stack.read_tables(new)
         elif new := stack.volumes[mapped:]:
             mapped = len(stack.volumes)
             stack.map_groups(new)
@@ -75,8 +78,7 @@ class _Stack:
             self._holds(place, f"{kind}, opened as volume {number}")
             if place is not volume:
                 self._holds(volume, f"{kind} header of volume {number}")
-                # what is encrypted from its first byte on has no partition table, and lacks none
-                self.gaps = [gap for gap in self.gaps if (gap.artefact, gap.offset) != ("partition table", place.offset)]
+                self._lacks_no_table(place)  # it is encrypted from its first byte on
 
     def _decrypted(
         self, volume: Volume, header: LuksHeader, key: bytes, others: Sequence[Volume]
@@ -118,6 +120,27 @@ class _Stack:
                 self.gaps.append(Gap("MD RAID array", missing, number))
             for each in array.members:
                 self._holds(by_number[each], f"member of {array.level} {array.name}, volume {number}")
+                self._lacks_no_table(by_number[each])
+
+    def read_tables(self, new: Sequence[Volume]) -> None:
+        """The partitions of arrays, encrypted disks and logical volumes that are disks of their own."""
+        opened = {volume.number for volume in new}
+        for volume in [each for each in self.volumes if each.number in opened]:
+            if volume.scheme not in _DISKS or volume.holds or volume.error or _kind(volume) is not None:
+                continue
+            gaps: list[Gap] = []
+            numbers: dict[int, int] = {}
+            for part in partitions_in(volume, gaps):
+                offset = None if volume.offset is None or part.offset is None else volume.offset + part.offset
+                numbers[part.number] = self._next
+                self.volumes.append(replace(part, number=self._next, offset=offset))
+                self._next += 1
+            if numbers:
+                self._holds(volume, f"partitioned, volumes {min(numbers.values())} to {max(numbers.values())}")
+            for gap in gaps:
+                number = volume.number if gap.partition is None else numbers.get(gap.partition, volume.number)
+                place = None if gap.offset is None else volume.source.locate(gap.offset)
+                self.gaps.append(replace(gap, partition=number, offset=place))
 
     def join_devices(self) -> None:
         """The Btrfs filesystems on several devices, of which more than one is here."""
@@ -167,6 +190,10 @@ class _Stack:
         self._next += 1
         self.volumes.append(Volume(number, scheme, name, offset, length, kind, label, uuid, source, error))
         return number
+
+    def _lacks_no_table(self, disk: Volume) -> None:
+        if disk.scheme == "none":
+            self.gaps = [gap for gap in self.gaps if (gap.artefact, gap.offset) != ("partition table", disk.offset)]
 
     def _holds(self, volume: Volume, what: str) -> None:
         place = next(index for index, each in enumerate(self.volumes) if each.number == volume.number)

@@ -84,7 +84,8 @@ superblock_0 = Layout(
         "this_disk" / Bytes(128),
     )
 )
-_RESHAPE, _RECOVERY, _RAID0_LAYOUT = 4, 2, 4096
+_RESHAPE, _RECOVERY, _BAD_BLOCKS, _RAID0_LAYOUT = 4, 2, 8, 4096
+_JOURNAL = 0x200 | 0x400 | 0x800  # a journal device, PPL, several PPLs
 _CSUM_0 = superblock_0.offset_of("sb_csum")
 _CSUM_1 = superblock_1.offset_of("sb_csum")
 
@@ -93,7 +94,8 @@ _CSUM_1 = superblock_1.offset_of("sb_csum")
 class Member:
     """A device of an array. role: its place in the array, None for a spare or what was thrown out. All sizes in bytes.
 
-    layout: 0 where it is not told. whole: it holds all that the array does; a device that was being rebuilt does not.
+    layout: 0 where it is not told. whole: all that the array has there is on it; not so on a device that was being rebuilt or has
+    bad blocks. journalled: some writes may stand in a journal or a partial parity log only.
     """
 
     array: bytes
@@ -108,6 +110,7 @@ class Member:
     events: int
     whole: bool
     reshaping: bool
+    journalled: bool
 
 
 def parse_member(data: bytes, at: int) -> Member:
@@ -141,7 +144,7 @@ def _parse_1(data: bytes, at: int) -> Member:
         fields["set_uuid"], fields["set_name"].rstrip(b"\0").decode("utf-8", "backslashreplace") or None, fields["level"],
         fields["raid_disks"], role if role < JOURNAL else None, fields["chunksize"] * SECTOR, layout,
         fields["data_offset"] * SECTOR, (fields["size"] or fields["data_size"]) * SECTOR, fields["events"],
-        not features & _RECOVERY, bool(features & _RESHAPE),
+        not features & (_RECOVERY | _BAD_BLOCKS), bool(features & _RESHAPE), bool(features & _JOURNAL),
     )  # fmt: skip
 
 
@@ -158,5 +161,5 @@ def _parse_0(data: bytes, at: int) -> Member:
     layout = fields["layout"] if fields["level"] else 0
     return Member(
         fields["set_uuid0"] + fields["set_uuid123"], None, fields["level"], fields["raid_disks"], role if active else None,
-        fields["chunk_size"], layout, 0, size, fields["events_hi"] << 32 | fields["events_lo"], True, False,
+        fields["chunk_size"], layout, 0, size, fields["events_hi"] << 32 | fields["events_lo"], True, False, False,
     )  # fmt: skip

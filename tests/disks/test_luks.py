@@ -16,7 +16,7 @@ from forensics.volumes import find_volumes
 from parsers import luks
 from parsers.errors import CtrForensicsError
 from support.cli import ask, run_cli
-from support.disks import MIB, Disk, ext_superblock, run
+from support.disks import MIB, Disk, ext_superblock, put_gpt, run
 
 SECRET = b"correct horse"
 PLAIN = random.Random(9).randbytes(6 * MIB)
@@ -79,6 +79,21 @@ def test_the_copy_of_a_damaged_header_serves(tmp_path):
     none, _, gaps = opened(bytes(raw), SECRET)
     assert none == []
     assert "damaged" in gaps[0].error
+
+
+def test_an_encrypted_disk_has_its_partitions(tmp_path):
+    disk = bytearray(PLAIN)
+    put_gpt(disk, [(2048, 4095, "first"), (4096, 8191, "second")])
+    (tmp_path / "plain").write_bytes(disk)
+    secret = ("--object", f"secret,id=key,data={SECRET.decode()}", "-o", "key-secret=key,iter-time=10")
+    run("qemu-img", "convert", "-f", "raw", "-O", "luks", *secret, tmp_path / "plain", tmp_path / "volume")
+    raw = (tmp_path / "volume").read_bytes()
+    start = luks.parse_luks(raw).segment.offset
+    (inside,), volumes, gaps = opened(raw, SECRET)
+    assert gaps == ()
+    assert inside.holds == "partitioned, volumes 3 to 4"
+    assert [(v.name, v.offset) for v in volumes[2:]] == [("disk-luks-part1", start + MIB), ("disk-luks-part2", start + 2 * MIB)]
+    assert volumes[3].source.read(0, MIB) == PLAIN[2 * MIB : 3 * MIB]
 
 
 def test_carve_and_cat_on_an_encrypted_disk(tmp_path, sample):

@@ -1,53 +1,20 @@
-"""Linux software RAID: superblocks made as md_p.h has them and held against mdadm's own reading."""
+"""Linux software RAID: superblocks made as md_p.h has them and held against mdadm's own reading; layouts as in Linux 6.1."""
 
 import random
 import re
-import struct
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forensics.evidence import open_evidence
 from forensics.volumes import find_volumes
-from support.disks import MIB, Disk, put_mbr, run
+from parsers.errors import FormatError
+from support.disks import MIB, Disk, put_gpt, put_mbr, run
+from support.md_superblocks import CHUNK, SECTORS, superblock_0, superblock_1
 
-SECTORS = 8 * MIB // 512
 DATA = random.Random(8).randbytes(12 * MIB)
-CHUNK = 64 << 10
-
-
-def superblock_1(
-    role, level, devices=2, at=8, data_offset=2048, size=0, chunk=CHUNK // 512, events=20, features=0, recovery=0, layout=0,
-    data_size=None,
-):  # fmt: skip
-    """at: the superblock's own sector."""
-    data_size = data_size or (SECTORS - data_offset if at < data_offset else at - data_offset)
-    raw = struct.pack("<4I16s32s", 0xA92B4EFC, 1, features, 0, b"set of two disks", b"host:data")
-    raw += struct.pack("<QiIQIII", 1_700_000_000, level, layout, size, chunk, devices, 0)
-    raw += struct.pack("<IQIIII", 0, 0, 0, 0, 0, 0)
-    raw += struct.pack("<4Q", data_offset, data_size, at, recovery)
-    raw += struct.pack("<II16sB7x", role, 0, bytes([role]) * 16, 0)
-    raw += struct.pack("<QQQII", 1_700_000_100, events, (1 << 64) - 1 if level > 0 else 0, 0, 384)
-    raw = raw.ljust(256, b"\0") + b"".join(struct.pack("<H", n if n < devices else 0xFFFE) for n in range(384))
-    total = sum(struct.unpack(f"<{len(raw) // 4}I", raw))
-    checksum = ((total & 0xFFFFFFFF) + (total >> 32)) & 0xFFFFFFFF
-    return raw[:216] + struct.pack("<I", checksum) + raw[220:]
-
-
-def superblock_0(role, level, chunk=0):
-    words = [0] * 1024
-    words[0:9] = [0xA92B4EFC, 0, 90, 0, 0, 0x11111111, 1_700_000_000, level, (SECTORS // 2 - 64) // 64 * 64]
-    words[9:12] = [2, 2, 0]
-    words[13:16] = [0x22222222, 0x33333333, 0x44444444]
-    words[32:38] = [1_700_000_100, 1, 2, 2, 0, 0]
-    words[39] = 20
-    words[65] = chunk
-    for number in range(2):
-        words[128 + 32 * number : 133 + 32 * number] = [number, 8, number, number, 6]
-    words[992:997] = [role, 8, role, role, 6]
-    total = sum(words)
-    words[38] = ((total & 0xFFFFFFFF) + (total >> 32)) & 0xFFFFFFFF
-    return struct.pack("<1024I", *words)
 
 
 def disk_of(*members):
@@ -149,11 +116,129 @@ def test_the_member_that_fell_out_is_not_read():
     assert errors == ["data: 1 of its devices are not in this disk image"]
 
 
-def test_what_is_not_read_is_named():
-    disk = disk_of({4096: superblock_1(0, 5, devices=3)}, {4096: superblock_1(1, 5, devices=3)})
+# which chunk stands where, row by row; p and q are parities
+LAYOUTS = {
+    "RAID 4": (4, 0, ("0 1 p", "2 3 p")),
+    "RAID 5, left-asymmetric": (5, 0, ("0 1 p", "2 p 3", "p 4 5")),
+    "RAID 5, right-asymmetric": (5, 1, ("p 0 1", "2 p 3", "4 5 p")),
+    "RAID 5, left-symmetric": (5, 2, ("0 1 p", "3 p 2", "p 4 5")),
+    "RAID 5, right-symmetric": (5, 3, ("p 0 1", "3 p 2", "4 5 p")),
+    "RAID 6, left-symmetric": (6, 2, ("q 0 1 p", "2 3 p q", "5 p q 4", "p q 6 7")),
+    "RAID 6, right-asymmetric": (6, 1, ("p q 0 1", "2 p q 3", "4 5 p q", "q 6 7 p")),
+    "RAID 10, near": (10, 0x102, ("0 0 1", "1 2 2", "3 3 4", "4 5 5")),
+    "RAID 10, far": (10, 0x201, ("0 1 2", "3 4 5", "2 0 1", "5 3 4")),
+    "RAID 10, offset": (10, 0x10201, ("0 1 2", "2 0 1", "3 4 5", "5 3 4")),
+}
+
+
+def laid_out(level, layout, rows):
+    """The members of an array, and what it holds."""
+    rows = [row.split() for row in rows]
+    count = 1 + max(int(cell) for row in rows for cell in row if cell not in "pq")
+    chunks = [DATA[n * CHUNK : (n + 1) * CHUNK] for n in range(count)]
+    legs = [b""] * len(rows[0])
+    for row in rows:
+        held = {cell: chunks[int(cell)] for cell in row if cell not in "pq"}
+        held["p"] = np.bitwise_xor.reduce([np.frombuffer(chunk, np.uint8) for chunk in held.values()]).tobytes()
+        for column, cell in enumerate(row):
+            legs[column] += held.get(cell, bytes([0xA5]) * CHUNK)
+    size = len(rows) * CHUNK // 512
+    blocks = [superblock_1(n, level, len(legs), size=size, layout=layout) for n in range(len(legs))]
+    return [{MIB: leg, 4096: block} for leg, block in zip(legs, blocks, strict=True)], b"".join(chunks)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_copies_and_parity(name):
+    members, content = laid_out(*LAYOUTS[name])
+    disk = disk_of(*members)
     (array,), _, errors = arrays_of(disk)
-    assert (array.type, array.source.size) == ("RAID 5", 0)
-    assert "RAID 5 are not read" in errors[0]
+    assert errors == []
+    assert (array.type, array.length) == (name.partition(",")[0], len(content))
+    assert array.source.read(0, array.length) == content
+    for offset in range(0, len(content), 9973):
+        assert array.source.read(offset, 70_000) == content[offset : offset + 70_000]
+        assert disk[array.source.locate(offset)] == content[offset]
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_one_missing_device_is_made_up_for(name):
+    members, content = laid_out(*LAYOUTS[name])
+    for missing in range(len(members)):
+        (array,), _, errors = arrays_of(disk_of(*members[:missing], *members[missing + 1 :]))
+        assert errors == ["data: 1 of its devices are not in this disk image"]
+        assert array.source.read(0, array.length) == content
+
+
+def test_two_missing_devices_are_an_error_and_no_guess():
+    members, content = laid_out(*LAYOUTS["RAID 6, left-symmetric"])
+    (array,), _, errors = arrays_of(disk_of(*members[:2]))
+    assert errors == ["data: 2 of its devices are not in this disk image"]
+    assert array.source.read(2 * CHUNK, 4 * CHUNK) == content[2 * CHUNK : 6 * CHUNK]  # one of them by the parity
+    with pytest.raises(FormatError, match="not in this disk image"):
+        array.source.read(CHUNK, 1)
+
+
+@pytest.mark.parametrize(
+    ("level", "layout", "features", "error"),
+    [(10, 0x20201, 0, "layout 0x20201"), (5, 9, 0, "layout 9"), (5, 2, 0x400, "write journal"), (7, 0, 0, "type 7")],
+)
+def test_what_is_not_read_is_named(level, layout, features, error):
+    disk = disk_of(*({4096: superblock_1(n, level, 3, layout=layout, features=features)} for n in range(3)))
+    (array,), _, errors = arrays_of(disk)
+    assert array.source.size == 0
+    assert error in errors[0]
+
+
+def whole_disks(*superblocks, size=8 * MIB):
+    """Disks that are members as a whole, of an array that has a partition table; the superblock at the end."""
+    inside = bytearray(7 * MIB)
+    put_gpt(inside, [(2048, 4095, "first"), (4096, 8191, "second")])
+    inside[2 * MIB : 2 * MIB + 4] = b"here"
+    for place, block in superblocks:
+        disk = bytearray(bytes(inside).ljust(size, b"\0"))
+        disk[place : place + len(block)] = block
+        yield bytes(disk)
+
+
+@pytest.mark.parametrize("version", ["0.90", "1.0"])
+def test_an_array_of_whole_disks_has_the_partitions(tmp_path, version):
+    if version == "1.0":
+        blocks = [
+            ((SECTORS - 16) * 512, superblock_1(n, 1, at=SECTORS - 16, data_offset=0, size=14 * 1024, chunk=0)) for n in (0, 1)
+        ]
+    else:
+        blocks = [(8 * MIB - 65536, superblock_0(n, 1)) for n in (0, 1)]
+    for number, disk in enumerate(whole_disks(*blocks)):
+        (tmp_path / f"{number}.img").write_bytes(disk)
+    with open_evidence([tmp_path / "0.img", tmp_path / "1.img"]) as evidence:
+        volumes, gaps = find_volumes(evidence)
+        assert gaps == ()
+        assert [(v.scheme, v.offset) for v in volumes] == [
+            ("none", 0),
+            ("none", 8 * MIB),
+            ("md", 0),
+            ("gpt", MIB),
+            ("gpt", 2 * MIB),
+        ]
+        assert [v.holds for v in volumes[:3]] == [f"member of RAID 1 {volumes[2].name}, volume 3"] * 2 + [
+            "partitioned, volumes 4 to 5"
+        ]
+        assert volumes[4].name == f"{volumes[2].name}-part2"
+        assert evidence.read(volumes[4].offset, 4) == volumes[4].source.read(0, 4) == b"here"
+
+
+def test_an_old_superblock_hides_no_partitions():
+    disk = bytearray(8 * MIB)
+    put_gpt(disk, [(2048, 4095, "own")])
+    disk[8 * MIB - 65536 : 8 * MIB - 65536 + 4096] = superblock_0(0, 1)
+    assert [volume.name for volume in arrays_of(disk)[1]] == ["p1"]
+
+
+def test_a_superblock_at_the_end_may_be_the_last_partitions():
+    disk = bytearray(disk_of({8 * MIB - 65536: superblock_0(0, 1), 0: DATA[:65536]}))
+    (array,), volumes, _ = arrays_of(disk)
+    assert [volume.name for volume in volumes[:1]] == ["p1"]
+    assert array.source.read(0, 65536) == DATA[:65536]
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
