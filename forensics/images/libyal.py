@@ -15,13 +15,15 @@ import pyewf
 import pyvhdi
 import pyvmdk
 
-from forensics.images.files import EvidenceFile
+from forensics.images.files import SECTOR, EvidenceFile
 from parsers import vhdx
 from parsers.errors import EvidenceError, UnsupportedFormat
 
 MAX_PARENTS = 64
 _NO_PARENT = 0xFFFFFFFF
-_SPARSE = b"KDMV"
+_SPARSE, _ESX_SPARSE = b"KDMV", b"COWD"
+_DESCRIPTOR_AT = 28
+"""Where a sparse extent's header has the sector of its descriptor; libvmdk, VMWare Virtual Disk Format, sparse file header."""
 
 
 class _Stream:
@@ -90,6 +92,10 @@ def _open_vmdk(file: EvidenceFile, depth: int) -> LibyalMedia:
     handle = pyvmdk.handle()
     files = [file]
     keep: list[Any] = []
+    if _describes_nothing(file):
+        raise EvidenceError(
+            f"{file.path}: is an extent of a VMDK disk, without its descriptor; give the .vmdk file that names it"
+        )
     try:
         handle.open_file_object(_Stream(file))
         # a file with its descriptor inside is its own extent, whatever it was called when it was made
@@ -111,6 +117,14 @@ def _open_vmdk(file: EvidenceFile, depth: int) -> LibyalMedia:
         return LibyalMedia("VMDK", handle, files, keep)
     except (OSError, UnsupportedFormat) as error:
         raise EvidenceError(f"{file.path}: cannot be read as VMDK: {_reason(error)}") from error
+
+
+def _describes_nothing(file: EvidenceFile) -> bool:
+    """Whether this is an extent alone: one of ESX (COWD), or a sparse one with nothing where its descriptor would be."""
+    head = file.read(0, SECTOR)
+    place = int.from_bytes(head[_DESCRIPTOR_AT : _DESCRIPTOR_AT + 8], "little") * SECTOR
+    sparse = head.startswith(_SPARSE) and file.size > SECTOR
+    return head.startswith(_ESX_SPARSE) or (sparse and (not place or file.read(place, 1) == b"\0"))
 
 
 def open_vhd(file: EvidenceFile) -> LibyalMedia:

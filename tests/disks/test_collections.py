@@ -148,6 +148,37 @@ def names(fs):
     return {tree.names[row]: int(tree.inode[row]) for row in range(1, len(tree))}
 
 
+def collected(folder, *prefixes):
+    """What a triage tool leaves: a host's files below a directory of their own, its own output beside it."""
+    for prefix in prefixes:
+        for name in ("etc", "var/lib/docker", "usr/lib"):
+            (folder / prefix / name).mkdir(parents=True)
+        (folder / prefix / "etc/hostname").write_text("shop-01\n")
+        (folder / prefix / "usr/lib/os-release").write_text('PRETTY_NAME="Debian"\n')
+        (folder / prefix / "etc/os-release").symlink_to("/usr/lib/os-release")
+    (folder / "live_response").mkdir()
+    (folder / "live_response/ps.txt").write_text("1 init\n")
+
+
+@pytest.mark.parametrize("prefix", ["[root]", "uploads/auto"])
+def test_the_hosts_root_is_found_in_a_triage_collection(tmp_path, prefix):
+    collected(tmp_path / "c", prefix)
+    run("tar", "-C", tmp_path / "c", "-cf", tmp_path / "c.tar", ".")
+    for path in (tmp_path / "c", tmp_path / "c.tar"):
+        with open_evidence([path]) as evidence:
+            found = survey(evidence)
+            fs = found.partitions[0].filesystem
+            assert (found.hosts[1].hostname, found.hosts[1].os) == ("shop-01", "Debian")
+            assert resolve(fs, b"/var/lib/docker") is not None
+            assert any(f"those in /{prefix}, which is / here" in problem.error for problem in fs.problems)
+
+
+def test_of_two_hosts_in_a_collection_none_is_the_root(tmp_path):
+    collected(tmp_path, "a/[root]", "b/[root]")
+    fs = open_directory(tmp_path)
+    assert [entry.name for entry in fs.entries(fs.root)] == [b"a", b"b", b"live_response"]
+
+
 def test_what_pax_records_tell():
     fs = open_archive(Buffer("x.tar", archive(
         ("./d", tarfile.DIRTYPE, {"mode": 0o1777}),

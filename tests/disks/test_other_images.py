@@ -101,6 +101,17 @@ def test_any_damage_is_an_error_or_other_bytes_in_bounded_time(tmp_path, kind, s
     assert time.monotonic() - begin < 60
 
 
+def test_what_cannot_be_read_alone_says_what_to_give(tmp_path):
+    (tmp_path / "raw").write_bytes(DATA)
+    run("qemu-img", "convert", "-O", "vmdk", "-o", "subformat=twoGbMaxExtentSparse", tmp_path / "raw", tmp_path / "d.vmdk")
+    with pytest.raises(EvidenceError, match=r"give the .vmdk file that names it"):
+        open_disk_image(tmp_path / "d-s001.vmdk")
+    for kind in ("qcow", "qed", "parallels"):
+        run("qemu-img", "convert", "-O", kind, tmp_path / "raw", tmp_path / kind)
+        with pytest.raises(EvidenceError, match="convert it first: qemu-img convert -O raw"):
+            open_disk_image(tmp_path / kind)
+
+
 PACKERS = {"gz": gzip.compress, "zst": zstandard.compress, "xz": lzma.compress, "bz2": bz2.compress}
 
 

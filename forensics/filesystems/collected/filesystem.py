@@ -8,8 +8,11 @@ from typing import Protocol
 from forensics.filesystem import DirEntry, Extent, Inode, Problem, Tree
 from forensics.filesystems.rows import walk_directories, walk_tree
 from forensics.source import Source
+from forensics.text import readable
 from parsers.errors import FormatError
 
+MAX_DEPTH = 2
+MAX_LOOKED_AT = 1 << 12
 LACKS = "has no deleted files, no unallocated space, no place of metadata on a disk"
 
 
@@ -46,7 +49,10 @@ class Collection(Protocol):
 
 
 class CollectedFilesystem:
-    """A collection as a filesystem. lacks: what it does not have and a disk would, for a gap."""
+    """A collection as a filesystem. lacks: what it does not have and a disk would, for a gap.
+
+    Where a triage tool put the host's files into a directory of their own (`[root]`, `uploads/auto`), that is the root.
+    """
 
     state = "as collected"
     label: str | None = None
@@ -58,6 +64,11 @@ class CollectedFilesystem:
         self.problems = problems
         self._collection = collection
         self.problems.append(Problem("collection", "/", f"a collection {lacks}"))
+        inside = _host_root(collection)
+        if inside is not None:
+            path, self.root = inside
+            beside = f"the host's files are those in {readable(path)}, which is / here; what stands beside it is not looked at"
+            self.problems.append(Problem("collection", "/", beside))
 
     def inode(self, number: int) -> Inode:
         """The inode's metadata."""
@@ -120,3 +131,34 @@ class CollectedFilesystem:
         problem = Problem(what, f"inode {number}", str(error))
         if problem not in self.problems:
             self.problems.append(problem)
+
+
+def _host_root(collection: Collection) -> tuple[bytes, int] | None:
+    """The one directory, at most two below the collection's own, that looks like a host's root; None where that is the own."""
+    level = [(b"", collection.root)]
+    for _ in range(MAX_DEPTH + 1):
+        found = [each for each in level if _looks_like_root(collection, each[1])]
+        if found:
+            return found[0] if len(found) == 1 and found[0][1] != collection.root else None
+        below = [(path + b"/" + name, child) for path, number in level for name, child in _listed(collection, number)]
+        level = [each for each in below[:MAX_LOOKED_AT] if _is_directory(collection, each[1])]
+    return None
+
+
+def _looks_like_root(collection: Collection, number: int) -> bool:
+    names = dict(_listed(collection, number))
+    return b"etc" in names and (b"var" in names or b"usr" in names) and _is_directory(collection, names[b"etc"])
+
+
+def _listed(collection: Collection, number: int) -> list[tuple[bytes, int]]:
+    try:
+        return sorted(collection.children(number).items())
+    except FormatError:
+        return []  # who walks the collection tells of it
+
+
+def _is_directory(collection: Collection, number: int) -> bool:
+    try:
+        return collection.inode(number).type == "d"
+    except FormatError:
+        return False
