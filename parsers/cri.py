@@ -25,7 +25,8 @@ class CriMetadata:
     """A container's or a sandbox's metadata.
 
     name: `<container>_<pod>_<namespace>_<uid>_<attempt>`; short_name: the container's or the pod's own. image_ref: the image
-    config's digest. pod_namespace, pod_uid: of a sandbox only. log_path: a sandbox's is a directory.
+    config's digest. pod_namespace, pod_uid: of a sandbox only. log_path: a sandbox's is a directory. privileged: of a container
+    only; a sandbox's configuration has such a flag too, but it says that the pod may have a privileged container.
     """
 
     id: str | None
@@ -95,7 +96,7 @@ def parse_metadata(data: bytes, source: str = "") -> CriMetadata:
         pod_uid=about.text("uid") or None,
         hostname=config.text("hostname") or None,
         ip=metadata.text("IP") or None,
-        privileged=bool(security.flag("privileged")) if config else None,
+        privileged=bool(security.flag("privileged")) if config and sandbox_id is not None else None,
         labels=config.text_map("labels") or {},
         annotations=config.text_map("annotations") or {},
         mounts=tuple(_mount(mount) for mount in config.items("mounts")),

@@ -39,7 +39,6 @@ class CrioAnnotations:
     image_ref: str | None
     log_path: str | None
     hostname: str | None
-    privileged: bool | None
     labels: dict[str, str] | None
     volumes: tuple[str, ...]
     problems: tuple[str, ...]
@@ -69,7 +68,6 @@ def parse_annotations(annotations: dict[str, str]) -> CrioAnnotations | None:
     problems: list[str] = []
     labels = _json(told, "Labels", problems)
     volumes = _json(told, "Volumes", problems, array=True)
-    privileged = told.get("PrivilegedRuntime")
     return CrioAnnotations(
         type=told.get("ContainerType") or None,
         name=told.get("ContainerName") or told.get("Name") or None,
@@ -78,7 +76,6 @@ def parse_annotations(annotations: dict[str, str]) -> CrioAnnotations | None:
         image_ref=told.get("ImageRef") or None,
         log_path=told.get("LogPath") or None,
         hostname=told.get("HostName") or None,
-        privileged=None if privileged is None else privileged == "true",
         labels={name: labels.text(name) or "" for name in labels.names()} if labels is not None else None,
         volumes=tuple(path for each in volumes.items("all") if (path := each.text("container_path"))) if volumes else (),
         problems=tuple(problems),

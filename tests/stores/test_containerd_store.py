@@ -176,7 +176,8 @@ def test_containers_of_kubernetes():
     assert (web.started_ns, web.finished_ns, web.pid, web.restart_count) == (20, 30, None, 0)
     assert web.log_path == f"/var/log/pods/default_shop_{UID}/web/0.log"
     assert (pod.name, pod.pod, pod.state) == ("shop", "default/shop", "running")
-    assert [each.privileged for _, each in sorted(found.items())] == [False, True, False, False]
+    # Its pod was asked to run privileged containers; the sandbox's own process has 14 capabilities and masked paths.
+    assert not any(each.privileged for each in found.values())
     assert found[SIDECAR].state is None
     assert any(gap.artefact == "CRI status" for gap in contents.gaps)
 

@@ -187,15 +187,9 @@ def test_annotations_of_cri_o():
             "io.kubernetes.cri-o.ContainerType": "container",
             "io.kubernetes.cri-o.Labels": '{"io.kubernetes.pod.name": "web"}',
             "io.kubernetes.cri-o.Volumes": '[{"container_path": "/data", "host_path": "/srv"}]',
-            "io.kubernetes.cri-o.PrivilegedRuntime": "true",
         }
     )
-    assert (told.type, told.labels, told.volumes, told.privileged) == (
-        "container",
-        {"io.kubernetes.pod.name": "web"},
-        ("/data",),
-        True,
-    )
+    assert (told.type, told.labels, told.volumes) == ("container", {"io.kubernetes.pod.name": "web"}, ("/data",))
     broken = parse_annotations({"io.kubernetes.cri-o.Labels": "{", "io.kubernetes.cri-o.Volumes": "x"})
     assert (broken.labels, broken.volumes, len(broken.problems)) == (None, (), 2)
     state = parse_crio_state(b'{"status": "stopped", "exitCode": 2, "finished": "2026-11-21T01:50:51Z"}')

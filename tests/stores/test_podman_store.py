@@ -3,6 +3,8 @@
 import json
 import sqlite3
 
+import pytest
+
 from forensics.stores.host_tree import HostTree
 from forensics.stores.podman.config import Configured
 from forensics.stores.podman.discover import GraphRoot
@@ -183,10 +185,10 @@ STATE = {
 }  # fmt: skip
 
 
-def crio(**changes):
+def crio(metadata=CRIO, **changes):
     """CRI-O has no database: containers.json's metadata, and userdata."""
     userdata = {"config.json": json.dumps(SPEC).encode(), "state.json": json.dumps(STATE).encode(), **changes}
-    record = {"id": CID, "names": [CRIO["name"]], "layer": OWN, "image": IMAGE, "metadata": json.dumps(CRIO)}
+    record = {"id": CID, "names": [CRIO["name"]], "layer": OWN, "image": IMAGE, "metadata": json.dumps(metadata)}
     tree = graph_root(**{"overlay-containers__containers.json": document(record)})
     tree["overlay-containers"][CID] = {"userdata": userdata}
     return read(tree)
@@ -205,6 +207,15 @@ def test_cri_o():
         ("bind", "/etc/hosts", True),
         ("engine", "/run/.containerenv", False),
     ]
+
+
+@pytest.mark.parametrize(("kind", "privileged"), [("container", True), ("sandbox", False)])
+def test_a_pod_of_privileged_containers_has_no_privileged_sandbox(kind, privileged):
+    process = {**SPEC["process"], "capabilities": {"bounding": ["CAP_KILL"]}}
+    annotations = {**SPEC["annotations"], "io.kubernetes.cri-o.ContainerType": kind}
+    spec = {**SPEC, "process": process, "annotations": annotations}
+    (container,) = crio({**CRIO, "privileged": True}, **{"config.json": json.dumps(spec).encode()}).containers
+    assert container.privileged is privileged
 
 
 def test_cri_o_with_a_damaged_spec():

@@ -155,7 +155,7 @@ def sandbox_record(reader: StoreReader, context: Context, record: Sandbox) -> Co
         created_ns=record.created_ns,
         labels={**(metadata.labels if metadata is not None else {}), **record.labels},
         pod=pod_of(record.labels, metadata, spec),
-        privileged=metadata.privileged if metadata is not None else None,
+        privileged=spec.privileged if spec is not None else None,
         mounts=spec_mounts(spec, record.labels),
         config=record.spec.value.decode("utf-8", "replace") if record.spec is not None and spec is not None else None,
         hostconfig=metadata_text(record),

@@ -28,9 +28,9 @@ def crio_container(reader: StoreReader, known: KnownContainer) -> Container:
     if told is not None:
         reader.tell("OCI spec", [f"{known.container_id}: {problem}" for problem in told.problems], known.place)
     labels = told.labels if told is not None else None
-    privileged = told.privileged if told is not None else None
-    if privileged is None:
-        privileged = metadata.privileged if metadata is not None else None
+    # A sandbox has such a flag where a container of its pod may be privileged; its own process is what its spec says.
+    is_sandbox = told is not None and told.type == "sandbox"
+    privileged = metadata.privileged if metadata is not None and not is_sandbox else None
     created = state.created_ns if state is not None else None
     return Container(
         engine="crio",
