@@ -16,8 +16,9 @@ import pyvhdi
 import pyvmdk
 
 from forensics.images.files import SECTOR, EvidenceFile
+from forensics.images.vhdx_log import ReplayedFile, replay_log
 from parsers import vhdx
-from parsers.errors import EvidenceError, UnsupportedFormat
+from parsers.errors import EvidenceError, FormatError, UnsupportedFormat
 
 MAX_PARENTS = 64
 _NO_PARENT = 0xFFFFFFFF
@@ -29,7 +30,7 @@ _DESCRIPTOR_AT = 28
 class _Stream:
     """An open file as libyal's libraries read one."""
 
-    def __init__(self, file: EvidenceFile) -> None:
+    def __init__(self, file: EvidenceFile | ReplayedFile) -> None:
         self._file, self._at = file, 0
 
     def read(self, size: int = -1) -> bytes:
@@ -134,22 +135,35 @@ def open_vhd(file: EvidenceFile) -> LibyalMedia:
 
 def _open_vhd(file: EvidenceFile, depth: int) -> LibyalMedia:
     handle = pyvhdi.file()
-    files, keep = [file], [_Stream(file)]
+    kind = "VHDX" if file.read(0, len(vhdx.SIGNATURE)) == vhdx.SIGNATURE else "VHD"
+    read, replayed, problem = _replayed(file) if kind == "VHDX" else (file, None, None)
+    files: list[EvidenceFile] = [file]
+    keep: list[Any] = [_Stream(read)]
     try:
         handle.open_file_object(keep[0])
         if handle.get_parent_identifier() and handle.get_parent_filename():
             parent = _open_vhd(_parent(file, handle.get_parent_filename(), depth), depth + 1)
             handle.set_parent(parent._handle)
             files += parent.files
-            return LibyalMedia("VHD", handle, files, [*keep, parent])
-        media = LibyalMedia("VHD", handle, files, keep)
+            keep.append(parent)
+        media = LibyalMedia(kind, handle, files, keep)
     except OSError as error:
         raise EvidenceError(f"{file.path}: cannot be read as VHD or VHDX: {_reason(error)}") from error
-    if file.read(0, 8) == vhdx.SIGNATURE:
-        media.format = "VHDX"
-        if vhdx.has_log(file.read(0, vhdx.HEADERS_SIZE)):
-            media.problems.append("its log was not replayed: what was written last may be missing")
+    if replayed is not None:
+        media.details["log"] = replayed
+    if problem is not None:
+        media.problems.append(problem)
+    for each in keep[1:]:
+        media.problems += each.problems
     return media
+
+
+def _replayed(file: EvidenceFile) -> tuple[EvidenceFile | ReplayedFile, str | None, str | None]:
+    """The file with its log replayed, what that was, and what it lacks."""
+    try:
+        return *replay_log(file), None
+    except FormatError as error:
+        return file, None, f"its log cannot be replayed, and what was written last may be missing: {error}"
 
 
 def open_ex01(file: EvidenceFile) -> LibyalMedia:
