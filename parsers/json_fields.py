@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import NoReturn, TypeVar
 
 from parsers.errors import FormatError
@@ -115,8 +115,12 @@ class Fields:
             return None
 
 
-def parse_object(data: bytes, source: str = "") -> Fields:
-    """The object that a document is. Bytes that are not UTF-8, which Go never writes, are replaced and told in `problems`."""
+def parse_object(data: bytes, source: str = "", inside: Collection[str] = ()) -> Fields:
+    """The object that a document is. Bytes that are not UTF-8, which Go never writes, are replaced and told in `problems`.
+
+    inside: the names of objects that are read field by field, too, where the document is cut off in them; of all other values
+    that are cut off nothing is read.
+    """
     if not data.strip(b"\0"):
         raise FormatError(f"{len(data)} zero bytes" if data else "empty", source, 0)
     text = data.decode("utf-8", "replace")
@@ -125,7 +129,7 @@ def parse_object(data: bytes, source: str = "") -> Fields:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         byte = len(text[: error.pos].encode())
-        value = _leading_fields(text)
+        value = _leading_fields(text, inside)
         if not value:
             raise FormatError(f"no JSON: {error.msg}", source, byte) from error
         problem = f"no JSON from byte {byte} on ({error.msg}); only the fields before it are read"
@@ -199,7 +203,7 @@ def _no_constant(name: str) -> NoReturn:
 _DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_int=_whole_number)
 
 
-def _leading_fields(text: str) -> dict[str, object]:
+def _leading_fields(text: str, inside: Collection[str]) -> dict[str, object]:
     """The whole fields at the start of an object that does not end as it should."""
     found: dict[str, object] = {}
     at = 0
@@ -207,13 +211,25 @@ def _leading_fields(text: str) -> dict[str, object]:
         start = text.find("{" if not found else ",", at)
         if text[at:start].strip(SPACE) or start < 0:
             break
+        key: object = None
         try:
             key, end = _DECODER.raw_decode(text, _skip(text, start + 1))
             colon = _skip(text, end)
             if not isinstance(key, str) or text[colon : colon + 1] != ":":
                 break
-            found[key], at = _DECODER.raw_decode(text, _skip(text, colon + 1))
+            at = _skip(text, colon + 1)
+            value, end = _DECODER.raw_decode(text, at)
+            if end == len(text) and isinstance(value, int | float) and not isinstance(value, bool):
+                break  # of a number at the very end, more digits may be lost
+            found[key], at = value, end
         except (ValueError, RecursionError):
+            if (
+                isinstance(key, str)
+                and key in inside
+                and text[at : at + 1] == "{"
+                and (fields := _leading_fields(text[at:], inside))
+            ):
+                found[key] = fields
             break
     return found
 

@@ -203,6 +203,51 @@ def parse_container(data: bytes, source: str = "") -> LibpodContainer:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class ContainerPart:
+    """What is whole in a part of a container's config; what is None may stand in the part that is lost.
+
+    paths: those in the container's own directory, which bears its id.
+    """
+
+    id: str | None
+    name: str | None
+    created_ns: int | None
+    image_id: str | None
+    image_name: str | None
+    args: tuple[str, ...] | None
+    env: tuple[str, ...] | None
+    cwd: str | None
+    log_path: str | None
+    log_driver: str | None
+    paths: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def parse_container_part(data: bytes, source: str = "") -> ContainerPart:
+    """A config that is cut off, or of which the beginning is gone, from its next field on, a brace put before it.
+
+    Raises FormatError where not one field is whole.
+    """
+    top = parse_object(data, source, inside=("spec", "process"))
+    process = top.fields("spec").fields("process")
+    named = (top.text(name) for name in ("staticDir", "ShmDir", "secretsPath", "logPath", "conmonPidFile"))
+    return ContainerPart(
+        id=top.text("id") or None,
+        name=top.text("name") or None,
+        created_ns=top.time("createdTime"),
+        image_id=top.text("rootfsImageID") or None,
+        image_name=top.text("rootfsImageName") or None,
+        args=process.texts("args"),
+        env=process.texts("env"),
+        cwd=process.text("cwd") or None,
+        log_path=top.text("logPath") or None,
+        log_driver=top.text("logDriver") or None,
+        paths=tuple(path for path in named if path),
+        problems=tuple(top.problems),
+    )
+
+
 def parse_state(data: bytes, source: str = "") -> LibpodState:
     """Raises FormatError where the document is no JSON object."""
     top = parse_object(data, source)

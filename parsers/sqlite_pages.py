@@ -18,6 +18,8 @@ MAX_PAYLOAD = 16 << 20
 FREED_MARK = b"\x81\x0d"
 """A text of 64 bytes as the first column's serial type: what the records of libpod's tables of containers begin with."""
 MAX_COLUMNS = 64
+MAX_COLUMNS_BEFORE = 512  # bytes of a row's other columns and its header
+USUAL_PAGE = 4096  # what SQLite makes since 3.12
 MAX_PAGES = 1 << 16
 
 Value = int | bytes | None
@@ -25,10 +27,16 @@ Value = int | bytes | None
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row. offset: of its cell in the page. values: texts and blobs as bytes; floating point numbers are None."""
+    """One row. offset: of its cell in the page. values: texts and blobs as bytes; floating point numbers are None.
+
+    own: how much of the last value, a text or blob, stands in the row's own page. whole: the rest of it follows in other pages;
+    where one of those is lost, the last value is what the own page has. That another page was not written anew since is not told.
+    """
 
     offset: int
     values: tuple[Value, ...]
+    own: int = 0
+    whole: bool = True
 
 
 def journal_pages(data: bytes) -> tuple[int, dict[int, tuple[int, bytes]]]:
@@ -56,17 +64,20 @@ def journal_pages(data: bytes) -> tuple[int, dict[int, tuple[int, bytes]]]:
 
 
 def leaf_rows(page: bytes, number: int, page_of: Callable[[int], bytes | None]) -> Iterator[Row]:
-    """The rows in a table's leaf page; those of which a part is lost are left out. page_of: other pages, for long values."""
+    """The rows in a table's leaf page. page_of: other pages, for long values."""
     start = FIRST_PAGE if number == 1 else 0
     if page[start : start + 1] != bytes([LEAF_TABLE]):
         return
     count = int.from_bytes(page[start + 3 : start + 5], "big")
     for at in range(start + HEADER, min(start + HEADER + 2 * count, len(page) - 1), 2):
         offset = int.from_bytes(page[at : at + 2], "big")
-        payload = _payload(page, offset, page_of)
-        values = _record(payload) if payload is not None else None
-        if values is not None:
-            yield Row(offset, values)
+        size, body = _varint(page, offset)
+        _, body = _varint(page, body)
+        payload = _content(page, body, size, page_of)
+        types, header = _header(payload.content) if payload is not None else ([], 0)
+        row = _row(offset, types, payload, header) if payload is not None else None
+        if row is not None:
+            yield row
 
 
 def freed_rows(page: bytes, number: int, page_of: Callable[[int], bytes | None], columns: int) -> Iterator[Row]:
@@ -74,7 +85,7 @@ def freed_rows(page: bytes, number: int, page_of: Callable[[int], bytes | None],
 
     SQLite puts the freed cell on a list whose four bytes write over its beginning (section 1.6, freeblocks), the sizes; what
     follows tells them again. A page that was given up with its last row has other numbers at its beginning (1.5, the
-    freelist). Rows that are there, and those of which a part is lost, are left out.
+    freelist). Rows that are there are left out.
     """
     start = FIRST_PAGE if number == 1 else 0
     leaf = page[start : start + 1] == bytes([LEAF_TABLE])
@@ -87,10 +98,27 @@ def freed_rows(page: bytes, number: int, page_of: Callable[[int], bytes | None],
         size = body - at + 1 + sum(map(_size, types))  # the byte before the types is their length
         if at not in live and len(types) == columns and size <= MAX_PAYLOAD:
             payload = _content(page, at - 1, size, page_of)
-            values = _values(types, payload[body - at + 1 :]) if payload is not None else None
-            if values is not None:
-                yield Row(at - 1, values)
+            row = _row(at - 1, types, payload, body - at + 1) if payload is not None else None
+            if row is not None:
+                yield row
         at = page.find(FREED_MARK, at + 1)
+
+
+def record_before(block: bytes, at: int, page_size: int = USUAL_PAGE, columns: int = 4) -> Row | None:
+    """The row of which the last column's text begins at a byte of a block, told by the record's header in front of it.
+
+    block: a part of a file, in which pages may begin anywhere. own: how much of the text its page has, as the page's size says.
+    """
+    mark = block.rfind(FREED_MARK, max(0, at - MAX_COLUMNS_BEFORE), at)
+    if mark < 1:
+        return None
+    types, body = _types(block, mark, columns)
+    values = _values(types[:-1], block[body:at])
+    text, size = _size(types[-1]), body - mark + 1 + sum(map(_size, types))
+    if values is None or len(types) != columns or types[-1] < 13 or not 0 < size <= MAX_PAYLOAD:
+        return None
+    local = min(text, _local(page_size, size) - (at - mark + 1), len(block) - at)
+    return Row(mark - 1, (*values, block[at : at + local]), local, local == text) if local > 0 else None
 
 
 def _begin(page: bytes, offset: int) -> int:
@@ -109,31 +137,34 @@ def _types(page: bytes, at: int, columns: int) -> tuple[list[int], int]:
     return types, at
 
 
-def _payload(page: bytes, offset: int, page_of: Callable[[int], bytes | None]) -> bytes | None:
-    """A cell's payload, put together from its page and the overflow pages behind it."""
-    size, at = _varint(page, offset)
-    _, at = _varint(page, at)
-    return _content(page, at, size, page_of)
+@dataclass(frozen=True, slots=True)
+class _Payload:
+    """A cell's content, or where the rest of it is lost, what its own page has. own: bytes in that page."""
+
+    content: bytes
+    own: int
+    whole: bool
 
 
-def _content(page: bytes, at: int, size: int, page_of: Callable[[int], bytes | None]) -> bytes | None:
+def _content(page: bytes, at: int, size: int, page_of: Callable[[int], bytes | None]) -> _Payload | None:
+    """A payload put together from its page and the overflow pages behind it; None where its page does not hold its part."""
     if not 0 < size <= MAX_PAYLOAD or at >= len(page):
         return None
     local = _local(len(page), size)
     content = page[at : at + local]
+    if len(content) < local:
+        return None
     following = int.from_bytes(page[at + local : at + local + 4], "big") if local < size else 0
-    parts, left, seen = [content], size - len(content), set[int]()
+    parts, left, seen = [content], size - local, set[int]()
     while left > 0:
         overflow = page_of(following) if following and following not in seen else None
-        if overflow is None or len(content) < local:
-            return None
+        if overflow is None or len(overflow) <= 4:
+            return _Payload(content, local, False)
         seen.add(following)
         parts.append(overflow[4 : 4 + left])
         left -= len(parts[-1])
         following = int.from_bytes(overflow[:4], "big")
-        if len(parts[-1]) == 0:
-            return None
-    return b"".join(parts)
+    return _Payload(b"".join(parts), local, True)
 
 
 def _local(page_size: int, size: int) -> int:
@@ -145,14 +176,31 @@ def _local(page_size: int, size: int) -> int:
     return kept if kept <= most else least
 
 
-def _record(payload: bytes) -> tuple[Value, ...] | None:
-    """The values of a record, None where it is none."""
+def _row(offset: int, types: Sequence[int], payload: _Payload, header: int) -> Row | None:
+    """The row that a payload is, None where it is none. header: the bytes before its values."""
+    body = payload.content[header:]
+    if not types or not header:
+        return None
+    if not payload.whole:  # of the last value, a part
+        missing = sum(map(_size, types)) - len(body)
+        last = (_size(types[-1]) - missing) * 2 + 12 if types[-1] >= 12 and 0 <= missing < _size(types[-1]) else 0
+        types = (*types[:-1], last) if last else ()
+    values = _values(types, body) if types else None
+    if values is None:
+        return None
+    last_value = values[-1]
+    begin = len(body) - len(last_value) if isinstance(last_value, bytes) else len(body)
+    return Row(offset, values, max(0, payload.own - header - begin), payload.whole)
+
+
+def _header(payload: bytes) -> tuple[list[int], int]:
+    """The serial types of a record's values, and where those begin; nothing where it is no record."""
     header, at = _varint(payload, 0)
     types: list[int] = []
     while at < header and len(types) < MAX_COLUMNS:
         kind, at = _varint(payload, at)
         types.append(kind)
-    return _values(types, payload[header:]) if types and at == header else None
+    return (types, at) if types and at == header else ([], 0)
 
 
 def _size(kind: int) -> int:

@@ -135,3 +135,16 @@ def test_any_document(parse, document):
 def test_any_bytes(parse, data):
     with contextlib.suppress(FormatError):
         parse(data)
+
+
+def test_of_a_number_that_is_cut_off_more_digits_may_be_lost():
+    fields = parse_object(b'{"a":1,"b":23')
+    assert (fields.integer("a"), fields.integer("b")) == (1, None)
+
+
+def test_objects_that_are_cut_off_are_read_where_that_is_asked_for():
+    text = b'{"spec":{"args":["a"],"env":["b","c'
+    assert parse_object(text, inside=("spec",)).fields("spec").texts("args") == ("a",)
+    assert parse_object(text, inside=("spec",)).fields("spec").texts("env") is None
+    with pytest.raises(FormatError):
+        parse_object(text)

@@ -12,6 +12,7 @@ from forensics.recovery.carving.carved import carved_clues
 from forensics.recovery.carving.carved_images import References
 from forensics.recovery.carving.lost_records import lost_records
 from forensics.recovery.carving.scan import Hits
+from forensics.recovery.carving.storage_records import layer_names, named_by_layers, record_clues
 from forensics.recovery.clues import Clue
 from forensics.recovery.containers.containerd import containerd_clues
 from forensics.recovery.containers.deleted_clues import deleted_clues
@@ -83,6 +84,8 @@ def recover(
     clues.images += gone.images
     carved = carved_clues(hits, gone.is_containers_own, _references(stores, clues))
     clues.containers += carved.containers
+    clues.containers += record_clues(hits, carved, gone.is_containers_own)
+    clues.containers += named_by_layers(clues.containers, layer_names(hits, gone.is_containers_own))
     clues.images += carved.images
     databases = tuple(lost_databases(hits, filesystems or {}, deleted, gone.is_containers_own))
     for database in databases:

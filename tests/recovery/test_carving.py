@@ -246,3 +246,9 @@ def test_what_stands_in_a_file_is_no_evidence_of_a_container(tmp_path):
     for which in ("unallocated", "all"):
         run_cli("carve", image, "-o", case, "--force", "--carve", which, expect=3)  # the layer has no metadata
         assert ask(case, "SELECT name FROM containers") == []
+
+
+def test_a_document_at_the_end_of_a_disk_that_is_cut_off_ends():
+    data = blocks(config(filler=5000))[: 2 * BLOCK + 10]
+    (clue,) = carve(data, runs=[(0, 40)]).containers
+    assert (clue.record.container_id, clue.confidence) == (ID, "possible")

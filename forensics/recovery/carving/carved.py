@@ -16,7 +16,7 @@ from forensics.recovery.clues import CREATED, ENVIRONMENT, POSSIBLE, PROBABLE, C
 from forensics.recovery.containers.spec_identity import identity_of, layer_directory
 from forensics.stores.containerd.mounts import spec_mounts
 from forensics.stores.docker.containers import config_record
-from parsers.container_storage import ContainerRecord, parse_containers, parse_images
+from parsers.container_storage import ContainerRecord, ImageRecord, parse_containers, parse_images
 from parsers.docker_container import ContainerConfig, parse_config
 from parsers.docker_image import parse_repositories
 from parsers.errors import CtrForensicsError, FormatError
@@ -24,7 +24,7 @@ from parsers.libpod import LibpodContainer, parse_container
 from parsers.oci_spec import OciSpec, parse_spec
 
 TEXT = "text"
-HEAD = 64  # bytes that tell what a document is
+HEAD = 80  # bytes that tell what a document is: an id of 64 digits, and what is before it
 MAX_DOCUMENTS = 200_000  # of one volume
 
 _T = TypeVar("_T")
@@ -49,12 +49,16 @@ _STORAGE = re.compile(rb'\[\{"id":"[0-9a-f]{64}"')
 
 @dataclass
 class Carved:
-    """What was found, and counts of what was tried by kind, and of what could not be used."""
+    """What was found, and counts of what was tried by kind, and of what could not be used.
+
+    used: the blocks of documents that were read whole, by partition and number.
+    """
 
     containers: list[Clue[Container]] = field(default_factory=list)
     images: list[Clue[ContainerImage]] = field(default_factory=list)
     tried: dict[str, int] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)
+    used: set[tuple[int, int]] = field(default_factory=set)
 
     def count(self, kind: str, used: bool) -> None:
         """One more of a kind was tried."""
@@ -71,6 +75,11 @@ class _Volume:
     documents: list[ImageDocument]
     references: References
     used: set[int] = field(default_factory=set)
+
+    def use(self, document: Document) -> None:
+        """A document that was read to its end."""
+        if document.whole:
+            self.found.used |= {(self.space.partition, offset // self.space.block_size) for offset in document.blocks}
 
     def source(self, offset: int, more: str = "") -> Provenance:
         """Where a document was found."""
@@ -157,14 +166,15 @@ def _storage(volume: _Volume, offset: int) -> None:
     document = volume.reader.read(offset, _storage_fits)
     if document is None:
         return
+    volume.use(document)
     more = _manner(document)
     confidence = PROBABLE if document.whole and not document.pieced else POSSIBLE
     containers, _ = _parsed(parse_containers, document) or ((), ())
     images, _ = _parsed(parse_images, document) or ((), ())
     known = 0
     for record in containers:
-        if record.layer is None or record.metadata is None:
-            continue  # layers and images have no metadata
+        if not is_a_containers_record(record):
+            continue
         known += 1
         made = replace(storage_container(record, "overlay"), source=volume.source(offset, more))
         volume.found.containers.append(Clue(made, confidence, TEXT, "podman", CREATED))
@@ -178,6 +188,12 @@ def _storage(volume: _Volume, offset: int) -> None:
     volume.found.count("containers/storage JSON", known > 0)
 
 
+def is_a_containers_record(record: ContainerRecord) -> bool:
+    """Whether it is one of containers.json: layers have no metadata, and that of images has no name."""
+    metadata = record.metadata
+    return record.layer is not None and metadata is not None and metadata.name is not None
+
+
 def _storage_fits(text: bytes) -> bool:
     """Whether it is one version of the list: in a mixture of two, records are there twice."""
     for parse in (parse_containers, parse_images):
@@ -186,8 +202,14 @@ def _storage_fits(text: bytes) -> bool:
         except FormatError:
             return False
         if not problems and len({record.id for record in records}) == len(records):
-            return True
+            return all(map(_agrees, records))
     return False
+
+
+def _agrees(record: ContainerRecord | ImageRecord) -> bool:
+    """Whether the two places in a record that have the container's name have the same one."""
+    metadata = record.metadata if isinstance(record, ContainerRecord) else None
+    return metadata is None or metadata.name is None or not record.names or metadata.name in record.names
 
 
 def _repositories_fit(text: bytes) -> bool:
@@ -245,6 +267,7 @@ def _spec(volume: _Volume, offset: int) -> None:
         told = _parsed(parse_container, document) if document is not None and document.whole else None
         if told is not None and document is not None and told.id is not None and _WHOLE_ID.fullmatch(told.id):
             volume.found.count("libpod config", True)
+            volume.use(document)
             made = replace(libpod_record(told), source=volume.source(start, _manner(document)))
             confidence = POSSIBLE if document.pieced else PROBABLE
             volume.found.containers.append(Clue(made, confidence, TEXT, "podman", ENVIRONMENT))

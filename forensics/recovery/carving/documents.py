@@ -70,6 +70,8 @@ class DocumentReader:
             if run is None or at >= run[1] or scan.seen > MAX_DOCUMENT:
                 return None
             block = self._block(at)
+            if not block:
+                return None  # the device ends there, or fails
             self.tries += 1
             parts.append((at, block))
             scan = scan.feed(block)

@@ -24,11 +24,14 @@ OBJECT, ARRAY, JOURNAL, TEXT, PAGE, ELF, SCRIPT = "object", "array", "journal", 
 page of a bbolt file, an ELF file, a script."""
 
 SPEC, TAIL = b'{"ociVersion":"', b'"HostsPath":"'
+RECORD, LOCK = b'},{"id":"', b'","lockID":'
+"""What stands between two records of containers/storage's lists, and behind the name of a container of libpod's."""
+
 JSON_LINE, STDOUT_LINE, STDERR_LINE = b'","stream":"std', b" stdout F ", b" stderr F "
 LOG_LINES = (JSON_LINE, STDOUT_LINE, STDERR_LINE)
 """What stands in the middle of a line of Docker's json-file, and of the CRI's logs."""
 
-ANYWHERE = (SPEC, TAIL, *LOG_LINES)
+ANYWHERE = (SPEC, TAIL, RECORD, LOCK, *LOG_LINES)
 """Texts that are looked for at every byte; one hit in a block is enough."""
 
 HEAD = 32  # bytes of a block that are looked at

@@ -16,6 +16,7 @@ from forensics.records import Container, Provenance
 from forensics.recovery.carving.scan import JOURNAL, Hits
 from forensics.recovery.carving.space import Space
 from forensics.recovery.clues import CERTAIN, ENDED, ENVIRONMENT, PROBABLE, Clue
+from forensics.recovery.containers.libpod_parts import config_beginning, own_paths
 from forensics.stores.podman.containers import storage_containers
 from forensics.stores.podman.join import KnownContainer
 from forensics.stores.podman.libpod import Libpod, Told
@@ -142,13 +143,9 @@ def _clues(
             exited = _exited(row, locate(number, row.offset))
             if exited is not None:
                 yield Clue(exited, confidence, kind, store or "podman", ENDED)
-            told = _told(row, locate(number, row.offset))
-            if told is None:
-                continue
-            own, about = told
-            known = KnownContainer(own, None, None, None, about, Userdata(), None, about.source)
-            (made,) = storage_containers(StoreReader(), [known], Libpod(), "")
-            yield Clue(replace(made, origin="recovered"), confidence, kind, store or "podman", ENVIRONMENT)
+            made = _told(row, locate(number, row.offset)) or _told_in_part(row, locate(number, row.offset))
+            if made is not None:
+                yield Clue(made, confidence, kind, store or "podman", ENVIRONMENT)
 
 
 def _exited(row: Row, source: Provenance) -> Container | None:
@@ -169,10 +166,10 @@ def _exited(row: Row, source: Provenance) -> Container | None:
     )
 
 
-def _told(row: Row, source: Provenance) -> tuple[str, Told] | None:
+def _told(row: Row, source: Provenance) -> Container | None:
     """ContainerConfig is (ID, Name, PodID, JSON), ContainerState (ID, State, ExitCode, JSON)."""
     own, document = (row.values[0], row.values[3]) if len(row.values) == 4 else (None, None)
-    if not isinstance(own, bytes) or not isinstance(document, bytes) or not _ID.fullmatch(own):
+    if not row.whole or not isinstance(own, bytes) or not isinstance(document, bytes) or not _ID.fullmatch(own):
         return None
     config: LibpodContainer | None = None
     state: LibpodState | None = None
@@ -183,7 +180,18 @@ def _told(row: Row, source: Provenance) -> tuple[str, Told] | None:
             state = parse_state(document)
     except FormatError:
         return None
-    if config is not None and config.id != own.decode():
+    if config is not None and (config.id != own.decode() or not own_paths(own.decode(), (config.static_dir, config.log_path))):
         return None
     text = document.decode("utf-8", "replace") if config is not None else None
-    return own.decode(), Told(config, text, state, source)
+    about = Told(config, text, state, source)
+    known = KnownContainer(own.decode(), None, None, None, about, Userdata(), None, source)
+    (made,) = storage_containers(StoreReader(), [known], Libpod(), "")
+    return replace(made, origin="recovered")
+
+
+def _told_in_part(row: Row, source: Provenance) -> Container | None:
+    """What the own page of a row of ContainerConfig has of it; the pages behind it are lost, or another row's by now."""
+    own, name, document = (row.values[0], row.values[1], row.values[3]) if len(row.values) == 4 else (None, None, None)
+    if not isinstance(own, bytes) or not isinstance(name, bytes) or not isinstance(document, bytes) or not _ID.fullmatch(own):
+        return None
+    return config_beginning(own.decode(), name, document[: row.own], replace(source, how=f"{source.how}, the beginning of a row"))

@@ -1,0 +1,72 @@
+"""Parts of libpod's configs of containers: the beginning of one that is cut off, and the end of one whose beginning is gone.
+
+Only what stands in the part is told: a value that is cut off is not, and what is not there may have stood in what is lost.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from forensics.records import Container, Provenance
+from forensics.text import readable
+from parsers.errors import FormatError
+from parsers.libpod import ContainerPart, parse_container_part
+
+NAME = re.compile(rb"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+
+_DIRECTORY = re.compile(r"-containers/([0-9a-f]{64})(?:/|$)")
+
+
+def own_paths(own: str, paths: Iterable[str | None]) -> bool:
+    """Whether the paths in a config, as far as they lead into a container's directory, lead into that of the one it is of."""
+    return {match[1] for path in paths if (match := _DIRECTORY.search(path or "")) is not None} <= {own}
+
+
+def config_beginning(own: str, name: bytes, text: bytes, source: Provenance) -> Container | None:
+    """The container with an id and a name of which a config begins so."""
+    part = _part(text) if NAME.fullmatch(name) else None
+    if part is None or part.id not in (None, own) or not own_paths(own, part.paths):
+        return None
+    return _record(own, readable(name), part, source)
+
+
+def config_end(text: bytes, source: Provenance) -> Container | None:
+    """The container of whose config a part begins with its id: it is of the one that all paths in it name."""
+    part = _part(b"{" + text)
+    own = part.id if part is not None else None
+    if (
+        part is None
+        or own is None
+        or part.name is None
+        or not NAME.fullmatch(part.name.encode())
+        or not own_paths(own, part.paths)
+    ):
+        return None
+    return _record(own, part.name, part, source)
+
+
+def _part(text: bytes) -> ContainerPart | None:
+    try:
+        return parse_container_part(text)
+    except FormatError:  # not one field is whole
+        return None
+
+
+def _record(own: str, name: str, part: ContainerPart, source: Provenance) -> Container:
+    return Container(
+        engine="podman",
+        namespace=None,
+        container_id=own,
+        name=name,
+        image=part.image_name,
+        image_id=part.image_id,
+        created_ns=part.created_ns,
+        command=part.args,
+        env=part.env,
+        working_dir=part.cwd,
+        log_path=part.log_path,
+        log_driver=part.log_driver,
+        origin="recovered",
+        source=source,
+    )
