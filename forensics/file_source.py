@@ -35,7 +35,7 @@ class FileSource:
 
     def locate(self, offset: int) -> int | None:
         """The byte offset in the disk image that holds `offset`; None in a hole, or where the file has no extents of its own."""
-        at = bisect_right(self._extents, offset, key=lambda extent: extent.logical) - 1
+        at = bisect_right(self._starts, offset) - 1
         if at < 0 or not 0 <= offset < self.size:
             return None
         extent = self._extents[at]
@@ -46,6 +46,10 @@ class FileSource:
     @cached_property
     def _extents(self) -> Sequence[Extent]:
         return sorted(self.fs.extents(self.inode) or (), key=lambda extent: extent.logical)
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [extent.logical for extent in self._extents]
 
 
 class LocalFile:

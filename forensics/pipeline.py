@@ -147,6 +147,8 @@ def _write_stores(
     for gone in recovery.databases:
         case.bolt_keys(gone.bolt_keys())
     case.run_facts({"carve": options.carve, "tried": json.dumps(recovery.tried), "lost": json.dumps(recovery.lost)})
+    roots = {store.contents.store.key: store.root for store in stores if store.root is not None}
+    del stores  # what the contents were made of is as large again
     removed = with_removed_layers(recovery.stores, _filesystems(found), deleted)
     filesystems = with_deleted(_filesystems(found), deleted, removed.trees)
     plan = ContentPlan(options.hash)
@@ -176,7 +178,6 @@ def _write_stores(
         write_executables(case, hits, deleted, fragments, progress)
     if options.logs:
         progress.stage("reading logs")
-        roots = {store.contents.store.key: store.root for store in stores if store.root is not None}
         from forensics.logs.removed import RemovedLogs
 
         lost = RemovedLogs(_filesystems(found), deleted, hits, recovery.is_containers_own)

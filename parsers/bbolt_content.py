@@ -23,16 +23,29 @@ COMMON = 16  # an element that stands in more live buckets tells nothing of wher
 
 @dataclass(frozen=True)
 class Index:
-    """Which live buckets have an element, by the element's hash. paths: of the buckets, by number."""
+    """Which live buckets have an element, by the element's hash. Buckets are numbered in the order of the walk, the root is 0.
+
+    parents, names, lengths: of the buckets, by number: the one that it is in, where in the file its name stands, its bytes.
+    """
 
     hashes: NDArray[np.int64]
     buckets: NDArray[np.uint32]
-    paths: list[Path]
+    parents: array[int]
+    names: array[int]
+    lengths: array[int]
 
-    def holders(self, element: int) -> set[Path]:
+    def holders(self, element: int) -> set[int]:
         """The buckets that have an element, none where too many do."""
         low, high = (int(np.searchsorted(self.hashes, element, side)) for side in ("left", "right"))
-        return {self.paths[number] for number in self.buckets[low:high]} if high - low <= COMMON else set()
+        return set(self.buckets[low:high].tolist()) if high - low <= COMMON else set()
+
+    def path(self, file: PageFile, number: int) -> Path:
+        """A bucket's path: names of a hundred thousand buckets would take more than all else. FormatError as of the file."""
+        path: list[bytes] = []
+        while number:
+            path.append(file.read(self.names[number], self.lengths[number]))
+            number = self.parents[number]
+        return tuple(reversed(path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,31 +61,44 @@ class Indexer:
 
     def __init__(self) -> None:
         self._hashes, self._buckets = array("q"), array("I")
-        self._paths: list[Path] = []
-        self._numbers: dict[Path, int] = {}
+        self._parents, self._names, self._lengths = array("I", [0]), array("Q", [0]), array("I", [0])
+        self._trail: list[tuple[Path, int]] = [((), 0)]  # the buckets that the walk is in the middle of
 
     def add(self, key: Key) -> None:
         """One more key."""
+        path, number = self._trail[-1]
+        if path is not key.bucket:
+            number = self._enter(key.bucket)
+        if key.value is None:
+            self._parents.append(number)
+            self._names.append(key.offset)
+            self._lengths.append(len(key.key))
         if key.root == 0:
             return
-        number = self._numbers.setdefault(key.bucket, len(self._paths))
-        if number == len(self._paths):
-            self._paths.append(key.bucket)
         self._hashes.append(hash((key.key, key.value)) if key.value is not None else hash((key.key, key.root, key.sequence)))
         self._buckets.append(number)
+
+    def _enter(self, path: Path) -> int:
+        """The number of the bucket at a path: the one that was named last, or one that holds it."""
+        if len(path) > len(self._trail[-1][0]):
+            self._trail.append((path, len(self._parents) - 1))
+        while self._trail[-1][0] != path:
+            self._trail.pop()
+        return self._trail[-1][1]
 
     def index(self) -> Index:
         """What was taken in."""
         column = np.frombuffer(self._hashes, np.int64)
         order = np.argsort(column, kind="stable")
-        return Index(column[order], np.frombuffer(self._buckets, np.uint32)[order], self._paths)
+        buckets = np.frombuffer(self._buckets, np.uint32)[order]
+        return Index(column[order], buckets, self._parents, self._names, self._lengths)
 
 
 def likeness(file: PageFile, index: Index, page: Page) -> Likeness:
     """How an old leaf page compares with the live buckets."""
-    votes: Counter[Path] = Counter()
-    all_votes: Counter[Path] = Counter()
-    unique: Counter[Path] = Counter()
+    votes: Counter[int] = Counter()
+    all_votes: Counter[int] = Counter()
+    unique: Counter[int] = Counter()
     elements = 0
     for flags, start, middle, stop in page.leaf:
         if not flags:
@@ -90,5 +116,6 @@ def likeness(file: PageFile, index: Index, page: Page) -> Likeness:
     state = next(iter(unique)) if len(unique) == 1 else None
     if state is not None and (unique[state] < 2 or 3 * votes[state] <= 2 * elements):
         state = None
-    copies = sorted(path for path, count in all_votes.items() if count == len(page.leaf))
-    return Likeness(state, copies[0] if copies else None)
+    copy = min((number for number, count in all_votes.items() if count == len(page.leaf)), default=None)
+    paths = (index.path(file, number) if number is not None else None for number in (state, copy))
+    return Likeness(*paths)

@@ -8,7 +8,7 @@ counts from the element itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from parsers.bbolt_layouts import BRANCH, BUCKET_FLAG, HEADER, LEAF, Layouts, PageFile, Problem
 from parsers.errors import FormatError
@@ -37,8 +37,7 @@ LeafElement = tuple[int, int, int, int]
 """flags, start of the key, start of the value, end of the value: positions in the page's data."""
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """A branch or leaf page.
 
     base: where the header stands in `data` (not 0 in an inline bucket). offset: of `data` in the file. pages: how many pages its
@@ -58,8 +57,7 @@ class Page:
     damaged: Problem | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Decoded:
+class _Decoded(NamedTuple):
     """Elements of one page. content: position of the end of what they hold. bad: how many are
     damaged, and the position of the first of them.
     """

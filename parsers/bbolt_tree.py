@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from operator import ge
+from typing import NamedTuple
 
 from parsers.bbolt_layouts import BRANCH, HEADER, LEAF, PageFile, Problem
 from parsers.bbolt_pages import LeafElement, Page, inline_page, read_page
@@ -20,8 +21,7 @@ MAX_LEVELS = 64  # of branch pages; two elements in each reach any page id
 Path = tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """One key of a bucket, or one bucket in a bucket.
 
     bucket: the path of bucket names that leads here. value: None for a bucket, which has a sequence and the page id of its
@@ -47,8 +47,7 @@ class Key:
         return len(self.bucket)
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
+class Bucket(NamedTuple):
     """Where a bucket's content is: a root page, or (root 0) a leaf page inside the value that names the bucket."""
 
     root: int

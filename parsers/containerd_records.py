@@ -91,10 +91,16 @@ def gather(keys: Iterable[Key], depth_of: Callable[[Path], int | None]) -> Itera
     walk comes a bucket before its content.
     """
     record: Node | None = None
+    node: Node | None = None
+    bucket: Path | None = None  # of `node`
     for key in keys:
+        if key.bucket is bucket and key.value is not None and record is not None and node is not None:
+            _put(record, node, key)
+            continue
         path = (*key.bucket, key.key) if key.value is None else key.bucket
         depth = depth_of(path)
         if depth is None or len(path) < depth:
+            bucket = None
             continue
         if record is None or record.path != path[:depth]:
             if record is not None:
@@ -106,13 +112,18 @@ def gather(keys: Iterable[Key], depth_of: Callable[[Path], int | None]) -> Itera
             if below is None:
                 below = node.nodes[name] = Node((*node.path, name), key.offset, problems=record.problems)
             node = below
+        bucket = path
         if key.value is not None:
-            if len(key.value) > MAX_VALUE:
-                record.problem(f"{key.key.decode('utf-8', 'backslashreplace')[:80]}: a value of {len(key.value)} bytes")
-            else:
-                node.values[key.key] = key.value
+            _put(record, node, key)
     if record is not None:
         yield record
+
+
+def _put(record: Node, node: Node, key: Key) -> None:
+    if key.value is not None and len(key.value) <= MAX_VALUE:
+        node.values[key.key] = key.value
+    elif key.value is not None:
+        record.problem(f"{key.key.decode('utf-8', 'backslashreplace')[:80]}: a value of {len(key.value)} bytes")
 
 
 def _whole(data: bytes, parse: Callable[[bytes], tuple[int, int]]) -> int:

@@ -37,7 +37,10 @@ class Fields:
 
     def text(self, name: str) -> str | None:
         """A string."""
-        return self._read(name, _text)
+        value = self._values.get(name)
+        if value is None or (isinstance(value, str) and value.isascii()):
+            return value
+        return self._convert(name, value, _text)
 
     def integer(self, name: str) -> int | None:
         """A whole number of 64 bits."""
@@ -56,6 +59,9 @@ class Fields:
         values = self._read(name, _array)
         if values is None:
             return None
+        plain = tuple(value for value in values if isinstance(value, str) and value.isascii())
+        if len(plain) == len(values):
+            return plain
         found = (self._convert(f"{name}[{i}]", value, _text) for i, value in enumerate(values))
         return tuple(value for value in found if value is not None)
 
@@ -103,7 +109,8 @@ class Fields:
             self.problems.append(what)
 
     def _read(self, name: str, kind: Callable[[object], _T]) -> _T | None:
-        return self._convert(name, self._values.get(name), kind)
+        value = self._values.get(name)
+        return None if value is None else self._convert(name, value, kind)
 
     def _convert(self, name: str, value: object, kind: Callable[[object], _T]) -> _T | None:
         if value is None:

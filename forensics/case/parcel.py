@@ -41,14 +41,24 @@ class Parcel:
                 self._items.append(Statement(sql, part, fields))
             else:
                 known += part
-            self._count(part)
+            self._count(len(part))
+
+    def insert_row(self, table: str, columns: Sequence[str], row: Sequence[Any]) -> None:
+        """One row for a table, in the order of `columns`."""
+        sql, fields = _insert(table, tuple(columns))
+        known = self._inserts.get(sql)
+        if known is None:
+            known = self._inserts[sql] = []
+            self._items.append(Statement(sql, known, fields))
+        known.append(row)
+        self._count(1)
 
     def execute(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Any other statement, for each row."""
         for part in _parts(rows):
             self._inserts = {}
             self._items.append(Statement(sql, part))
-            self._count(part)
+            self._count(len(part))
 
     def hand_over(self, *more: Item) -> None:
         """Hand over all there is, and more."""
@@ -57,8 +67,8 @@ class Parcel:
             self.taker.write(self._items)
         self._items, self._inserts, self._rows = [], {}, 0
 
-    def _count(self, part: Sequence[object]) -> None:
-        self._rows += len(part)
+    def _count(self, rows: int) -> None:
+        self._rows += rows
         if self._rows >= ROWS:
             self.hand_over()
 

@@ -53,6 +53,7 @@ from forensics.text import raw_if_unequal, readable
 from parsers.errors import CaseError
 
 PARCEL_TEXT = 8 << 20  # characters of log lines that are handed over at a time
+_ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False)
 
 
 class CaseWriter:
@@ -147,7 +148,7 @@ class CaseWriter:
         return self._numbers[table]
 
     def _row(self, table: str, row: Mapping[str, Any]) -> None:
-        self.insert_rows(table, tuple(row), [tuple(row.values())])
+        self._parcel.insert_row(table, tuple(row), tuple(row.values()))
 
     # -- the case and its evidence
 
@@ -213,8 +214,8 @@ class CaseWriter:
             "id": numbered.number, "store_id": store_id, **row, "lower_id": numbered.lower, "first_entry": first_entry,
             "entries": entries, **_source(layer.source),
         })  # fmt: skip
-        chain = [(numbered.number, depth, number) for depth, number in enumerate(numbered.chain)]
-        self.insert_rows("chain", ("top", "depth", "layer_id"), chain)
+        for depth, number in enumerate(numbered.chain):
+            self._parcel.insert_row("chain", ("top", "depth", "layer_id"), (numbered.number, depth, number))
 
     def container_image(self, store_id: int, image: ContainerImage, top: int | None) -> None:
         """A container image; top: the number of its top layer."""
@@ -353,7 +354,7 @@ class CaseWriter:
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return _ENCODER.encode(value)
 
 
 def _json_list(values: Sequence[str] | None) -> str | None:

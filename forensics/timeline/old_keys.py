@@ -22,7 +22,8 @@ _CREATED: Mapping[str, str] = {
     "content": "content ingested", "leases": "lease created", "sandboxes": "pod sandbox created",
 }  # fmt: skip
 _KEYS = """SELECT bucket, key, value, file, partition, offset, state FROM bolt_key
-    WHERE state <> 'live' AND key IN ('createdat', 'updatedat') AND value_bytes BETWEEN 15 AND 16 ORDER BY id LIMIT ?"""
+    WHERE state <> 'live' AND key IN ('createdat', 'updatedat') AND value_bytes BETWEEN 15 AND 16
+        AND value IS NOT NULL ORDER BY id LIMIT ?"""
 _TOLD = """SELECT container_id, created_ns FROM container UNION SELECT name, time_ns FROM artefact"""
 
 

@@ -79,7 +79,7 @@ def test_a_page_of_an_unknown_bucket_is_placed_by_the_spec_in_it():
     for each in deleted:
         path = each.key.bucket
         if path[:3] == (b"v1", b"moby", b"containers") and len(path) > 3:
-            forgotten.append(replace(each, key=replace(each.key, bucket=path[4:]), basis="page"))
+            forgotten.append(replace(each, key=each.key._replace(bucket=path[4:]), basis="page"))
     found = [old for old in old_records(forgotten) if old.record.spec is not None]
     assert [(old.record.namespace, old.record.id, old.inferred) for old in found] == [
         ("moby", "c4114f48faa705e01e334587564d6330a39e113f9353d65aac693583aaa1f69b", True)
@@ -88,9 +88,9 @@ def test_a_page_of_an_unknown_bucket_is_placed_by_the_spec_in_it():
 
 def test_two_versions_that_contradict_each_other_are_not_mixed():
     deleted = [each for each in opened(bolt_bytes("containerd-2.1-meta")).deleted() if b"spare4" in each.key.bucket]
-    twice = [replace(each, key=replace(each.key, page=each.key.page + 1000)) for each in deleted]
+    twice = [replace(each, key=each.key._replace(page=each.key.page + 1000)) for each in deleted]
     later = [
-        replace(each, key=replace(each.key, value=b"registry.test/other:2")) if each.key.key == b"image" else each
+        replace(each, key=each.key._replace(value=b"registry.test/other:2")) if each.key.key == b"image" else each
         for each in twice
     ]
     records = [old.record for old in old_records([*deleted, *later]) if isinstance(old.record, ContainerRecord)]

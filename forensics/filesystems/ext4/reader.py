@@ -32,7 +32,6 @@ from parsers.ext4_inode import DIR_ENTRY, InodeFlag, InodeRecord, Run, device
 MAX_TARGET = 65536  # bytes of a symlink's target: no more than the largest block
 MANY = 1 << 16  # inodes whose maps are decoded at the same time
 FEW = 256  # directories that are read without reading all of them first
-SCATTERED = 64  # runs of a file whose map is kept, for it is likely to be read piece by piece
 
 
 class Ext4(ScannedFilesystem):
@@ -92,8 +91,7 @@ class Ext4(ScannedFilesystem):
             return self._last_map[1]
         record = record if record is not None else self.tables.record(number)
         found = block_map(self.source, self.geometry, record, self.tables.offset(number))
-        if len(found.runs) > SCATTERED:
-            self._last_map = number, found
+        self._last_map = number, found  # a large file is read piece by piece
         return found
 
     def extents(self, number: int) -> Sequence[Extent] | None:

@@ -103,7 +103,7 @@ def _placed(page: Sequence[Deleted]) -> list[Deleted] | None:
     path: Path = (ROOT, names[0].encode(), b"containers", names[1].encode())
     if not {b"spec", b"snapshotKey"} & values.keys():
         path = (*path, b"extensions") if all(_CRI_EXTENSION.fullmatch(key) for key in values) and values else path
-    return [replace(each, key=replace(each.key, bucket=(*path, *each.key.bucket))) for each in page]
+    return [replace(each, key=each.key._replace(bucket=(*path, *each.key.bucket))) for each in page]
 
 
 def _by_spec(values: dict[bytes, bytes]) -> tuple[str, str] | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 
 from forensics.filesystem import Filesystem
 from forensics.recovery.files.deleted_file import DeletedFile
@@ -71,9 +73,12 @@ def read_deleted(fs: Filesystem, file: DeletedFile, offset: int = 0, size: int |
     if file.inline is not None:
         yield file.inline[offset:end]
         return
-    position = offset
-    for extent in file.extents or ():
+    position, extents = offset, file.extents or ()
+    for number in range(max(0, extent_at(file, offset)), len(extents)):
+        extent = extents[number]
         start, stop = max(extent.logical, position), min(extent.logical + extent.length, end)
+        if extent.logical >= end:
+            break
         if start >= stop:
             continue
         yield from _blank(start - position)
@@ -83,6 +88,11 @@ def read_deleted(fs: Filesystem, file: DeletedFile, offset: int = 0, size: int |
             yield data.ljust(wanted, b"\0")
         position = stop
     yield from _blank(end - position)
+
+
+def extent_at(file: DeletedFile, offset: int) -> int:
+    """Which of a file's extents is the last that begins at a byte or before it; -1 where none does."""
+    return bisect_right(file.extents or (), offset, key=attrgetter("logical")) - 1
 
 
 def _blank(count: int) -> Iterator[bytes]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from functools import cached_property
+from operator import itemgetter
 
 from forensics.filesystem import Filesystem
-from forensics.recovery.files.content import read_deleted
+from forensics.recovery.files.content import extent_at, read_deleted
 from forensics.recovery.files.deleted_file import DeletedFile
 from forensics.text import readable
 from parsers.errors import EvidenceError
@@ -31,14 +34,27 @@ class DeletedSource:
     def read(self, offset: int, size: int) -> bytes:
         """The bytes at `offset`; fewer than `size` only where the file ends."""
         end = min(offset + size, self.size)
-        for start, length in self.file.lost:
-            if start < end and offset < start + length:
+        at = max(0, bisect_right(self._lost, offset, key=itemgetter(0)) - 1)
+        for start, stop in self._lost[at : at + 2]:
+            if start < end and offset < stop:
                 raise EvidenceError(f"{self.name}: byte {max(start, offset)} is lost")
         return b"".join(read_deleted(self.fs, self.file, offset, end - offset)) if 0 <= offset < end else b""
 
     def locate(self, offset: int) -> int | None:
         """Where in the disk image a byte stands; None in a hole."""
-        for extent in self.file.extents or ():
-            if extent.logical <= offset < extent.logical + extent.length:
-                return None if extent.offset is None else self.fs.source.locate(extent.offset + offset - extent.logical)
-        return None
+        at = extent_at(self.file, offset)
+        extent = self.file.extents[at] if self.file.extents and at >= 0 else None
+        if extent is None or extent.offset is None or offset >= extent.logical + extent.length:
+            return None
+        return self.fs.source.locate(extent.offset + offset - extent.logical)
+
+    @cached_property
+    def _lost(self) -> list[tuple[int, int]]:
+        """The parts that are lost, first and end, in order and apart from each other."""
+        apart: list[tuple[int, int]] = []
+        for start, length in sorted(self.file.lost):
+            if apart and start <= apart[-1][1]:
+                apart[-1] = apart[-1][0], max(apart[-1][1], start + length)
+            else:
+                apart.append((start, start + length))
+        return apart
