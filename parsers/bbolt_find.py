@@ -14,7 +14,7 @@ from parsers.bbolt_pages import LeafElement, Page, read_page
 from parsers.bbolt_tree import MAX_LEVELS, Bucket, Path, open_bucket
 from parsers.errors import FormatError
 
-CACHE_BYTES = 8 << 20
+CACHE_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)

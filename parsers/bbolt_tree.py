@@ -158,10 +158,13 @@ def open_bucket(file: PageFile, page: Page, start: int, stop: int) -> Bucket | N
 
 def _leaves(file: PageFile, bucket: Bucket, path: Path, claims: Claims, known: Claims | None) -> Iterator[Page]:
     """The leaf pages of one bucket, in key order."""
-    if bucket.inline:
-        if _in_order(file, bucket.inline, None, None) or known is None:
-            yield bucket.inline
-        return
+    if bucket.inline is None:
+        return _leaves_below(file, bucket, path, claims, known)
+    return iter((bucket.inline,) if _in_order(file, bucket.inline, None, None) or known is None else ())
+
+
+def _leaves_below(file: PageFile, bucket: Bucket, path: Path, claims: Claims, known: Claims | None) -> Iterator[Page]:
+    """As _leaves, of a bucket that has pages of its own."""
     number = claims.enter(path)
     pending: list[tuple[int, bytes | None, bytes | None, int]] = [(bucket.root, None, None, 0)]
     while pending:

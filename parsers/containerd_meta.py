@@ -8,8 +8,10 @@ before version 2 of the schema unfinished content was at `content/ingest`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
 
 from parsers.bbolt_tree import Key
 from parsers.containerd_records import Node, Path, gather
@@ -26,7 +28,7 @@ class Namespace:
     """The labels of a namespace; one that has none is known from its objects only."""
 
     namespace: str
-    labels: dict[str, str]
+    labels: Mapping[str, str]
     offset: int
     problems: tuple[str, ...]
 
@@ -40,15 +42,14 @@ class Image:
     digest: str | None
     media_type: str | None
     size: int | None
-    labels: dict[str, str]
+    labels: Mapping[str, str]
     created_ns: int | None
     updated_ns: int | None
     offset: int
     problems: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
+class Container(NamedTuple):
     """A container. spec: an OCI runtime spec. image, snapshotter, snapshot_key: None for those of Docker's graph drivers."""
 
     namespace: str
@@ -59,16 +60,15 @@ class Container:
     sandbox_id: str | None
     runtime: str | None
     spec: ProtobufAny | None
-    extensions: dict[str, ProtobufAny]
-    labels: dict[str, str]
+    extensions: Mapping[str, ProtobufAny]
+    labels: Mapping[str, str]
     created_ns: int | None
     updated_ns: int | None
     offset: int
     problems: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """A namespace's key for a snapshot. name: what its snapshotter calls it. parent: a key, None for a base."""
 
     namespace: str
@@ -76,7 +76,7 @@ class Snapshot:
     key: str
     name: str | None
     parent: str | None
-    labels: dict[str, str]
+    labels: Mapping[str, str]
     created_ns: int | None
     offset: int
     problems: tuple[str, ...]
@@ -89,7 +89,7 @@ class Blob:
     namespace: str
     digest: str
     size: int | None
-    labels: dict[str, str]
+    labels: Mapping[str, str]
     created_ns: int | None
     offset: int
     problems: tuple[str, ...]
@@ -117,7 +117,7 @@ class Lease:
     content: tuple[str, ...]
     ingests: tuple[str, ...]
     images: tuple[str, ...]
-    labels: dict[str, str]
+    labels: Mapping[str, str]
     created_ns: int | None
     offset: int
     problems: tuple[str, ...]
@@ -132,14 +132,15 @@ class Sandbox:
     sandboxer: str | None
     runtime: str | None
     spec: ProtobufAny | None
-    extensions: dict[str, ProtobufAny]
-    labels: dict[str, str]
+    extensions: Mapping[str, ProtobufAny]
+    labels: Mapping[str, str]
     created_ns: int | None
     updated_ns: int | None
     offset: int
     problems: tuple[str, ...]
 
 
+_NO_EXTENSIONS: Mapping[str, ProtobufAny] = MappingProxyType({})
 Record = Namespace | Image | Container | Snapshot | Blob | Ingest | Lease | Sandbox
 
 
@@ -197,10 +198,10 @@ def _image(node: Node, namespace: str, name: str) -> Image:
 def _container(node: Node, namespace: str, name: str) -> Container:
     return Container(
         namespace=namespace,
-        id=name,
+        id=sys.intern(name),
         image=_shared(node.text(b"image")),
         snapshotter=_shared(node.text(b"snapshotter")),
-        snapshot_key=node.text(b"snapshotKey"),
+        snapshot_key=_shared(node.text(b"snapshotKey")),
         sandbox_id=node.text(b"sandboxid"),
         runtime=_shared(node.inside(b"runtime").text(b"name")),
         spec=node.any(b"spec"),
@@ -216,8 +217,8 @@ def _container(node: Node, namespace: str, name: str) -> Container:
 def _snapshot(node: Node, namespace: str, snapshotter: str, key: str) -> Snapshot:
     return Snapshot(
         namespace=namespace,
-        snapshotter=snapshotter,
-        key=key,
+        snapshotter=sys.intern(snapshotter),
+        key=sys.intern(key),
         name=node.text(b"name"),
         parent=node.text(b"parent"),
         labels=node.texts(b"labels"),
@@ -282,8 +283,10 @@ def _sandbox(node: Node, namespace: str, name: str) -> Sandbox:
     )
 
 
-def _extensions(node: Node) -> dict[str, ProtobufAny]:
-    bucket = node.inside(b"extensions")
+def _extensions(node: Node) -> Mapping[str, ProtobufAny]:
+    bucket = node.nodes.get(b"extensions")
+    if bucket is None:
+        return _NO_EXTENSIONS
     found = {_text(name): bucket.any(name) for name in sorted(bucket.values)}
     return {name: value for name, value in found.items() if value is not None}
 

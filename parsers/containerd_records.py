@@ -5,8 +5,9 @@ Sources: containerd v1.2 to v2.2, metadata/boltutil/helpers.go (times, labels, A
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TypeVar
 
 from parsers.bbolt_tree import Key
@@ -16,6 +17,8 @@ from parsers.protobuf_any import ProtobufAny, parse_any, parse_uvarint, parse_va
 
 MAX_PROBLEMS = 20
 MAX_VALUE = 4 << 20  # bytes; the largest values are OCI specs
+
+NO_TEXTS: Mapping[str, str] = MappingProxyType({})  # most records have no labels
 
 Path = tuple[bytes, ...]
 _T = TypeVar("_T")
@@ -51,10 +54,12 @@ class Node:
         """A google.protobuf.Any; None where it is missing or empty."""
         return self._read(name, parse_any) if self.values.get(name) else None
 
-    def texts(self, name: bytes) -> dict[str, str]:
+    def texts(self, name: bytes) -> Mapping[str, str]:
         """The strings in a bucket, such as `labels`."""
         node = self.nodes.get(name)
-        values = sorted(node.values.items()) if node is not None else ()
+        if node is None:
+            return NO_TEXTS
+        values = sorted(node.values.items())
         return {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in values}
 
     def inside(self, name: bytes) -> Node:

@@ -7,7 +7,7 @@ Source: containerd v1.2 to v2.2, core/snapshots/storage/bolt.go (snapshots/stora
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from parsers.bbolt_tree import Key
@@ -32,7 +32,7 @@ class StoredSnapshot:
     updated_ns: int | None
     inodes: int | None
     size: int | None
-    labels: dict[str, str]
+    labels: Mapping[str, str]
     offset: int
     problems: tuple[str, ...]
 

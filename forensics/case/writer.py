@@ -375,10 +375,10 @@ def _sources(sources: Sequence[RecordSource]) -> str | None:
     return _json(told) if told else None
 
 
-_PROVENANCE = tuple(each.name for each in fields(Provenance))  # asdict would copy what needs no copy
+_PROVENANCE = {f"source_{each.name}": each.name for each in fields(Provenance)}  # asdict would copy what needs no copy
 
 
 def _source(source: Provenance | None) -> dict[str, Any]:
     if source is None:
         return {}
-    return {f"source_{name}": getattr(source, name) for name in _PROVENANCE}
+    return {column: getattr(source, name) for column, name in _PROVENANCE.items()}

@@ -70,6 +70,8 @@ def artefact_events(db: sqlite3.Connection) -> Iterator[Event]:
 
 def _registries(details: str) -> str:
     """Where a layer or a blob came from, as Docker's `distribution` or containerd's labels tell."""
+    if "repositories" not in details and _SOURCE_LABEL not in details:  # nearly all have neither
+        return ""
     told = json.loads(details)
     sources = [
         f"{name.removeprefix(_SOURCE_LABEL)}/{value}" for name, value in sorted(told.items()) if name.startswith(_SOURCE_LABEL)

@@ -2,6 +2,7 @@
 
 import random
 import struct
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,8 @@ from forensics.recovery.carving.lost_records import lost_records
 from forensics.recovery.carving.scan import PAGE, scan_space
 from forensics.recovery.files.deleted import Numbered
 from forensics.recovery.files.deleted_file import DeletedFile
+from forensics.recovery.files.deleted_source import DeletedSource
+from forensics.source import Buffer
 from parsers.bbolt_carved import carved_keys, leaf_and_branch_pages
 from parsers.errors import EvidenceError
 from support.bolt_files import ENGINES, SMALL, bolt_bytes, listing, opened, page_size, triples
@@ -20,6 +23,7 @@ from support.cli import ask, run_cli
 from support.disks import Disk
 from support.ext4_images import debugfs, make
 from support.free_space import BLOCK, space
+from support.memory_filesystem import MemoryFilesystem
 
 PAGES_OF = 4096
 
@@ -282,3 +286,37 @@ def test_blocks_that_are_no_pages_are_not_believed():
     for wrong in (struct.pack("<Q", 0), struct.pack("<Q", 1 << 40)):
         page[:8] = wrong
         assert carved(page) == []
+
+
+class WholeDisk(Buffer):
+    """A buffer that is the disk image itself."""
+
+    def locate(self, offset):
+        return offset
+
+
+def test_a_deleted_file_in_many_pieces_is_read_and_its_bytes_are_located_in_no_time():
+    pieces, size = 40_000, 512
+    rng = random.Random(7)
+    places = rng.sample(range(2 * pieces), pieces)
+    data = bytearray(2 * pieces * size)
+    content = rng.randbytes(pieces * size)
+    for number, place in enumerate(places):
+        data[place * size : (place + 1) * size] = content[number * size : (number + 1) * size]
+    lost = {*rng.sample(range(pieces), 50), 100, 101, pieces - 1}
+    extents = tuple(Extent(n * size, place * size, size) for n, place in enumerate(places) if n not in lost)
+    fs = MemoryFilesystem({})
+    fs.source = WholeDisk("disk", bytes(data))
+    missing = tuple((number * size, size) for number in rng.sample(sorted(lost), len(lost)))
+    file = DeletedFile(b"/x.db", 12, "f", 0o600, 0, 0, len(content), "journal", "certain", extents=extents, lost=missing)
+    source = DeletedSource(fs, file)
+    began = time.process_time()
+    for number, place in enumerate(places):
+        if number in lost:
+            with pytest.raises(EvidenceError):
+                source.read(number * size - 1 if number else 0, size)
+            assert source.locate(number * size) is None
+        else:
+            assert source.read(number * size, size) == content[number * size : (number + 1) * size]
+            assert source.locate(number * size + 7) == place * size + 7
+    assert time.process_time() - began < 10

@@ -142,6 +142,10 @@ def test_old_bolt_keys_tell_of_records_that_are_gone(builder):
                 "bolt_key", file="/x/meta.db", bucket=json.dumps(bucket), key=key, value=value, value_bytes=len(value), page=5,
                 offset=99, state=state, partition=1,
             )  # fmt: skip
+    # of a file with many keys, values are not kept from some key on
+    builder.insert(
+        "bolt_key", file="/x/meta.db", bucket="[]", key="createdat", value_bytes=15, page=6, state="carved", partition=1
+    )
     with closing(builder.db):
         found = [(e.event, e.confidence, e.container, e.source) for e in old_key_events(builder.db)]
     assert found == [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from forensics.records import Container
@@ -56,7 +56,7 @@ def container_records(reader: StoreReader, context: Context, namespaces: Collect
     records = []
     for at in mine:
         records.append(container_record(reader, context, everyone[at]))
-        everyone[at] = replace(everyone[at], spec=None)  # it is in the record now: of tens of thousands, none is kept twice
+        everyone[at] = everyone[at]._replace(spec=None)  # it is in the record now: of tens of thousands, none is kept twice
     used = Counter(name for at in mine if (name := everyone[at].snapshotter) is not None)
     for name in sorted(used.keys() - context.snapshotters.keys()):
         reader.gap(
