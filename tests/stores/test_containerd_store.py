@@ -96,6 +96,27 @@ def test_config_toml_and_what_it_imports_tell_of_a_snapshotters_own_directory():
     }
 
 
+@pytest.mark.parametrize(("config", "path"), [
+    (b'[proxy_plugins.overlayfs]\ntype = "snapshot"\naddress = "/run/containerd-x-grpc/containerd-x-grpc.sock"\n',
+     "/var/lib/containerd-x-grpc/snapshotter"),
+    (b'[proxy_plugins.overlayfs]\ntype = "snapshot"\naddress = "/run/containerd-x.sock"\n', "/var/lib/containerd-x"),
+    (b'[proxy_plugins.overlayfs]\ntype = "snapshot"\naddress = "/run/containerd/x.sock"\n'
+     b'[proxy_plugins.overlayfs.exports]\nroot = "/data/x"\n', "/data/x"),
+])  # fmt: skip
+def test_a_snapshotter_that_is_a_process_of_its_own_is_found_where_its_socket_says(config, path):
+    tree = host(path, data_directory()[OVERLAYFS])
+    tree["etc"]["containerd"] = {"config.toml": config}
+    tree["var"] = {
+        **tree.get("var", {}),
+        "lib": {**tree.get("var", {}).get("lib", {}), "containerd": {META: data_directory()[META]}},
+    }
+    (root,), _ = roots_of(tree)
+    contents = containerd_contents(read_containerd(root))
+    assert {layer.path for layer in contents.layers if layer.kind == "container"} == {
+        f"{path}/snapshots/{number}/fs" for number in (3, 5, 12, 13, 14)
+    }
+
+
 # -- what it holds
 
 
@@ -118,6 +139,19 @@ def test_a_state_is_told_only_where_it_is_sure():
     contents = contents_of(host("/var/lib/containerd", data_directory(**tasks)))
     states = {each.container_id: each.state for each in contents.containers}
     assert states == {"redis": None, "spare5": "created", "spare6": "running", "spare7": "created", "pod-app": "created"}
+
+
+@pytest.mark.parametrize("path", ["/run/k0s/containerd", "/run/docker/containerd/daemon", "/srv/state"])
+def test_a_state_directory_is_found_by_its_shape_and_counts_for_the_store_that_has_its_containers(path):
+    bundle = {"io.containerd.runtime.v2.task": {"default": {"redis": {"init.pid": b"4711"}, "stranger": {"init.pid": b"9"}}}}
+    tree = host("/var/lib/k0s/containerd", data_directory())
+    here = tree
+    for part in path.strip("/").split("/"):
+        here = here.setdefault(part, {})
+    here |= bundle
+    found = {each.container_id: (each.state, each.pid) for each in contents_of(tree).containers}
+    assert found["redis"] == ("running", 4711)
+    assert "stranger" not in found
 
 
 def test_a_bundle_on_the_disk_tells_the_process():

@@ -18,8 +18,8 @@ from forensics.recovery.clues import CERTAIN, CREATED, POSSIBLE, Clue
 from forensics.recovery.containers.containerd import NO_CONTAINERS
 from forensics.recovery.containers.spec_identity import KUBERNETES
 from forensics.stores.containerd.cri import DIRECTORIES
+from forensics.stores.containerd.discover import TASKS
 from forensics.stores.containerd.store import ContainerdStore
-from forensics.stores.containerd.tasks import TASKS
 from forensics.stores.reading import Place, StoreReader
 from forensics.text import readable
 from parsers.container_storage import parse_containers

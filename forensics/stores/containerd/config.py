@@ -25,17 +25,23 @@ CONFIGS = (
 )  # fmt: skip
 """A config file, and the data and state directories of a daemon that goes by it and is not told others."""
 
+_NO_SNAPSHOTTERS = frozenset((b"run", b"containerd"))
+"""Parts of sockets' paths that are no snapshotter's own name."""
+
 ROOTLESS = b".local/share/containerd"
 ROOTLESS_CONFIG = b".config/containerd/config.toml"
 
 
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """Where one daemon keeps its data, on the host. root_paths: of snapshotters that have a directory of their own."""
+    """Where one daemon keeps its data, on the host.
+
+    root_paths: directories of snapshotters that have one of their own, the likeliest first; not all of them need be there.
+    """
 
     root: bytes
     state: bytes | None
-    root_paths: dict[str, bytes]
+    root_paths: dict[str, tuple[bytes, ...]]
     how: str
 
 
@@ -52,13 +58,30 @@ def _daemon(reader: StoreReader, tree: HostTree, path: bytes, root: bytes, state
     told = list(_configs(reader, tree, path))
     roots = [config.root for config in told if config.root is not None]
     states = [config.state for config in told if config.state is not None]
-    paths = {name: where.encode() for config in told for name, where in config.root_paths.items()}
+    paths: dict[str, tuple[bytes, ...]] = {}
+    for config in told:
+        paths |= {name: _proxy_roots(address.encode(), path) for name, address in config.proxies.items()}
+    for config in told:
+        paths |= {name: (where.encode(), *paths.get(name, ())) for name, where in config.root_paths.items()}
     return Configured(
         root=roots[-1].encode() if roots else root,
         state=states[-1].encode() if states else state,
         root_paths=paths,
         how=readable(path) if roots else "default",
     )
+
+
+def _proxy_roots(socket: bytes, config: bytes) -> tuple[bytes, ...]:
+    """Where a snapshotter that listens on a socket keeps its data if nothing says otherwise: below the socket's own name.
+
+    /run/containerd-stargz-grpc/containerd-stargz-grpc.sock: /var/lib/containerd-stargz-grpc, a user's: in ~/.local/share. So do
+    the snapshotters stargz, soci, nydus and fuse-overlayfs.
+    """
+    directory, _, name = socket.rpartition(b"/")
+    home = config.removesuffix(b"/" + ROOTLESS_CONFIG)
+    base = b"/var/lib/" if home == config else home + b"/.local/share/"
+    names = dict.fromkeys((directory.rpartition(b"/")[2], name.partition(b".")[0]))
+    return tuple(base + each for each in names if each and each not in _NO_SNAPSHOTTERS)
 
 
 def _configs(reader: StoreReader, tree: HostTree, path: bytes) -> Iterator[ContainerdConfig]:

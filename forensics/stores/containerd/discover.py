@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from forensics.stores.containerd.config import Configured, configured_daemons
 from forensics.stores.host_tree import HostTree, host_trees, resolve_or_none
@@ -14,13 +14,16 @@ from forensics.survey import Survey
 META = b"io.containerd.metadata.v1.bolt"
 CONTENT = b"io.containerd.content.v1.content"
 SNAPSHOTTERS = b"io.containerd.snapshotter.v1."
+TASKS = (b"io.containerd.runtime.v2.task", b"io.containerd.runtime.v1.linux")
+_NAMES = frozenset((META, CONTENT, *TASKS))
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerdRoot:
     """A data directory. host_path: None where no host mounts its partition. state: the state directory, where it is on a disk.
 
-    snapshotters: the directories of those that were given one of their own, by their name.
+    snapshotters: the directories of those that were given one of their own, by their name. states: directories on the disk that
+    look like some daemon's state directory, of which nothing tells whose.
     """
 
     place: Place
@@ -29,6 +32,7 @@ class ContainerdRoot:
     tree: HostTree | None = None
     state: Place | None = None
     snapshotters: Mapping[str, Place] = field(default_factory=dict)
+    states: tuple[Place, ...] = ()
 
 
 def find_containerd_roots(found: Survey, reader: StoreReader) -> tuple[ContainerdRoot, ...]:
@@ -40,13 +44,17 @@ def find_containerd_roots(found: Survey, reader: StoreReader) -> tuple[Container
             place = resolve_or_none(tree, daemon.root)
             if place is not None and _is_root(reader, place):
                 roots.setdefault((place.partition, place.inode), _configured(tree, daemon, place))
+    states = []
     for partition in found.partitions:
         if partition.filesystem is not None:
-            for place in directories_with(
-                partition.volume.number, partition.filesystem, {META, CONTENT}.__contains__, _has_shape
-            ):
-                roots.setdefault((place.partition, place.inode), _on_host(place, trees))
-    return tuple(roots[key] for key in sorted(roots))
+            for place in directories_with(partition.volume.number, partition.filesystem, _NAMES.__contains__, _has_any_shape):
+                if _is_root(reader, place):
+                    roots.setdefault((place.partition, place.inode), _on_host(place, trees))
+                else:
+                    states.append(place)
+    known = {(root.state.partition, root.state.inode) for root in roots.values() if root.state is not None}
+    others = tuple(place for place in states if (place.partition, place.inode) not in known)
+    return tuple(replace(roots[key], states=others) for key in sorted(roots))
 
 
 def part(reader: StoreReader, root: ContainerdRoot, name: bytes) -> Place | None:
@@ -67,10 +75,15 @@ def _has_shape(names: Mapping[bytes, int]) -> bool:
     return META in names or (CONTENT in names and any(name.startswith(SNAPSHOTTERS) for name in names))
 
 
+def _has_any_shape(names: Mapping[bytes, int]) -> bool:
+    """As _has_shape, or of a state directory."""
+    return _has_shape(names) or not names.keys().isdisjoint(TASKS)
+
+
 def _configured(tree: HostTree, daemon: Configured, place: Place) -> ContainerdRoot:
     snapshotters = {}
-    for name, path in sorted(daemon.root_paths.items()):
-        directory = resolve_or_none(tree, path)
+    for name, paths in sorted(daemon.root_paths.items()):
+        directory = next(filter(None, (resolve_or_none(tree, path) for path in paths)), None)
         if directory is not None:
             snapshotters[name] = directory
     state = resolve_or_none(tree, daemon.state) if daemon.state is not None else None

@@ -68,7 +68,8 @@ def read_containerd(root: ContainerdRoot) -> ContainerdStore:
         images |= nameless_images(reader, content, images)
     archives = layer_archives(meta, content, images.values())
     layers = snapshot_layers(reader, meta, snapshotters, diff_ids(images.values()), archives)
-    nerdctl = read_nerdctl(reader, root, [(each.namespace, each.id) for each in meta.containers])
+    ids = [(each.namespace, each.id) for each in meta.containers]
+    nerdctl = read_nerdctl(reader, root, ids)
     context = Context(
         database or root.place,
         meta,
@@ -76,7 +77,7 @@ def read_containerd(root: ContainerdRoot) -> ContainerdStore:
         layers,
         snapshotters,
         read_statuses(reader, root.place),
-        read_tasks(reader, root),
+        read_tasks(reader, root, frozenset(ids)),
         nerdctl,
     )
     return ContainerdStore(root, reader, context, content.blobs)

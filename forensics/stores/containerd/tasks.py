@@ -9,15 +9,14 @@ Source: containerd v1.2 to v2.2, core/runtime/v2/{bundle,shim_manager}.go (runti
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from forensics.stores.containerd.discover import ContainerdRoot
+from forensics.stores.containerd.discover import TASKS, ContainerdRoot
 from forensics.stores.reading import Place, StoreReader
 from forensics.text import readable
 from parsers.errors import FormatError
 
-TASKS = (b"io.containerd.runtime.v2.task", b"io.containerd.runtime.v1.linux")
 MAX_SPEC = 4 << 20
 MAX_PID = 16
 
@@ -38,17 +37,19 @@ class Tasks:
         return reader.load(place, "bundle's config.json", lambda data: data, MAX_SPEC)
 
 
-def read_tasks(reader: StoreReader, root: ContainerdRoot) -> Tasks:
-    """Every task that has a directory."""
+def read_tasks(reader: StoreReader, root: ContainerdRoot, known: Collection[tuple[str, str]]) -> Tasks:
+    """Every task that has a directory. known: namespace and id of each container; in `states`, only theirs count."""
     bundles: dict[tuple[str, str], Place | None] = {}
     pids: dict[tuple[str, str], int] = {}
-    for top in (root.place, root.state):
+    for top in (root.place, root.state, *root.states):
         for name in TASKS if top is not None else ():
             for namespace in reader.children(reader.child(top, name) if top is not None else None, "d"):
                 for task in reader.children(namespace, "d"):
                     key = readable(namespace.name), readable(task.name)
+                    if top in root.states and key not in known:
+                        continue
                     bundles.setdefault(key, None)
-                    if top is root.state:
+                    if top is not root.place:
                         bundles[key] = task
                         pid = reader.load(reader.child(task, b"init.pid"), "init.pid", _pid, MAX_PID)
                         if pid is not None:
