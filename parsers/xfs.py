@@ -40,6 +40,12 @@ class Features2(IntFlag):
     FTYPE = 0x200
 
 
+class RoCompat(IntFlag):
+    """sb_features_ro_compat."""
+
+    RMAPBT = 0x2
+
+
 class Incompat(IntFlag):
     """sb_features_incompat."""
 
@@ -194,6 +200,7 @@ class Superblock:
     incompat: int
     has_types: bool
     has_log_v2: bool
+    has_reverse_maps: bool
     realtime_blocks: int
     crc_holds: bool
 
@@ -248,6 +255,7 @@ def parse_superblock(data: Buffer) -> Superblock:
         incompat=incompat,
         has_types=bool(incompat & Incompat.FTYPE) if version == 5 else bool(features2 & Features2.FTYPE),
         has_log_v2=bool(s["sb_versionnum"] & Version.LOGV2),
+        has_reverse_maps=version == 5 and bool(s["sb_features_ro_compat"] & RoCompat.RMAPBT),
         realtime_blocks=s["sb_rblocks"],
         crc_holds=version == 4 or (len(data) >= sector and crc_holds(data[:sector], CRC_AT)),
     )

@@ -126,6 +126,8 @@ class InodeRecord(NamedTuple):
     attr_fork_at: int
     number: int | None
     """Its own number as it tells it; None in version 1 and 2."""
+    changes: int | None
+    """How many transactions changed its core; None in version 1 and 2."""
 
     @property
     def type(self) -> str:
@@ -142,10 +144,10 @@ def parse_inode(raw: Buffer) -> InodeRecord:
     if d["di_magic"] != MAGIC or version not in CORE_SIZES or len(raw) <= CORE_SIZES[version]:
         raise FormatError(f"no inode: magic is {d['di_magic']:#06x}, version {version}", offset=0)
     core = CORE_SIZES[version]
-    flags2, crtime, number = 0, None, None
+    flags2, crtime, number, changes = 0, None, None, None
     if version == 3:
         e = DINODE3.fields(raw, DINODE.size)
-        flags2, number = e["di_flags2"], e["di_ino"]
+        flags2, number, changes = e["di_flags2"], e["di_ino"], e["di_changecount"]
         crtime = nanoseconds(e["di_crtime_sec"], e["di_crtime_nsec"], flags2)
     if d["di_size"] < 0:
         raise FormatError(f"di_size is {d['di_size']}", offset=DINODE.offset_of("di_size"))
@@ -174,6 +176,7 @@ def parse_inode(raw: Buffer) -> InodeRecord:
         attr_fork=bytes(raw[core + split :]) if split else b"",
         attr_fork_at=core + split,
         number=number,
+        changes=changes,
     )
 
 

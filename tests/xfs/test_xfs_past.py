@@ -120,6 +120,29 @@ def test_removed_directories_come_back_with_their_paths(used):
             assert file.path in known or b"/dir" in file.path
 
 
+@pytest.mark.parametrize("options", [(), ("-m", "rmapbt=1")])
+def test_a_name_between_two_transactions_of_the_log_leaves_doubt(tmp_path, options):
+    """A file that was renamed or written to and deleted within one transaction is not told with certainty; others are."""
+    path = make(tmp_path / "fs.img", *options)
+    with mounted(path, tmp_path / "m") as top:
+        for number in range(24):
+            (top / f"file{number}").write_bytes(b"x" * (number % 4) * 3000)
+        subprocess.run(["sync", "-f", top], check=True)
+        for number in range(24):
+            file = top / f"file{number}"
+            if number % 3 == 1:
+                file = file.rename(top / f"other{number}")
+            if number % 3 == 2:
+                file.chmod(0o600)
+            file.unlink()
+        subprocess.run(["sync", "-f", top], check=True)
+    told = {file.path: file for file in find_deleted(open_xfs(Image(path)))}
+    plain = [told.pop(b"/file%d" % number).confidence for number in range(0, 24, 3)]
+    assert len(told) == 16
+    assert {file.confidence for file in told.values()} == {"probable"}
+    assert plain.count("certain") > 5
+
+
 @settings(max_examples=6, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 1 << 32))
 def test_a_damaged_log_loses_what_is_damaged_only(used, seed):

@@ -20,6 +20,7 @@ from forensics.filesystems.xfs.reader import Xfs
 from forensics.filesystems.xfs.replayed import Replayed
 from forensics.recovery.files.deleted_file import CERTAIN, PROBABLE, DeletedFile
 from forensics.recovery.files.unallocated import Unallocated, unallocated
+from forensics.recovery.files.xfs_changes import nothing_else, read_deletion
 from forensics.recovery.files.xfs_past import PastFiles, past_files
 from parsers.errors import FormatError
 from parsers.xfs_inode import parse_inode
@@ -50,7 +51,7 @@ def find_xfs_deleted(fs: Xfs) -> Iterator[DeletedFile]:
     held = _unlinked(fs)
     history = read_history(fs)
     past = past_files(fs, history) if history is not None else None
-    found = [file for number in held for file in _held(fs, number, paths, past)]
+    found = [file for number in held for file in _held(fs, before, number, paths, past)]
     found += past.gone() if past is not None else ()
     told = {(file.inode, file.generation) for file in found}
     if before is not None:
@@ -98,19 +99,23 @@ def _gone(before: Xfs, fs: Xfs, numbers: Numbers) -> list[int]:
     return found
 
 
-def _held(fs: Xfs, number: int, paths: Paths, past: PastFiles | None) -> Iterator[DeletedFile]:
+def _held(fs: Xfs, before: Xfs | None, number: int, paths: Paths, past: PastFiles | None) -> Iterator[DeletedFile]:
     """An inode without a name, whole; with the names that it had on the disk as it lies."""
     try:
         file = replace(_describe(fs, number), method="orphan", reuse="none", confidence=CERTAIN)
     except FormatError:
         return
     file = replace(file, deleted_ns=file.ctime_ns)
-    known = paths.get(number, [])
-    yield from (replace(file, path=path) for path in known)
+    known = paths.get(number, []) if before is not None else []
+    for path in known:  # it may have had another name since
+        deletion = (
+            read_deletion(before.tables.raw(number), fs.tables.raw(number), reverse_maps=False) if before is not None else None
+        )
+        yield replace(file, path=path, confidence=CERTAIN if nothing_else(deletion, None) else PROBABLE)
     told = past.paths(number, file.generation or 0) if past is not None and not known else []
     for path, parent, sure in told:
-        whole = sure and path.startswith(b"/")
-        yield replace(file, path=path, parent=parent, confidence=file.confidence if whole else PROBABLE)
+        whole = sure and path.startswith(b"/") and past is not None and past.only_deleted(number, file.generation or 0)
+        yield replace(file, path=path, parent=parent, confidence=CERTAIN if whole else PROBABLE)
     if not known and not told:
         yield file
 

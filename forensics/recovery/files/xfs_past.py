@@ -23,6 +23,7 @@ from forensics.filesystems.xfs.reuse import Reuse, read_reuse
 from forensics.recovery.files.deleted_file import CERTAIN, POSSIBLE, PROBABLE, DeletedFile
 from forensics.recovery.files.standing import Standing, standing
 from forensics.recovery.files.unallocated import Unallocated, unallocated
+from forensics.recovery.files.xfs_changes import Deletion, nothing_else, read_deletion, usual
 from parsers.errors import FormatError
 from parsers.xfs_inode import Format, InodeFlag, InodeRecord, device, parse_inode
 
@@ -109,12 +110,37 @@ class PastFiles:
             return
         deleted, no_later = self._deleted(number, last)
         base = replace(base, deleted_ns=deleted, no_later=no_later)
+        if base.confidence == CERTAIN and not self.only_deleted(number, generation):
+            base = replace(base, confidence=PROBABLE)
         placed = self.paths(number, generation)
         for path, parent, sure in placed:
             cut = base.confidence == CERTAIN and not (sure and path.startswith(b"/"))
             yield replace(base, path=path, parent=parent, confidence=PROBABLE if cut else base.confidence)
         if not placed:
             yield replace(base, confidence=POSSIBLE if base.confidence == POSSIBLE else PROBABLE)
+
+    def only_deleted(self, number: int, generation: int) -> bool:
+        """Whether nothing but its deletion happened to an inode after the last state with a name: no rename, no write."""
+        return nothing_else(self._deletions.get((number, generation)), self._usual)
+
+    @cached_property
+    def _deletions(self) -> dict[tuple[int, int], Deletion | None]:
+        found: dict[tuple[int, int], Deletion | None] = {}
+        maps = self.fs.superblock.has_reverse_maps
+        for number, generation in self.lives:
+            states = self.history.states[number]
+            own = [at for at, state in enumerate(states) if state.generation == generation and state.used]
+            free, _, held = self._now[number]
+            after = next((state.raw for state in states[own[-1] + 1 :] if not state.used), None) if own else None
+            if after is None and (free or held):
+                after = self.fs.tables.raw(number)
+            if own and after is not None:
+                found[number, generation] = read_deletion(states[own[-1]].raw, after, reverse_maps=maps)
+        return found
+
+    @cached_property
+    def _usual(self) -> int | None:
+        return usual(self._deletions.values())
 
     def _deleted(self, number: int, last: int) -> tuple[int | None, bool]:
         """When an inode's last name went, and whether it may have been earlier."""
