@@ -170,9 +170,9 @@ def _open_media(file: EvidenceFile, snapshot: str | None, directory: Path | None
 
         return open_ewf(file)
     if kind == "Ex01":
-        from forensics.images.libyal import open_ex01
+        from forensics.images.ewf2 import open_ewf2
 
-        return open_ex01(file)
+        return open_ewf2(file)
     if kind == "QCOW2":
         from forensics.images.qcow2 import open_qcow2
 

@@ -45,7 +45,7 @@ STAGE = {name: number for number, stage in enumerate(STAGES) for name in stage}
 OPENS_IMAGES = {"forensics/evidence.py", "forensics/filesystems/tsk.py"}
 NOT_FOR_PARSERS = {"pytsk3", "sqlite3", "sqlite_utils", "typer", "rich", "time", "os", "subprocess", "socket"}
 NOT_FOR_ANYONE = {"subprocess", "socket", "urllib", "http", "pickle", "ctypes"}
-MODULES_OF = {"argon2_cffi": "argon2", "libewf_python": "pyewf", "libvhdi_python": "pyvhdi", "libvmdk_python": "pyvmdk"}
+MODULES_OF = {"argon2_cffi": "argon2", "libvhdi_python": "pyvhdi", "libvmdk_python": "pyvmdk"}
 MAX_LINES = 400
 
 

@@ -1,4 +1,4 @@
-"""VMDK, VHD, VHDX and Ex01 through libyal's libraries, which read our own open files: no name in evidence opens any other file.
+"""VMDK, VHD and VHDX through libyal's libraries, which read our own open files: no name in evidence opens any other file.
 
 Extents and parents are looked for beside the disk image only, by the last part of their name.
 """
@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import PureWindowsPath
 from typing import Any
 
-import pyewf
 import pyvhdi
 import pyvmdk
 
@@ -166,24 +165,6 @@ def _replayed(file: EvidenceFile) -> tuple[EvidenceFile | ReplayedFile, str | No
         return file, None, f"its log cannot be replayed, and what was written last may be missing: {error}"
 
 
-def open_ex01(file: EvidenceFile) -> LibyalMedia:
-    """The disk of an Ex01 and the segment files beside it (.Ex02 and so on)."""
-    files = [file]
-    try:
-        handle = pyewf.handle()
-        for path in map(file.path.with_name, sorted(pyewf.glob(str(file.path)))):
-            if path != file.path:
-                files.append(EvidenceFile(path))
-        handle.open_file_objects([_Stream(each) for each in files])
-        media = LibyalMedia("Ex01", handle, files)
-        for name, value in sorted(handle.get_hash_values().items()):
-            media.details[f"stored {name.lower()}"] = value.lower()
-    except (OSError, UnicodeError) as error:
-        raise EvidenceError(f"{file.path}: cannot be read as Ex01: {_reason(error)}") from error
-    media.problems.append("libewf does not tell of damaged chunks in an Ex01: let --hash-image verify its stored hash")
-    return media
-
-
 def _parent(file: EvidenceFile, name: str, depth: int) -> EvidenceFile:
     if depth >= MAX_PARENTS:
         raise EvidenceError(f"{file.path}: a chain of more than {MAX_PARENTS} parents")
@@ -206,5 +187,5 @@ def _last(name: str) -> str:
 
 def _reason(error: Exception) -> str:
     """What a library says, without its C function's name: `pyvmdk_...: unable to ... lib...: what happened.`"""
-    text = str(error).split(" libvmdk_")[0].split(" libvhdi_")[0].split(" libewf_")[0]
+    text = str(error).split(" libvmdk_")[0].split(" libvhdi_")[0]
     return " ".join(text.rpartition(": ")[2].split()).rstrip(".") or type(error).__name__
