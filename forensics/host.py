@@ -43,6 +43,8 @@ class Host:
     fstab: tuple[FstabEntry, ...] = ()
     root: int | None = None
     path: bytes = b"/"
+    crypttab: tuple[tuple[str, str], ...] = ()
+    """The names that encrypted volumes get, with the specs of what they stand on."""
 
 
 def read_host(fs: Filesystem, partition: int) -> Host | None:
@@ -92,7 +94,8 @@ def _read_root(fs: Filesystem, partition: int) -> Host | None:
     kernel = attempt(b"/var/log/wtmp", _booted_kernel) or attempt(b"/lib/modules", _installed_kernel)
     timezone = attempt(b"/etc/localtime", _linked_zone) or attempt(b"/etc/timezone", _first_line)
     units = attempt(b"/etc/systemd/system", _mount_units) or ()
-    return Host(partition, hostname, os, kernel, timezone, machine_id, (*(fstab or ()), *units))
+    crypttab = attempt(b"/etc/crypttab", _crypttab) or ()
+    return Host(partition, hostname, os, kernel, timezone, machine_id, (*(fstab or ()), *units), crypttab=crypttab)
 
 
 def _text(fs: Filesystem, path: bytes) -> str | None:
@@ -120,6 +123,11 @@ def _machine_id(fs: Filesystem, path: bytes) -> str | None:
 def _fstab(fs: Filesystem, path: bytes) -> tuple[FstabEntry, ...] | None:
     text = _text(fs, path)
     return None if text is None else host_files.fstab(text)
+
+
+def _crypttab(fs: Filesystem, path: bytes) -> tuple[tuple[str, str], ...] | None:
+    text = _text(fs, path)
+    return None if text is None else host_files.crypttab(text)
 
 
 def _mount_units(fs: Filesystem, path: bytes) -> tuple[FstabEntry, ...]:
@@ -181,7 +189,7 @@ def mounts(host: Host, volumes: Iterable[tuple[Volume, Filesystem | None]]) -> l
     placed: dict[_Place, int] = {}
     empty: set[int] = set()
     for volume, fs in volumes:
-        for name in _spec_names(volume, fs):
+        for name in _spec_names(host, volume, fs):
             named.setdefault(name, volume.number)
         place = _place(volume)
         if place is not None:
@@ -199,7 +207,7 @@ def mounts(host: Host, volumes: Iterable[tuple[Volume, Filesystem | None]]) -> l
     return found
 
 
-def _spec_names(volume: Volume, fs: Filesystem | None) -> list[str]:
+def _spec_names(host: Host, volume: Volume, fs: Filesystem | None) -> list[str]:
     """The names under which fstab may know a volume, as _normalized has them."""
     tags = [("PARTUUID", volume.uuid), ("PARTLABEL", volume.label)] if volume.scheme in ("gpt", "dos") else []
     if fs is not None:
@@ -208,6 +216,11 @@ def _spec_names(volume: Volume, fs: Filesystem | None) -> list[str]:
     if volume.scheme == "lvm":
         group, _, name = volume.name.partition("/")
         names += [f"/dev/{group}/{name}", f"/dev/mapper/{group.replace('-', '--')}-{name.replace('-', '--')}"]
+    elif volume.scheme == "luks" and volume.uuid:
+        below = f"UUID={volume.uuid.lower()}"
+        names += [f"/dev/mapper/{name}" for name, spec in host.crypttab if _normalized(spec) == below]
+    elif volume.scheme == "md":
+        names += [f"/dev/md/{volume.name}", *([f"/dev/md{volume.name}"] if volume.name.isdigit() else [])]
     return names
 
 

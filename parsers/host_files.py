@@ -1,6 +1,6 @@
-"""Small files of a Linux host that say what it is: os-release, fstab, systemd mount units, wtmp, names of kernels.
+"""Small files of a Linux host that say what it is: os-release, fstab, crypttab, systemd mount units, wtmp, names of kernels.
 
-Source: os-release(5), fstab(5), systemd.mount(5), systemd.syntax(7), utmp(5) and glibc 2.36 bits/utmp.h for 64-bit hosts.
+Source: os-release(5), fstab(5), crypttab(5), systemd.mount(5), systemd.syntax(7), utmp(5) and glibc 2.36 bits/utmp.h (64 bit).
 """
 
 from __future__ import annotations
@@ -63,6 +63,12 @@ def fstab(text: str) -> tuple[FstabEntry, ...]:
         if len(fields) >= 2 and not line.lstrip().startswith("#"):
             entries.append(FstabEntry(fields[0], fields[1], *[*fields[2:4], None, None][:2]))
     return tuple(entries)
+
+
+def crypttab(text: str) -> tuple[tuple[str, str], ...]:
+    """The name and the device of each line of crypttab(5)."""
+    lines = (line.split() for line in text.splitlines() if not line.lstrip().startswith("#"))
+    return tuple((fields[0], fields[1]) for fields in lines if len(fields) >= 2)
 
 
 def mount_unit(text: str) -> FstabEntry | None:

@@ -188,6 +188,14 @@ def test_a_disk_beside_the_one_that_the_root_is_on(fstab, expected):
     assert points(fstab, [(volume(1), None), ROOT, data]) == expected
 
 
+def test_encrypted_volumes_and_arrays_have_names_of_their_own():
+    tree = {"etc": {"fstab": b"/dev/mapper/data /data xfs\n/dev/md0 /raid ext4\n/dev/md/more /more ext4\n",
+                    "crypttab": b"# name device\nother UUID=2222 none\ndata UUID=ABCD-1 /root/key luks\nshort\n"}}  # fmt: skip
+    host = read_host(MemoryFilesystem(tree), 2)
+    volumes = [volume(3, "luks", "p5-luks", uuid="abcd-1"), volume(4, "md", "0"), volume(5, "md", "more")]
+    assert mount_points(host, [ROOT, *((each, None) for each in volumes)]) == {2: "/", 3: "/data", 4: "/raid", 5: "/more"}
+
+
 def test_a_whole_disk_beside_the_one_that_the_root_is_on():
     whole = (volume(3, "none", "disk2"), MemoryFilesystem({}))
     assert points("UUID=x / ext4\n/dev/sdb /data ext4\n", [(volume(1), None), ROOT, whole]) == {2: "/", 3: "/data"}
