@@ -1,12 +1,14 @@
 """What nerdctl keeps of its containers: labels of their records, and small JSON files.
 
 Source of the names: nerdctl v0.8 to v2.1: pkg/labels/labels.go, pkg/ocihook/state/state.go (lifecycle.json),
-pkg/logging/logging.go (log-config.json), pkg/mountutil/mountutil.go (the label nerdctl/mounts).
+pkg/logging/logging.go (log-config.json), pkg/mountutil/mountutil.go (the label nerdctl/mounts), pkg/dnsutil/hostsstore
+(etchosts/<namespace>/<id>/meta.json).
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from parsers.errors import FormatError
@@ -42,6 +44,37 @@ class Lifecycle:
     started_ns: int | None
     create_error: bool
     problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """meta.json of etchosts: there from the start of a container's task until its end, or longer, where the host went down first.
+
+    networks: the name of each, and the interface, address and MAC that CNI gave on it. extra: host names with addresses.
+    """
+
+    name: str | None
+    hostname: str | None
+    networks: tuple[tuple[str, str | None, str | None, str | None], ...]
+    extra: Mapping[str, str]
+    problems: tuple[str, ...]
+
+
+def parse_hosts(data: bytes, source: str = "") -> Hosts:
+    """Raises FormatError where the document is no JSON object."""
+    top = parse_object(data, source)
+    networks = []
+    for name, result in top.each("Networks"):
+        address = next(filter(None, (each.text("address") for each in result.items("ips"))), None)
+        own = next((each for each in result.items("interfaces") if each.text("sandbox")), None)
+        networks.append((name, own.text("name") if own else None, address, own.text("mac") if own else None))
+    return Hosts(
+        name=top.text("Name") or None,
+        hostname=top.text("Hostname") or None,
+        networks=tuple(networks),
+        extra=top.text_map("ExtraHosts") or {},
+        problems=tuple(top.problems),
+    )
 
 
 def parse_lifecycle(data: bytes, source: str = "") -> Lifecycle:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from forensics.logs.rotation import group_rotated
 from forensics.records import Container
+from forensics.stores.containerd.nerdctl import nerdctl_directories
 from forensics.stores.host_tree import HostTree, resolve_or_none
 from forensics.stores.reading import Place, StoreReader
 from forensics.text import readable
 
 POD_LOGS = (b"/var/log/pods", b"/var/log/crio/pods")
 POD_LINKS = b"/var/log/containers"
-NERDCTL = b"/var/lib/nerdctl"
 _ID = re.compile(rb"[0-9a-f]{64}")
 _USERDATA = re.compile(rb"[a-z0-9]+-containers")
 _POD_LOG = re.compile(rb"(.+\.log)(?:[.-]\d.*)?")
@@ -193,7 +193,7 @@ def _pod_links(places: LogPlaces, tree: HostTree) -> dict[tuple[int, int], str]:
 def _of_nerdctl(places: LogPlaces, tree: HostTree) -> Iterator[ContainerLog]:
     """<address>/containers/<namespace>/<id>/<id>-json.log, of containers that containerd does not know any more."""
     reader = places.reader
-    for address in reader.children(resolve_or_none(tree, NERDCTL), "d"):
+    for address in nerdctl_directories(reader, tree):
         for namespace in reader.children(reader.child(address, b"containers"), "d"):
             for directory in reader.children(namespace, "d"):
                 if _ID.fullmatch(directory.name):

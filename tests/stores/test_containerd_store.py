@@ -13,6 +13,7 @@ from forensics.stores.containerd.discover import find_containerd_roots
 from forensics.stores.containerd.meta import MetaDb
 from forensics.stores.containerd.mounts import kubelet_volume, spec_mounts
 from forensics.stores.containerd.nerdctl import nerdctl_volumes, read_nerdctl
+from forensics.stores.containerd.networks import cni_networks
 from forensics.stores.containerd.rebuilt import with_rebuilt
 from forensics.stores.containerd.snapshotters import SnapshotDirectory, Snapshotter
 from forensics.stores.containerd.store import containerd_contents, read_containerd
@@ -252,6 +253,41 @@ def test_volumes_and_static_pods_of_a_kubelet():
     pod, static = contents.artefacts
     assert (pod.kind, pod.name, pod.namespace) == ("pod", "shop", "default")
     assert (static.kind, static.name, static.details["images"]) == ("static pod", "etcd.yaml", "etcd:3.5")
+
+
+HOSTS = {
+    "Namespace": "default", "ID": "c" * 64, "Hostname": "shop-host", "ExtraHosts": {"db": "10.9.9.9"}, "Name": "shop",
+    "Networks": {"bridge": {"cniVersion": "1.0.0", "ips": [{"address": "10.4.0.7/24"}],
+                            "interfaces": [{"name": "nerdctl0", "mac": "aa:aa:aa:aa:aa:aa"},
+                                           {"name": "eth0", "mac": "12:34:56:78:9a:bc", "sandbox": "/proc/7/ns/net"}]}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("base", "root"), [
+    ("/var/lib/nerdctl", "/var/lib/containerd"),
+    ("/srv/homes/eve/.local/share/nerdctl", "/srv/homes/eve/.local/share/containerd"),
+])  # fmt: skip
+def test_hosts_files_of_nerdctl_tell_names_and_addresses(base, root):
+    cid = "c" * 64
+    store = {"etchosts": {"default": {cid: {"hosts": b"", "meta.json": json.dumps(HOSTS).encode()}}},
+             "containers": {"default": {cid: {}}}}  # fmt: skip
+    tree = host(root, data_directory())
+    here = tree
+    for part in [*base.strip("/").split("/"), "1935db59"]:
+        here = here.setdefault(part, {})
+    here |= store
+    tree["etc"]["passwd"] = b"eve:x:1001:1001::/srv/homes/eve:/bin/sh\n"
+    conflist = {"name": "bridge", "nerdctlID": 1, "plugins": [{"type": "bridge"}]}
+    configs = tree["etc"] if base.startswith("/var") else tree["srv"]["homes"]["eve"].setdefault(".config", {})
+    configs["cni"] = {"net.d": {"nerdctl-bridge.conflist": json.dumps({**conflist, "nerdctlID": "ab"}).encode()}}
+    (found_root,), reader = roots_of(tree)
+    found = read_nerdctl(reader, found_root, [("default", cid)])
+    assert (found.name("default", cid), found.hostname("default", cid)) == ("shop", "shop-host")
+    assert found.hosts["default", cid].extra == {"db": "10.9.9.9"}
+    user = Container("containerd", "default", cid, "shop")
+    (network,) = cni_networks(reader, found_root, [user], found.hosts)
+    assert network.endpoints == (Endpoint(cid, "eth0", "10.4.0.7/24", "12:34:56:78:9a:bc"),)
+    assert reader.gaps == []
 
 
 def test_nerdctl_names_logs_and_volumes():

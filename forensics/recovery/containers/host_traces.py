@@ -6,7 +6,7 @@
 /var/lib/cni/{results,cache/results}/<network>-<id>-<interface>     what CNI answered
 /var/lib/{dockershim,cri-dockerd}/sandbox/<id>                      pods' sandboxes
 /var/lib/kubelet/cpu_manager_state
-/var/lib/nerdctl/<address>/{containers/<namespace>/<id>/,names/<namespace>/<name>}
+/var/lib/nerdctl/<address>/{containers/<namespace>/<id>/,etchosts/<namespace>/<id>/,names/<namespace>/<name>}, users' too
 /etc/systemd/system/*.service                                       `podman start <id>`
 
 Source: kubernetes v1.20 pkg/kubelet/kuberuntime/legacy.go; containernetworking plugins v1.1 to v1.6, ipam/host-local/backend;
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from forensics.records import Container
 from forensics.recovery.clues import CERTAIN, POSSIBLE, Clue
+from forensics.stores.containerd.nerdctl import nerdctl_directories
 from forensics.stores.host_tree import HostTree, resolve_or_none
 from forensics.stores.reading import Place, StoreReader
 from forensics.text import readable
@@ -31,7 +32,6 @@ LINKS, PODS = b"/var/log/containers", b"/var/log/pods"
 NETWORKS, RESULTS = b"/var/lib/cni/networks", (b"/var/lib/cni/results", b"/var/lib/cni/cache/results")
 SANDBOXES = (b"/var/lib/dockershim/sandbox", b"/var/lib/cri-dockerd/sandbox")
 CPU_STATE = b"/var/lib/kubelet/cpu_manager_state"
-NERDCTL = b"/var/lib/nerdctl"
 UNITS = (b"/etc/systemd/system", b"/usr/lib/systemd/system", b"/lib/systemd/system")
 MAX_FILES = 20_000  # of one directory
 MAX_TEXT = 1 << 16
@@ -43,7 +43,6 @@ _POD = re.compile(rb"(?P<namespace>[a-z0-9.-]+)_(?P<pod>[a-z0-9.-]+)_[0-9a-f-]{3
 _DOCKER_LOG = re.compile(rb"/containers/([0-9a-f]{64})/\1-json\.log")
 _CNI_ID = re.compile(r"(?:(?P<namespace>[A-Za-z0-9][\w.-]*)-)?(?P<id>[0-9a-f]{64})")
 _ADDRESS = re.compile(rb"[0-9a-f:.]+(?:%\w+)?|[0-9a-f_]+")
-_STORE = re.compile(rb"[0-9a-f]{8}")
 _PODMAN_START = re.compile(rb"^Exec(?:Start|Stop|StopPost)=\S*podman\b.*?\s([0-9a-f]{64})\s*$", re.MULTILINE)
 
 
@@ -146,16 +145,13 @@ def _of_cni(host: _Host, file: Place, match: re.Match[str], pod: str | None, oth
 
 
 def _nerdctl(host: _Host) -> Iterator[Clue[Container]]:
-    for store in host.children(NERDCTL, "d"):
-        if not _STORE.fullmatch(store.name):
-            continue
-        for namespace in host.reader.children(host.reader.child(store, b"containers"), "d"):
-            for directory in host.reader.children(namespace, "d")[:MAX_FILES]:
-                if _ID.fullmatch(directory.name):
-                    told = {"namespace": readable(namespace.name)}
-                    yield host.clue(
-                        directory, directory.name.decode(), "file", "nerdctl's directory", CERTAIN, "containerd", **told
-                    )
+    for store in nerdctl_directories(host.reader, host.tree):
+        for part, what in ((b"containers", "nerdctl's directory"), (b"etchosts", "directory of its hosts file")):
+            for namespace in host.reader.children(host.reader.child(store, part), "d"):
+                for directory in host.reader.children(namespace, "d")[:MAX_FILES]:
+                    if _ID.fullmatch(directory.name):
+                        told = {"namespace": readable(namespace.name)}
+                        yield host.clue(directory, directory.name.decode(), "file", what, CERTAIN, "containerd", **told)
         for namespace in host.reader.children(host.reader.child(store, b"names"), "d"):
             for file in host.reader.children(namespace, "f")[:MAX_FILES]:
                 text = host.reader.load(file, "nerdctl's name", bytes, MAX_TEXT) or b""

@@ -8,12 +8,12 @@ from fnmatch import fnmatchcase
 
 from forensics.stores.host_tree import HostTree, resolve_or_none
 from forensics.stores.reading import StoreReader
+from forensics.stores.users import users
 from forensics.text import readable
 from parsers.containerd_config import ContainerdConfig, parse_config
 
 MAX_FILE = 1 << 20
 MAX_CONFIGS = 100
-MAX_HOMES = 1000
 CONFIGS = (
     (b"/etc/containerd/config.toml", b"/var/lib/containerd", b"/run/containerd"),
     (b"/var/lib/rancher/k3s/agent/etc/containerd/config.toml", b"/var/lib/rancher/k3s/agent/containerd",
@@ -49,9 +49,8 @@ def configured_daemons(reader: StoreReader, tree: HostTree) -> Iterator[Configur
     """Every daemon of a host that a config file or a default tells of; one that never ran is among them."""
     for path, root, state in CONFIGS:
         yield _daemon(reader, tree, path, root, state)
-    homes = [b"/root", *(b"/home/" + place.name for place in reader.children(resolve_or_none(tree, b"/home")))]
-    for home in homes[:MAX_HOMES]:
-        yield _daemon(reader, tree, home + b"/" + ROOTLESS_CONFIG, home + b"/" + ROOTLESS, None)
+    for user in users(reader, tree):
+        yield _daemon(reader, tree, user.home + b"/" + ROOTLESS_CONFIG, user.home + b"/" + ROOTLESS, None)
 
 
 def _daemon(reader: StoreReader, tree: HostTree, path: bytes, root: bytes, state: bytes | None) -> Configured:

@@ -124,7 +124,9 @@ def container_record(reader: StoreReader, context: Context, record: ContainerRec
         restart_policy=labels.get(label.RESTART_POLICY),
         error=_error(status.reason, status.message) if status is not None else None,
         oom_killed=status.reason == "OOMKilled" if status is not None and status.finished_ns is not None else None,
-        hostname=(spec.hostname if spec is not None else None) or labels.get(label.HOSTNAME),
+        hostname=(spec.hostname if spec is not None else None)
+        or labels.get(label.HOSTNAME)
+        or context.nerdctl.hostname(record.namespace, record.id),
         user=spec.user if spec is not None else None,
         working_dir=spec.cwd if spec is not None else None,
         log_path=log_path,

@@ -3,6 +3,7 @@
 <store>/<first 8 hex of the SHA-256 of containerd's address>/
     containers/<namespace>/<id>/{<id>-json.log,log-config.json,lifecycle.json,network-config.json,hostname,resolv.conf}
     names/<namespace>/<name>            its text is the id
+    etchosts/<namespace>/<id>/{hosts,meta.json}     meta.json: of a container that had a task, maybe before a crash
     volumes/<namespace>/<name>/{_data,volume.json}
 
 Source: nerdctl v0.8 to v2.1, pkg/clientutil, pkg/store, pkg/namestore, pkg/mountutil/volumestore.
@@ -11,16 +12,17 @@ Source: nerdctl v0.8 to v2.1, pkg/clientutil, pkg/store, pkg/namestore, pkg/moun
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from forensics.records import Container, Volume
 from forensics.stores.containerd.discover import ContainerdRoot
 from forensics.stores.host_tree import HostTree, resolve_or_none
 from forensics.stores.reading import Place, StoreReader
+from forensics.stores.users import users
 from forensics.text import readable
 from parsers.json_fields import parse_object
-from parsers.nerdctl import Lifecycle, parse_lifecycle, parse_log_driver
+from parsers.nerdctl import Hosts, Lifecycle, parse_hosts, parse_lifecycle, parse_log_driver
 
 ROOT = b"/var/lib/nerdctl"
 ROOTLESS = b"/.local/share/nerdctl"
@@ -38,13 +40,20 @@ class Nerdctl:
     base: str = ""
     containers: Mapping[tuple[str, str], Place] = field(default_factory=dict)
     names: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    hosts: Mapping[tuple[str, str], Hosts] = field(default_factory=dict)
     lifecycles: Mapping[tuple[str, str], Lifecycle] = field(default_factory=dict)
     logs: Mapping[tuple[str, str], tuple[str | None, str | None]] = field(default_factory=dict)
     volumes: tuple[tuple[str, Place], ...] = ()
 
     def name(self, namespace: str, container_id: str) -> str | None:
         """What a container is called."""
-        return self.names.get((namespace, container_id))
+        hosts = self.hosts.get((namespace, container_id))
+        return self.names.get((namespace, container_id)) or (hosts.name if hosts is not None else None)
+
+    def hostname(self, namespace: str, container_id: str) -> str | None:
+        """What a container's hosts file calls it."""
+        hosts = self.hosts.get((namespace, container_id))
+        return hosts.hostname if hosts is not None else None
 
     def lifecycle(self, namespace: str, container_id: str) -> Lifecycle | None:
         """A container's lifecycle.json."""
@@ -65,6 +74,14 @@ def read_nerdctl(reader: StoreReader, root: ContainerdRoot, ids: Sequence[tuple[
         if len(overlap) > len(wanted & found.containers.keys()) or (not found.base and not wanted and store.volumes):
             found = store
     return found
+
+
+def nerdctl_directories(reader: StoreReader, tree: HostTree) -> Iterator[Place]:
+    """The stores of all containerds of a host, the system's and the users', each a directory named for containerd's address."""
+    for top in (ROOT, *(user.home + ROOTLESS for user in users(reader, tree))):
+        for place in reader.children(_directory(tree, top), "d"):
+            if _ADDRESS.fullmatch(place.name):
+                yield place
 
 
 def nerdctl_volumes(reader: StoreReader, nerdctl: Nerdctl, containers: Sequence[Container]) -> tuple[Volume, ...]:
@@ -123,12 +140,20 @@ def _read(reader: StoreReader, base: str, place: Place) -> Nerdctl:
             text = reader.load(file, "nerdctl's name", lambda data: data.strip(), MAX_FILE)
             if text is not None and _ID.fullmatch(text):
                 names[readable(namespace.name), text.decode()] = readable(file.name)
+    hosts = {}
+    for namespace in reader.children(reader.child(place, b"etchosts"), "d"):
+        for directory in reader.children(namespace, "d"):
+            meta = reader.child(directory, b"meta.json") if _ID.fullmatch(directory.name) else None
+            told = reader.load(meta, "etchosts' meta.json", parse_hosts, MAX_FILE)
+            if told is not None:
+                reader.tell("etchosts' meta.json", told.problems, meta)
+                hosts[readable(namespace.name), directory.name.decode()] = told
     volumes = [
         (readable(namespace.name), volume)
         for namespace in reader.children(reader.child(place, b"volumes"), "d")
         for volume in reader.children(namespace, "d")
     ]
-    return Nerdctl(base, containers, names, lifecycles, logs, tuple(volumes))
+    return Nerdctl(base, containers, names, hosts, lifecycles, logs, tuple(volumes))
 
 
 def _log(reader: StoreReader, base: str, directory: Place, key: tuple[str, str]) -> tuple[str | None, str | None]:

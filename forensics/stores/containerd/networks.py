@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from forensics.records import Container, Endpoint, Network
 from forensics.stores.containerd.discover import ContainerdRoot
 from forensics.stores.host_tree import resolve_or_none
 from forensics.stores.reading import Place, StoreReader
 from parsers.cni import CachedResult, parse_cached_result, parse_network_list
+from parsers.nerdctl import Hosts
 
 CONFIGS = b"/etc/cni/net.d"
 RESULTS = b"/var/lib/cni/results"
@@ -23,12 +24,21 @@ MAX_FILE = 1 << 20
 MAX_FILES = 10_000
 
 
-def cni_networks(reader: StoreReader, root: ContainerdRoot, containers: Sequence[Container]) -> tuple[Network, ...]:
-    """nerdctl's networks, and those that a container of this containerd was attached to."""
+def cni_networks(
+    reader: StoreReader, root: ContainerdRoot, containers: Sequence[Container], hosts: Mapping[tuple[str, str], Hosts]
+) -> tuple[Network, ...]:
+    """nerdctl's networks, and those that a container of this containerd was attached to.
+
+    hosts: of nerdctl, by namespace and id: they tell addresses where CNI's cache is lost.
+    """
     results = [result for place in _files(reader, root, RESULTS) if (result := _result(reader, place)) is not None]
     ids = {each.container_id: each.container_id for each in containers}
     ids |= {f"{each.namespace}-{each.container_id}": each.container_id for each in containers}  # as nerdctl calls them
     mine = [(result, ids[result.container_id]) for result in results if result.container_id in ids]
+    known = {(result.network, own) for result, own in mine}
+    for (_, own), told in sorted(hosts.items()):
+        given = [CachedResult(network, own, *rest) for network, *rest in told.networks if (network, own) not in known]
+        mine += [(result, own) for result in given if own in ids]
     networks = []
     for place in _configs(reader, root):
         config = reader.load(place, "CNI network", parse_network_list, MAX_FILE)

@@ -103,7 +103,7 @@ def containerd_contents(store: ContainerdStore, without: Collection[str] = ()) -
         images=image_records(store.meta, store.images, store.layers, ["", *namespaces]),
         containers=containers,
         volumes=nerdctl_volumes(reader, store.context.nerdctl, containers),
-        networks=cni_networks(reader, root, containers),
+        networks=cni_networks(reader, root, containers, store.context.nerdctl.hosts),
         artefacts=containerd_artefacts(reader, store.meta, part(reader, root, CONTENT), store.blobs, namespaces),
         gaps=tuple(dict.fromkeys(reader.gaps)),
     )

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from forensics.stores.host_tree import HostTree, resolve_or_none
 from forensics.stores.reading import StoreReader
+from forensics.stores.users import User, users
 from forensics.text import readable
 from parsers.storage_conf import EngineConf, StorageConf, parse_containers_conf, parse_storage_conf
 
 MAX_FILE = 1 << 20
-MAX_USERS = 1000
 SYSTEM_ROOT = b"/var/lib/containers/storage"
 SYSTEM_CONFS = (b"/etc/containers/storage.conf", b"/usr/share/containers/storage.conf")
 HOME_ROOT = b".local/share/containers/storage"
@@ -21,15 +21,6 @@ ENGINE_DROP_INS = (b"/usr/share/containers/containers.conf.d", b"/etc/containers
 HOME_ENGINE_CONF = b".config/containers/containers.conf"
 HOME_ENGINE_DROP_INS = b".config/containers/containers.conf.d"
 NETWORK_DIRS = (b"/etc/containers/networks", b"/etc/cni/net.d")
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """One line of /etc/passwd, or a directory in /home (name and uid unknown)."""
-
-    home: bytes
-    name: bytes | None = None
-    uid: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +59,6 @@ def configured_storage(reader: StoreReader, tree: HostTree) -> Iterator[Configur
         if path is not None:
             yield _configured(_expand(path, user), how, own or system, user.home, told)
         yield _configured(user.home + b"/" + HOME_ROOT, "rootless", own or system, user.home, told)
-
-
-def users(reader: StoreReader, tree: HostTree) -> list[User]:
-    """The users of a host that have a home directory."""
-    passwd = reader.load(resolve_or_none(tree, b"/etc/passwd"), "passwd", lambda data: data.split(b"\n"), MAX_FILE) or ()
-    lines = [fields for line in passwd if len(fields := line.split(b":")) == 7 and fields[5].startswith(b"/")]
-    found = {fields[5].rstrip(b"/"): User(fields[5].rstrip(b"/"), fields[0], fields[2]) for fields in reversed(lines)}
-    for home in (b"/root", *(b"/home/" + place.name for place in reader.children(resolve_or_none(tree, b"/home")))):
-        found.setdefault(home, User(home))
-    return [found[home] for home in sorted(found) if home][:MAX_USERS]
 
 
 def _configured(root: bytes, how: str, conf: StorageConf | None, home: bytes | None, engine: list[EngineConf]) -> Configured:
