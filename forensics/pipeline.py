@@ -144,6 +144,7 @@ def _write_stores(
         case.bolt_keys(bolt_keys(reader, database))
     mentions = _mentions(found, stores) if options.logs else []
     recovery = recover(stores, hits, _filesystems(found), deleted, host_trees(found), mentions)
+    case.gaps(recovery.gaps)
     for gone in recovery.databases:
         case.bolt_keys(gone.bolt_keys())
     case.run_facts({"carve": options.carve, "tried": json.dumps(recovery.tried), "lost": json.dumps(recovery.lost)})

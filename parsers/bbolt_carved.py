@@ -45,13 +45,18 @@ def leaf_and_branch_pages(reader: Reader, page_size: int) -> list[int]:
 
 
 def carved_keys(
-    reader: Reader, page_size: int, heads: Collection[int], foreign: Iterable[int] = (), metas: bool = True
+    reader: Reader,
+    page_size: int,
+    heads: Collection[int],
+    foreign: Iterable[int] = (),
+    metas: bool = True,
+    steps: Steps | None = None,
 ) -> Iterator[Deleted]:
     """Every key that the pages of a file still hold, once, in the order of pages but for the tree's, which come first.
 
     reader: raises EvidenceError where the file's bytes are lost. heads: the pages that call themselves branch or leaf pages.
     foreign: pages that are lost, the first one behind each run of such as are left. metas: whether a meta page may be left, and
-    the tree be looked for. Of a key without a bucket that is known,
+    the tree be looked for. steps: what is left of them afterwards. Of a key without a bucket that is known,
     the basis is `page`; txid is None where no meta page is left.
     """
     told: set[int] = set()
@@ -69,7 +74,7 @@ def carved_keys(
     stale = Stale(file, PageCache(file), Bucket(0, 0), taken, frozenset(pgid for pgid in heads if pgid not in told))
     link_pages(stale)
     tops = frozenset(pgid for pgid in stale.heads if _is_top(stale, pgid))
-    steps = Steps()
+    steps = steps or Steps()
     for pgid in sorted(stale.heads):
         page = stale.page(pgid)
         if page is None or not page.is_leaf or not is_sound(page):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from forensics.filesystem import Filesystem
-from forensics.records import Artefact, Container, ContainerImage, StoreContents
+from forensics.records import Artefact, Container, ContainerImage, Gap, StoreContents
 from forensics.recovery.carving.bolt_pages import LostDatabase, lost_databases
 from forensics.recovery.carving.carved import carved_clues
 from forensics.recovery.carving.carved_images import References
@@ -27,6 +27,7 @@ from forensics.recovery.containers.references import reference_clues
 from forensics.recovery.files.deleted import Numbered
 from forensics.recovery.homes import STORAGE, Homes
 from forensics.recovery.join import container_key, image_key, join_containers, join_images
+from forensics.recovery.limits import Limits
 from forensics.stores.all import FoundStore
 from forensics.stores.host_tree import HostTree
 from forensics.stores.reading import StoreReader
@@ -46,7 +47,7 @@ class Recovery:
     """The stores with what was removed from them. tried, lost: how many documents were tried, and are of no use, by kind.
 
     databases: bbolt files that are gone, of which pages are left. is_containers_own: whether a byte of a partition's source was
-    part of a deleted file in a layer.
+    part of a deleted file in a layer. gaps: where a bound cut something off.
     """
 
     stores: list[StoreContents]
@@ -54,6 +55,7 @@ class Recovery:
     lost: Mapping[str, int]
     databases: tuple[LostDatabase, ...]
     is_containers_own: Callable[[int, int], bool]
+    gaps: tuple[Gap, ...] = ()
 
 
 def recover(
@@ -69,31 +71,31 @@ def recover(
     hits: where something may stand in what no file has. deleted: of the filesystems. trees: of the hosts.
     mentions: what logs say.
     """
-    clues = Clues()
+    clues, limits = Clues(), Limits()
     for store in stores:
-        _store_clues(store, clues)
+        _store_clues(store, clues, limits)
     roots = [(each.root, each.contents.store.key) for each in stores if each.root and each.contents.store.engine in STORAGE]
-    clues.containers += journal_clues(hits, roots)
+    clues.containers += journal_clues(hits, roots, limits)
     clues.containers += mentions
     engines = [each.contents.store.engine for each in stores]
     clues.containers += host_clues(trees, engines)
     clues.containers += checkpoint_clues(trees, engines)
     clues.containers += slack_clues(stores, trees, runtime_of(engines))
-    gone = deleted_clues(filesystems or {}, deleted)
+    gone = deleted_clues(filesystems or {}, deleted, limits)
     clues.containers += gone.containers
     clues.images += gone.images
-    carved = carved_clues(hits, gone.is_containers_own, _references(stores, clues))
+    carved = carved_clues(hits, gone.is_containers_own, _references(stores, clues), limits)
     clues.containers += carved.containers
-    clues.containers += record_clues(hits, carved, gone.is_containers_own)
-    clues.containers += named_by_layers(clues.containers, layer_names(hits, gone.is_containers_own))
+    clues.containers += record_clues(hits, carved, gone.is_containers_own, limits)
+    clues.containers += named_by_layers(clues.containers, layer_names(hits, gone.is_containers_own, limits))
     clues.images += carved.images
-    databases = tuple(lost_databases(hits, filesystems or {}, deleted, gone.is_containers_own))
+    databases = tuple(lost_databases(hits, filesystems or {}, deleted, gone.is_containers_own, limits))
     for database in databases:
         records = lost_records(database, filesystems or {})
         clues.containers += records.containers
         clues.images += records.images
     contents = with_recovered([store.contents for store in stores], clues)
-    return Recovery(contents, carved.tried, carved.lost, databases, gone.is_containers_own)
+    return Recovery(contents, carved.tried, carved.lost, databases, gone.is_containers_own, tuple(limits.gaps))
 
 
 def _references(stores: Sequence[FoundStore], clues: Clues) -> References:
@@ -136,23 +138,23 @@ def with_recovered(stores: Sequence[StoreContents], clues: Clues) -> list[StoreC
     return result
 
 
-def _store_clues(store: FoundStore, clues: Clues) -> None:
+def _store_clues(store: FoundStore, clues: Clues, limits: Limits) -> None:
     """What the records and databases of one store still know."""
     kept = store.contents.store
     clues.containers += reference_clues(store.contents)
     if store.containerd is not None:
-        found = containerd_clues(store.containerd, store.claimed, kept.engine, kept.key)
+        found = containerd_clues(store.containerd, store.claimed, kept.engine, kept.key, limits)
         clues.containers += found.containers
         clues.images += found.images
         clues.artefacts.setdefault(kept.key, []).extend(found.artefacts)
         clues.containers += leftover_clues(store.containerd, store.claimed, kept.engine, kept.key)
     if kept.engine in STORAGE and store.root is not None:
         clues.containers += database_clues(store.root, kept.key)
-        clues.containers += bolt_clues(store.root, kept.key)
+        clues.containers += bolt_clues(store.root, kept.key, limits)
         clues.containers += storage_clues(store.root, kept.key)
     if kept.engine == "docker" and store.root is not None:
         clues.containers += root_directory_clues(store.root, kept.key)
         reader = StoreReader()
         database = reader.child(store.root, b"network", b"files", b"local-kv.db")
         if database is not None:
-            clues.containers += network_clues(database, kept.key)
+            clues.containers += network_clues(database, kept.key, limits)

@@ -13,6 +13,7 @@ from forensics.recovery.containers.old_records import old_records
 from forensics.recovery.containers.spec_identity import Identity, identity_of
 from forensics.recovery.join import join_containers
 from forensics.recovery.recover import Clues, with_recovered
+from parsers.bbolt_free import Deleted
 from parsers.bbolt_tree import Key
 from parsers.containerd_meta import Container as ContainerRecord
 from parsers.oci_spec import parse_spec
@@ -201,3 +202,18 @@ def test_recovered_containers_of_samples_say_where_they_are_from(name, carved):
         assert all(source["how"] != "allocated" and source["offset"] is not None for source in sources)
     assert ask(carved(name), "SELECT name FROM containers WHERE origin = 'allocated' AND sources IS NOT NULL") == []
     assert ask(carved(name), "SELECT container_id FROM containers GROUP BY container_id, namespace HAVING count(*) > 1") == []
+
+
+@pytest.mark.parametrize("name", [b"snapshots", b"containers", b"labels", b"shop.test/web:1", b"sha256:" + b"a" * 64, b"-"])
+def test_a_bucket_of_containerds_own_is_no_container(name):
+    """An old page of containers may point to one that is a namespace's, or of images, by now."""
+    key = Key((b"v1", b"default", b"containers"), name, None, 5, 20480)
+    inside = Key((b"v1", b"default", b"containers", name, b"overlayfs"), b"key", b"value", 5, 20500)
+    assert list(old_records([Deleted(each, "stale", 7, "pointer", 0) for each in (key, inside)])) == []
+
+
+def test_a_container_may_have_any_name_that_containerd_takes():
+    path = (b"v1", b"default", b"containers")
+    keys = [Key(path, b"snapshots", None, 5, 20480), Key((*path, b"snapshots"), b"image", b"shop.test/web:1", 5, 20500)]
+    (old,) = old_records([Deleted(each, "stale", 7, "pointer", 0) for each in keys])
+    assert (old.record.id, old.record.image) == ("snapshots", "shop.test/web:1")

@@ -15,6 +15,7 @@ from forensics.recovery.carving.scan import scan_space
 from forensics.recovery.carving.storage_records import layer_names, named_by_layers, record_clues
 from forensics.recovery.clues import CERTAIN, Clue
 from forensics.recovery.containers.libpod_rows import journal_clues
+from forensics.recovery.limits import Limits
 from support.free_space import BLOCK, blocks, space
 
 ID, OTHER, LAYER = "a1" * 32, "b2" * 32, "c3" * 32
@@ -44,7 +45,7 @@ def never(partition, offset):
 def carve(data, is_containers_own=never, **where):
     hits = hits_of(data, **where)
     carved = carved_clues(hits, is_containers_own)
-    return [*carved.containers, *record_clues(hits, carved, is_containers_own)]
+    return [*carved.containers, *record_clues(hits, carved, is_containers_own, Limits())]
 
 
 def told(clues):
@@ -225,7 +226,7 @@ def test_an_end_whose_paths_are_anothers_is_none():
 
 def test_a_layers_name_is_its_containers():
     layers = [{"id": LAYER, "names": ["web-layer"], "parent": IMAGE, "created": TIME}] * 2
-    names = layer_names(hits_of(blocks(text_of(layers))), never)
+    names = layer_names(hits_of(blocks(text_of(layers))), never, Limits())
     known = Clue(Container("podman", None, ID, None, layer=f"overlay/{LAYER}"), CERTAIN, "text")
     (clue,) = named_by_layers([known], names)
     assert (clue.record.container_id, clue.record.name, clue.confidence) == (ID, "web", "possible")
@@ -234,7 +235,7 @@ def test_a_layers_name_is_its_containers():
 
 def test_a_layer_of_two_names_names_nobody():
     layers = [{"id": LAYER, "names": [f"{name}-layer"], "parent": IMAGE, "created": TIME} for name in ("web", "db")]
-    assert layer_names(hits_of(blocks(text_of(layers))), never) == {}
+    assert layer_names(hits_of(blocks(text_of(layers))), never, Limits()) == {}
 
 
 @settings(max_examples=80, deadline=None)

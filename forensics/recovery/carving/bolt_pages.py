@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from forensics.filesystem import Filesystem
 from forensics.records import BoltKey, Provenance
@@ -17,9 +16,11 @@ from forensics.recovery.carving.space import Space
 from forensics.recovery.containers.deleted_clues import IN_LAYER
 from forensics.recovery.files.deleted import Numbered
 from forensics.recovery.files.deleted_source import DeletedSource
+from forensics.recovery.limits import Limits
 from forensics.source import Source
+from forensics.text import readable
 from parsers.bbolt import MAGIC, META_SIZE, PAGE_SIZES, open_bolt
-from parsers.bbolt_carved import carved_keys, leaf_and_branch_pages
+from parsers.bbolt_carved import Steps, carved_keys, leaf_and_branch_pages
 from parsers.bbolt_free import Deleted
 from parsers.bbolt_layouts import HEADER, LITTLE, MAX_PAGES, META
 from parsers.errors import EvidenceError, FormatError
@@ -102,23 +103,30 @@ def lost_databases(
     filesystems: Mapping[int, Filesystem],
     deleted: Iterable[Numbered],
     is_containers_own: Callable[[int, int], bool],
+    limits: Limits | None = None,
 ) -> Iterator[LostDatabase]:
     """Every bbolt file of which pages are left; deleted files first. A page is told once."""
+    limits = limits or Limits()
     told: set[tuple[int, int]] = set()
     left = MAX_DELETED
     for each in deleted:
         path, size = each.file.path, each.file.size or 0
-        if path is not None and path.endswith(b".db") and not IN_LAYER.search(path) and each.file.extents and size <= left:
+        if path is not None and path.endswith(b".db") and not IN_LAYER.search(path) and each.file.extents:
+            if size > left:
+                limits.cut(
+                    f"deleted bbolt files of more than {MAX_DELETED} bytes: not looked into", each.partition, readable(path)
+                )
+                continue
             left -= size
-            found = _deleted(each, filesystems[each.partition])
+            found = _deleted(each, filesystems[each.partition], limits)
             if found is not None:
                 told.update((each.partition, place) for key in found.keys if (place := found.locate(key.key.offset)) is not None)
                 yield found
     for volume in hits:
-        yield from _in_space(volume, told, is_containers_own)
+        yield from _in_space(volume, told, is_containers_own, limits)
 
 
-def _deleted(each: Numbered, fs: Filesystem) -> LostDatabase | None:
+def _deleted(each: Numbered, fs: Filesystem, limits: Limits) -> LostDatabase | None:
     source = DeletedSource(fs, each.file)
     try:
         bolt = open_bolt(source)
@@ -131,14 +139,20 @@ def _deleted(each: Numbered, fs: Filesystem) -> LostDatabase | None:
         if head and head != MAGIC.to_bytes(4, "little") and any(head):
             return None  # something else that is called so
         size = PAGE_SIZE
-    keys = tuple(islice(carved_keys(source, size, leaf_and_branch_pages(source, size)), MAX_KEYS))
+    steps = Steps()
+    found = carved_keys(source, size, leaf_and_branch_pages(source, size), steps=steps)
+    keys = tuple(limits.first(found, MAX_KEYS, "keys", each.partition, source.name))
+    _tell_steps(steps, limits, each.partition, source.name)
     how = f"deleted file, {each.file.method}"
     return LostDatabase(each.partition, source.name, source, keys, how, each.file.inode, each.file.confidence) if keys else None
 
 
-def _in_space(hits: Hits, told: set[tuple[int, int]], is_containers_own: Callable[[int, int], bool]) -> Iterator[LostDatabase]:
+def _in_space(
+    hits: Hits, told: set[tuple[int, int]], is_containers_own: Callable[[int, int], bool], limits: Limits
+) -> Iterator[LostDatabase]:
     space = hits.space
-    places = [each for each in hits.of(PAGE) if not is_containers_own(space.partition, each)][:MAX_FOUND]
+    possible = (each for each in hits.of(PAGE) if not is_containers_own(space.partition, each))
+    places = list(limits.first(possible, MAX_FOUND, "pages of lost bbolt files", space.partition))
     heads, sizes = _heads(space, places)
     spans, room = 0, MAX_ALL
     for base, size, pages in _files(heads, sizes):
@@ -152,12 +166,23 @@ def _in_space(hits: Hits, told: set[tuple[int, int]], is_containers_own: Callabl
         old = [pgid for pgid in pages if pgid >= 2]
         spans += count if len(old) < len(pages) else 0
         metas = len(old) < len(pages) and spans <= MAX_SPAN
-        keys = tuple(islice(carved_keys(source, size, old, sorted(ends), metas), min(MAX_KEYS, room)))
+        if len(old) < len(pages) and not metas:
+            limits.cut(f"lost bbolt files of more than {MAX_SPAN} pages: read without their trees", space.partition)
+        steps = Steps()
+        carved = carved_keys(source, size, old, sorted(ends), metas, steps)
+        keys = tuple(limits.first(carved, min(MAX_KEYS, room), "keys of lost bbolt files", space.partition))
+        _tell_steps(steps, limits, space.partition)
         room -= len(keys)
         known = [key for key in keys if (space.partition, source.locate(key.key.offset)) not in told]
         if known:
             how = f"{space.how_at(base + min(pages) * size)}, page of a bbolt file"
             yield LostDatabase(space.partition, None, source, tuple(known), how)
+
+
+def _tell_steps(steps: Steps, limits: Limits, partition: int, path: str | None = None) -> None:
+    """Of pages to which there are too many ways."""
+    if steps.left <= 0:
+        limits.cut("too many links between the pages of a lost bbolt file: the buckets of some are not known", partition, path)
 
 
 def _heads(space: Space, places: Sequence[int]) -> tuple[list[tuple[int, int, int]], set[int]]:

@@ -9,18 +9,20 @@ from typing import TypeVar
 
 from forensics.records import Container, ContainerImage, Provenance
 from forensics.recovery.carving.carved_images import ImageDocument, References, image_clues, read_image_document
-from forensics.recovery.carving.documents import Document, DocumentReader
+from forensics.recovery.carving.documents import MAX_TRIES, Document, DocumentReader
 from forensics.recovery.carving.scan import ARRAY, OBJECT, SPEC, TAIL, Hits
 from forensics.recovery.carving.space import Space
 from forensics.recovery.clues import CREATED, ENVIRONMENT, POSSIBLE, PROBABLE, Clue
+from forensics.recovery.containers.libpod_parts import libpod_record
 from forensics.recovery.containers.spec_identity import identity_of, layer_directory
+from forensics.recovery.limits import Limits
 from forensics.stores.containerd.mounts import spec_mounts
 from forensics.stores.docker.containers import config_record
 from parsers.container_storage import ContainerRecord, ImageRecord, parse_containers, parse_images
 from parsers.docker_container import ContainerConfig, parse_config
 from parsers.docker_image import parse_repositories
 from parsers.errors import CtrForensicsError, FormatError
-from parsers.libpod import LibpodContainer, parse_container
+from parsers.libpod import parse_container
 from parsers.oci_spec import OciSpec, parse_spec
 
 TEXT = "text"
@@ -91,16 +93,23 @@ def carved_clues(
     hits: Sequence[Hits],
     is_containers_own: Callable[[int, int], bool] = lambda partition, offset: False,
     references: References = NO_REFERENCES,
+    limits: Limits | None = None,
 ) -> Carved:
     """Everything that the hits turn out to be. is_containers_own: whether a byte of a partition was in a file of a container."""
-    found = Carved()
+    found, limits = Carved(), limits or Limits()
     documents: list[ImageDocument] = []
     for each in hits:
         volume = _Volume(each.space, DocumentReader(each.space, each.texts), found, documents, references)
         for kinds, look in (((OBJECT, ARRAY), _document), ((SPEC,), _spec), ((TAIL,), _tail)):
-            for offset in [offset for kind in kinds for offset in each.of(kind)][:MAX_DOCUMENTS]:
+            offsets = (offset for kind in kinds for offset in each.of(kind))
+            for offset in limits.first(offsets, MAX_DOCUMENTS, "places where a document may stand", each.space.partition):
                 if not is_containers_own(each.space.partition, offset):
                     look(volume, offset)
+        if volume.reader.tries > MAX_TRIES:
+            limits.cut(
+                f"more than {MAX_TRIES} blocks tried as parts of documents: no more of those were put together",
+                each.space.partition,
+            )
     found.images += image_clues(documents, references)
     return found
 
@@ -328,30 +337,6 @@ def spec_record(spec: OciSpec) -> Container | None:
         mounts=tuple(
             replace(mount, type="engine") if files in (mount.source or "") else mount for mount in spec_mounts(spec, {})
         ),
-    )
-
-
-def libpod_record(config: LibpodContainer) -> Container:
-    """A container as libpod's config of it tells."""
-    spec = config.spec
-    return Container(
-        engine="podman",
-        namespace=None,
-        container_id=config.id or "",
-        name=config.name,
-        image=config.image_name or config.rootfs,
-        image_id=config.image_id,
-        created_ns=config.created_ns,
-        command=spec.args if spec is not None else None,
-        env=spec.env if spec is not None else None,
-        labels=config.labels,
-        privileged=config.privileged,
-        restart_policy=config.restart_policy,
-        hostname=spec.hostname if spec is not None else None,
-        user=config.user,
-        working_dir=spec.cwd if spec is not None else None,
-        log_path=config.log_path,
-        log_driver=config.log_driver,
     )
 
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 from forensics.filesystem import Filesystem
 from forensics.records import Container, ContainerImage
 from forensics.recovery.carving.bolt_pages import LostDatabase
-from forensics.recovery.carving.carved import libpod_record
 from forensics.recovery.clues import CERTAIN, CREATED, ENVIRONMENT, POSSIBLE, PROBABLE, RANK, Clue
 from forensics.recovery.containers.containerd import container_clue, is_a_containers, reference_of, referred_clue
 from forensics.recovery.containers.docker_network import attached
+from forensics.recovery.containers.libpod_parts import libpod_record
 from forensics.recovery.containers.old_records import MOBY, OldRecord, old_records
 from forensics.stores.containerd.containers import Context
 from forensics.stores.containerd.layers import SnapshotLayers

@@ -18,6 +18,7 @@ from forensics.recovery.carving.scan import ARRAY, LOCK, RECORD, SPEC, Hits
 from forensics.recovery.carving.space import Space
 from forensics.recovery.clues import CREATED, ENVIRONMENT, POSSIBLE, PROBABLE, Clue
 from forensics.recovery.containers.libpod_parts import config_beginning, config_end
+from forensics.recovery.limits import Limits
 from parsers.container_storage import parse_containers, parse_layers
 from parsers.errors import CtrForensicsError, FormatError
 from parsers.json_scan import COMPLETE, JsonScan
@@ -36,13 +37,14 @@ _LAYER = re.compile(r"(.+)-layer")
 
 
 def record_clues(
-    hits: Sequence[Hits], carved: Carved, is_containers_own: Callable[[int, int], bool]
+    hits: Sequence[Hits], carved: Carved, is_containers_own: Callable[[int, int], bool], limits: Limits
 ) -> Iterator[Clue[Container]]:
     """A clue for each record and each part that is whole in its block, but for those of documents that were read."""
     for each in hits:
         for kind, look in ((RECORD, _records), (SPEC, _beginnings), (LOCK, _ends)):
             blocks = sorted({offset // each.space.block_size for offset in each.of(kind)})
-            for block in blocks[:MAX_DOCUMENTS]:
+            what = f"places where the {KINDS[kind]} may stand"
+            for block in limits.first(blocks, MAX_DOCUMENTS, what, each.space.partition):
                 start = block * each.space.block_size
                 if is_containers_own(each.space.partition, start) or (each.space.partition, block) in carved.used:
                     continue
@@ -91,12 +93,14 @@ def _ends(space: Space, start: int, block: bytes) -> Iterator[tuple[Container, s
             yield made, PROBABLE if whole else POSSIBLE, ENVIRONMENT
 
 
-def layer_names(hits: Sequence[Hits], is_containers_own: Callable[[int, int], bool]) -> dict[str, tuple[str, Provenance]]:
+def layer_names(
+    hits: Sequence[Hits], is_containers_own: Callable[[int, int], bool], limits: Limits
+) -> dict[str, tuple[str, Provenance]]:
     """The containers' names that their layers bear, by the id of the layer; none of a layer that had several."""
     found: dict[str, dict[str, Provenance]] = {}
     for each in hits:
         blocks = sorted({offset // each.space.block_size for kind in (RECORD, ARRAY) for offset in each.of(kind)})
-        for block in blocks[:MAX_DOCUMENTS]:
+        for block in limits.first(blocks, MAX_DOCUMENTS, "blocks of lists of layers", each.space.partition):
             start = block * each.space.block_size
             if is_containers_own(each.space.partition, start):
                 continue

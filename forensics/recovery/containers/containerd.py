@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import islice
 
 from forensics.file_source import FileSource
 from forensics.records import Artefact, Container, ContainerImage, Provenance
 from forensics.recovery.clues import CERTAIN, ENVIRONMENT, POSSIBLE, PROBABLE, Clue
 from forensics.recovery.containers.old_records import MOBY, OldRecord, old_records
 from forensics.recovery.containers.spec_identity import identity_of, layer_directory
+from forensics.recovery.limits import Limits
 from forensics.stores.bolt import key_provenance, open_database
 from forensics.stores.containerd.containers import Context, container_record, sandbox_record
 from forensics.stores.containerd.content import ContentStore
@@ -52,14 +52,17 @@ class ContainerdClues:
     keys: int = 0
 
 
-def containerd_clues(store: ContainerdStore, claimed: Collection[str], engine: str, key: str) -> ContainerdClues:
+def containerd_clues(
+    store: ContainerdStore, claimed: Collection[str], engine: str, key: str, limits: Limits | None = None
+) -> ContainerdClues:
     """The removed containers and images of one engine. claimed: namespaces that are Docker's; key: of the engine's store."""
-    found = ContainerdClues()
+    found, limits = ContainerdClues(), limits or Limits()
     meta = store.meta
     if meta.bolt is None:
         return found
     try:
-        deleted = list(islice(meta.bolt.deleted(), MAX_KEYS))
+        path = meta.source.name if meta.source is not None else None
+        deleted = list(limits.first(meta.bolt.deleted(), MAX_KEYS, "old keys", meta.partition, path))
     except FormatError:
         return found  # told when the store was read
     found.keys = len(deleted)
@@ -81,7 +84,7 @@ def containerd_clues(store: ContainerdStore, claimed: Collection[str], engine: s
             source = meta.provenance(record.offset, f"{each.how}, record of its {type(record).__name__.lower()}")
             parent = record.parent if isinstance(record, containerd_meta.Snapshot) else None
             found.containers.append(referred_clue(context, record.namespace, reference, parent, source, engine, key))
-    found.containers += _snapshotter_clues(context, live, dockers, engine, key)
+    found.containers += _snapshotter_clues(context, live, dockers, engine, key, limits)
     found.images += _image_clues(store, past, images, old, engine, key)
     return found
 
@@ -154,7 +157,7 @@ def referred_clue(
 
 
 def _snapshotter_clues(
-    context: Context, live: Collection[tuple[str, str]], dockers: Collection[str], engine: str, key: str
+    context: Context, live: Collection[tuple[str, str]], dockers: Collection[str], engine: str, key: str, limits: Limits
 ) -> Iterator[Clue[Container]]:
     """The containers that old records of the snapshotters' own databases refer to, with the directories that they had."""
     for snapshotter in context.snapshotters.values():
@@ -162,14 +165,15 @@ def _snapshotter_clues(
         bolt = open_database(StoreReader(), database, "metadata.db") if database is not None else None
         if bolt is None or database is None:
             continue
-        known = [each.key for each in islice(bolt.deleted(), MAX_KEYS) if each.basis != "page" and not each.missing]
+        file = FileSource(database.fs, database.inode, readable(database.path))
+        old = limits.first(bolt.deleted(), MAX_KEYS, "old keys", database.partition, file.name)
+        known = [each.key for each in old if each.basis != "page" and not each.missing]
         in_order = sorted(known, key=lambda each: ((*each.bucket, each.key), each.value is not None))
         for snapshot in parse_snapshots(each for each in in_order if (*each.bucket, each.key)[:2] == SNAPSHOTS):
             namespace, own = split_name(snapshot.name)
             mine = (namespace in dockers) == (engine == "docker") and (namespace, own) not in live
             if not mine or snapshot.kind in ("committed", "view") or not is_a_containers(namespace, own):
                 continue
-            file = FileSource(database.fs, database.inode, readable(database.path))
             source = key_provenance(file, database.partition, snapshot.offset, "old page, record of its snapshot")
             parent = split_name(snapshot.parent)[1] if snapshot.parent is not None else None
             clue = referred_clue(context, namespace, own, parent, source, engine, key)

@@ -24,6 +24,7 @@ from forensics.recovery.containers.containerd import NO_CONTAINERS
 from forensics.recovery.containers.old_records import MOBY
 from forensics.recovery.files.deleted import Numbered
 from forensics.recovery.files.small_files import small_content
+from forensics.recovery.limits import Limits
 from forensics.stores.docker.containers import config_record
 from forensics.text import readable
 from parsers.container_storage import parse_containers
@@ -95,7 +96,9 @@ class _Context:
         return Provenance(self.each.partition, readable(file.path or b""), file.inode, offset, f"deleted file, {file.method}")
 
 
-def deleted_clues(filesystems: Mapping[int, Filesystem], deleted: Iterable[Numbered]) -> DeletedClues:
+def deleted_clues(
+    filesystems: Mapping[int, Filesystem], deleted: Iterable[Numbered], limits: Limits | None = None
+) -> DeletedClues:
     """Everything that deleted files tell of removed containers and images."""
     found = DeletedClues()
     ranges: dict[int, list[tuple[int, int]]] = {}
@@ -117,6 +120,8 @@ def deleted_clues(filesystems: Mapping[int, Filesystem], deleted: Iterable[Numbe
         if match is not None and before == len(found.containers) + len(found.images):
             named.setdefault((each.partition, match["id"]), []).append(_Context(filesystems[each.partition], each, match))
     told = {clue.record.container_id for clue in found.containers if clue.record.config or clue.record.hostconfig}
+    if read >= MAX_FILES and limits is not None:
+        limits.cut(f"more than {MAX_FILES} deleted files of engines: the content of the rest was not read")
     for contexts in named.values():
         _directory(contexts, contexts[0].id in told, found)
     for partition, extents in ranges.items():

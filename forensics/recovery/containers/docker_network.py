@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from itertools import chain
 
 from forensics.file_source import FileSource
 from forensics.records import Container
 from forensics.recovery.clues import CERTAIN, PROBABLE, Clue
+from forensics.recovery.limits import Limits
 from forensics.stores.bolt import MAX_VALUE, key_provenance, open_database
 from forensics.stores.docker.networks import BUCKET
 from forensics.stores.reading import Place, StoreReader
@@ -25,7 +26,7 @@ MAX_KEYS = 1_000_000
 _WHOLE_ID = re.compile(r"[0-9a-f]{64}")
 
 
-def network_clues(database: Place, store: str) -> Iterator[Clue[Container]]:
+def network_clues(database: Place, store: str, limits: Limits | None = None) -> Iterator[Clue[Container]]:
     """A clue for every container that a sandbox, live or old, belongs to. store: the key of Docker's store."""
     bolt = open_database(StoreReader(), database, "local-kv.db")  # whoever read the store told what is wrong with it
     if bolt is None:
@@ -35,7 +36,8 @@ def network_clues(database: Place, store: str) -> Iterator[Clue[Container]]:
     old = (
         (each.key, "previous tree" if each.state == "previous" else "stale page") for each in bolt.deleted() if not each.missing
     )
-    for container_id, name, key, how in attached(chain(live, old)):
+    keys = (limits or Limits()).first(chain(live, old), MAX_KEYS, "keys", database.partition, source.name)
+    for container_id, name, key, how in attached(keys):
         where = key_provenance(source, database.partition, key.offset, f"{how}, sandbox of its network")
         made = Container("docker", None, container_id, name, source=where)
         yield Clue(made, PROBABLE if how == "stale page" else CERTAIN, "network", store)
@@ -45,7 +47,7 @@ def attached(keys: Iterable[tuple[Key, str]]) -> Iterator[tuple[str, str | None,
     """The id and the name of each container that a sandbox is of, with the sandbox's key, and what came with that."""
     sandboxes: list[tuple[SandboxRecord, Key, str]] = []
     names: dict[str, str] = {}
-    for key, how in islice(keys, MAX_KEYS):
+    for key, how in keys:
         record = _parse(key)
         if isinstance(record, SandboxRecord):
             sandboxes.append((record, key, how))

@@ -11,11 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import chain
 
 from forensics.file_source import FileSource
 from forensics.records import Container, Provenance
 from forensics.recovery.clues import CERTAIN, ENVIRONMENT, PROBABLE, Clue
+from forensics.recovery.limits import Limits
 from forensics.stores.bolt import MAX_VALUE, key_provenance, open_database
 from forensics.stores.podman.containers import storage_containers
 from forensics.stores.podman.join import KnownContainer
@@ -44,16 +45,16 @@ class _Found:
     sure: str | None
 
 
-def bolt_clues(root: Place, store: str) -> Iterator[Clue[Container]]:
+def bolt_clues(root: Place, store: str, limits: Limits | None = None) -> Iterator[Clue[Container]]:
     """A clue to each container that the databases of a graphroot tell of, also of such that are there. store: its key."""
     reader = StoreReader()  # whoever read the store told what is wrong with it
     for names in ((b"libpod",), ()):
         database = reader.child(root, *names, b"bolt_state.db")
         if database is not None:
-            yield from _clues(database, store)
+            yield from _clues(database, store, limits or Limits())
 
 
-def _clues(database: Place, store: str) -> Iterator[Clue[Container]]:
+def _clues(database: Place, store: str, limits: Limits) -> Iterator[Clue[Container]]:
     bolt = open_database(StoreReader(), database, "libpod's bolt_state.db")
     if bolt is None:
         return
@@ -64,7 +65,7 @@ def _clues(database: Place, store: str) -> Iterator[Clue[Container]]:
         for each in bolt.deleted()
         if not each.missing
     )
-    for found in islice(chain(live, old), MAX_KEYS):
+    for found in limits.first(chain(live, old), MAX_KEYS, "keys", database.partition, file.name):
         made = _told(found.key, found.sure, key_provenance(file, database.partition, found.key.offset, found.how))
         if made is not None:
             weak = ENVIRONMENT if made.config is not None else frozenset[str]()

@@ -1,4 +1,4 @@
-"""Parts of libpod's configs of containers: the beginning of one that is cut off, and the end of one whose beginning is gone.
+"""Libpod's configs of containers, whole or in parts: the beginning of one that is cut off, the end of one without a beginning.
 
 Only what stands in the part is told: a value that is cut off is not, and what is not there may have stood in what is lost.
 """
@@ -11,11 +11,35 @@ from collections.abc import Iterable
 from forensics.records import Container, Provenance
 from forensics.text import readable
 from parsers.errors import FormatError
-from parsers.libpod import ContainerPart, parse_container_part
+from parsers.libpod import ContainerPart, LibpodContainer, parse_container_part
 
 NAME = re.compile(rb"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
 _DIRECTORY = re.compile(r"-containers/([0-9a-f]{64})(?:/|$)")
+
+
+def libpod_record(config: LibpodContainer) -> Container:
+    """A container as libpod's config of it tells."""
+    spec = config.spec
+    return Container(
+        engine="podman",
+        namespace=None,
+        container_id=config.id or "",
+        name=config.name,
+        image=config.image_name or config.rootfs,
+        image_id=config.image_id,
+        created_ns=config.created_ns,
+        command=spec.args if spec is not None else None,
+        env=spec.env if spec is not None else None,
+        labels=config.labels,
+        privileged=config.privileged,
+        restart_policy=config.restart_policy,
+        hostname=spec.hostname if spec is not None else None,
+        user=config.user,
+        working_dir=spec.cwd if spec is not None else None,
+        log_path=config.log_path,
+        log_driver=config.log_driver,
+    )
 
 
 def own_paths(own: str, paths: Iterable[str | None]) -> bool:

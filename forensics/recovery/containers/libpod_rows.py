@@ -17,6 +17,7 @@ from forensics.recovery.carving.scan import JOURNAL, Hits
 from forensics.recovery.carving.space import Space
 from forensics.recovery.clues import CERTAIN, ENDED, ENVIRONMENT, PROBABLE, Clue
 from forensics.recovery.containers.libpod_parts import config_beginning, own_paths
+from forensics.recovery.limits import Limits
 from forensics.stores.podman.containers import storage_containers
 from forensics.stores.podman.join import KnownContainer
 from forensics.stores.podman.libpod import Libpod, Told
@@ -75,13 +76,15 @@ def _located(place: Place, starts: Mapping[int, int], more: str) -> Callable[[in
     return locate
 
 
-def journal_clues(hits: Sequence[Hits], roots: Sequence[tuple[Place, str]]) -> Iterator[Clue[Container]]:
+def journal_clues(
+    hits: Sequence[Hits], roots: Sequence[tuple[Place, str]], limits: Limits | None = None
+) -> Iterator[Clue[Container]]:
     """What rollback journals in unallocated space kept. roots: the graphroots, each with its store's key."""
-    reader = StoreReader()
+    reader, limits = StoreReader(), limits or Limits()
     databases = [_pages(_load(reader, place))[1] for root, _ in roots for place, _, _ in _databases(reader, root)]
     store = roots[0][1] if len(roots) == 1 else None
     for each in hits:
-        for offset in each.of(JOURNAL)[:MAX_JOURNALS]:
+        for offset in limits.first(each.of(JOURNAL), MAX_JOURNALS, "rollback journals", each.space.partition):
             found = _read_journal(each.space, offset)
             pages = {number: content for number, (_, content) in found.items()}
 

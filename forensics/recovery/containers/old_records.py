@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from forensics.recovery.containers.spec_identity import KUBERNETES, identity_of
 from parsers.bbolt_free import Deleted
 from parsers.bbolt_tree import Key
-from parsers.containerd_meta import ROOT, Record, parse_records
+from parsers.containerd_meta import ROOT, Container, Record, Sandbox, parse_records
 from parsers.containerd_records import Path
 from parsers.cri import parse_metadata
 from parsers.errors import FormatError
@@ -26,6 +26,11 @@ BUNDLE = b"com.docker/engine.bundle.path"
 KINDS = {b"images": 4, b"containers": 4, b"leases": 4, b"sandboxes": 4, b"snapshots": 5}
 """Below a namespace: what is looked for, and how many names lead to one record."""
 
+SCHEMA = frozenset(("containers", "content", "blob", "ingests", "images", "labels", "leases", "sandboxes", "snapshots", "v1"))
+"""Names of containerd's own buckets."""
+
+_IDENTIFIER = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")  # containerd v1.6 to v2.2, identifiers/validate.go
+_MAX_IDENTIFIER = 76
 _CRI_EXTENSION = re.compile(rb"io\.cri-containerd\.(?:container|sandbox)\.metadata|metadata")
 _WHOLE_ID = re.compile(rb"[0-9a-f]{64}")
 
@@ -90,7 +95,20 @@ def _parsed(version: Sequence[Deleted], inferred: bool) -> Iterator[OldRecord]:
     states = {each.state for each in version}
     how = "previous tree" if states == {"previous"} else "carved page" if states == {"carved"} else "stale page"
     in_order = sorted(keys.values(), key=lambda key: ((*key.bucket, key.key), key.value is not None))
-    yield from (OldRecord(record, how, inferred) for record in parse_records(in_order))
+    for record in parse_records(in_order):
+        if not isinstance(record, Container | Sandbox) or _is_a_container(record):
+            yield OldRecord(record, how, inferred)
+
+
+def _is_a_container(record: Container | Sandbox) -> bool:
+    """Whether a record has what a container's has, or at least a name that may be one's.
+
+    An old page of containers may point to a page that is of other buckets by now: their names are no ids.
+    """
+    if not _IDENTIFIER.fullmatch(record.id) or len(record.id) > _MAX_IDENTIFIER:
+        return False
+    own = isinstance(record, Sandbox) or record.image or record.snapshot_key or record.runtime
+    return bool(own or record.spec is not None or record.extensions or record.id not in SCHEMA)
 
 
 def _placed(page: Sequence[Deleted]) -> list[Deleted] | None:

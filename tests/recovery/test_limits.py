@@ -1,0 +1,85 @@
+"""Where a bound of recovery cuts something off, a gap says so."""
+
+import lzma
+from pathlib import Path
+
+import pytest
+
+from forensics.recovery.carving import bolt_pages, carved, documents
+from forensics.recovery.carving.scan import scan_space
+from forensics.recovery.containers import libpod_bolt, libpod_rows
+from forensics.recovery.limits import Limits
+from forensics.stores.reading import Place
+from support.bolt_files import bolt_bytes
+from support.free_space import blocks, space
+from support.memory_filesystem import MemoryFilesystem
+
+BOLT_STATE = Path(__file__).parent.parent / "data/podman43/bolt_state.db.xz"
+
+
+def never(partition, offset):
+    return False
+
+
+def pages():
+    return [scan_space(space(bolt_bytes("cri-2.1-meta")), lambda size: None)]
+
+
+def told(limits):
+    return [gap.error for gap in limits.gaps]
+
+
+def test_what_is_not_cut_off_is_no_gap():
+    limits = Limits()
+    assert list(limits.first(range(3), 3, "things")) == [0, 1, 2]
+    assert limits.gaps == []
+    assert list(limits.first(range(4), 3, "things", 1, "/x")) == [0, 1, 2]
+    assert list(limits.first(range(4), 3, "things", 1, "/x")) == [0, 1, 2]
+    ((artefact, error, partition, path),) = [(gap.artefact, gap.error, gap.partition, gap.path) for gap in limits.gaps]
+    assert (artefact, partition, path) == ("recovery", 1, "/x")
+    assert error == "more than 3 things: the rest was not looked at"
+
+
+@pytest.mark.parametrize(("name", "most"), [("MAX_FOUND", 2), ("MAX_KEYS", 3), ("MAX_ALL", 3)])
+def test_pages_and_keys_of_lost_bbolt_files(name, most, monkeypatch):
+    limits = Limits()
+    assert list(bolt_pages.lost_databases(pages(), {}, [], never, limits))
+    assert limits.gaps == []
+    monkeypatch.setattr(bolt_pages, name, most)
+    list(bolt_pages.lost_databases(pages(), {}, [], never, limits))
+    assert [f"more than {most} " in error for error in told(limits)] == [True]
+
+
+def test_links_between_pages(monkeypatch):
+    limits = Limits()
+    monkeypatch.setattr(bolt_pages, "Steps", lambda: bolt_pages.carved_keys.__globals__["Steps"](0))
+    list(bolt_pages.lost_databases(pages(), {}, [], never, limits))
+    assert told(limits) == ["too many links between the pages of a lost bbolt file: the buckets of some are not known"]
+
+
+def test_documents_and_their_parts(monkeypatch):
+    text = b'{"StreamConfig":{},"ID":"' + b"a" * 3000
+    hits = [scan_space(space(blocks(text, text, b"text of a log", b"other text")), lambda size: None)]
+    limits = Limits()
+    monkeypatch.setattr(carved, "MAX_DOCUMENTS", 1)
+    monkeypatch.setattr(carved, "MAX_TRIES", 1)
+    monkeypatch.setattr(documents, "MAX_TRIES", 1)
+    carved.carved_clues(hits, never, limits=limits)
+    assert told(limits) == [
+        "more than 1 places where a document may stand: the rest was not looked at",
+        "more than 1 blocks tried as parts of documents: no more of those were put together",
+    ]
+
+
+def test_journals_and_old_keys_of_podman(monkeypatch):
+    limits = Limits()
+    monkeypatch.setattr(libpod_rows, "MAX_JOURNALS", 1)
+    journal = bytes.fromhex("d9d505f920a163d7")
+    list(libpod_rows.journal_clues([scan_space(space(blocks(journal, journal)), lambda size: None)], [], limits))
+    monkeypatch.setattr(libpod_bolt, "MAX_KEYS", 1)
+    fs = MemoryFilesystem({"bolt_state.db": lzma.decompress(BOLT_STATE.read_bytes())})
+    list(libpod_bolt.bolt_clues(Place(1, fs, fs.root, b"/"), "k", limits))
+    assert told(limits) == [
+        "more than 1 rollback journals: the rest was not looked at",
+        "more than 1 keys: the rest was not looked at",
+    ]
