@@ -34,6 +34,7 @@ types: $(VENV)/.developing
 	$(RUN) mypy
 
 bench: $(VENV)/.installed
+	$(VENV)/bin/python -m compileall -q forensics parsers reports  # as pip does; where Python may not, each run would compile
 	$(VENV)/bin/python tests/bench/bench.py
 	$(VENV)/bin/python tests/bench/formats.py
 

@@ -81,8 +81,7 @@ class Level:
     cut: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Frame:
+class _Frame(NamedTuple):
     """A directory whose names are to be compared. cause: of all that vanishes in it; None where only own names can differ."""
 
     path: bytes

@@ -12,7 +12,6 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -157,6 +156,7 @@ def _write_stores(
     next_number = 1
     containers: list[LogOwner] = []
     owners = Owners(inferred=removed.inferred)
+    all_layers: list[NumberedLayer] = []
     for contents in removed.stores:
         store_id = case.store(contents.store)
         case.gaps(contents.gaps)
@@ -167,8 +167,10 @@ def _write_stores(
         content.write(store_id, layers)
         owners.layers |= {(each.layer.partition, each.layer.path): each.number for each in layers}
         containers += _write_records(case, store_id, contents, layers, content, owners)
-        if options.verify_layers:
-            _verify_layers(case, layers, filesystems, progress)
+        all_layers += layers
+    case.layers_complete()
+    if options.verify_layers:
+        _verify_layers(case, all_layers, filesystems, progress)
     case.gaps(reader.gaps)
     plan.hash_all(case, filesystems, progress)
     write_deleted(case, filesystems, deleted, removed.inside, owners, options.hash != "none", progress)
@@ -262,6 +264,8 @@ def _write_problems(case: CaseWriter, found: Survey) -> None:
 
 
 def _run_facts(started: datetime, evidence: Evidence, options: CarveOptions) -> dict[str, str | None]:
+    from importlib.metadata import version
+
     return {
         "tool": f"ctrforensics {version('ctrforensics')}",
         "python": platform.python_version(),

@@ -30,7 +30,8 @@ class Statement:
     fields: Sequence[str] = ()
 
 
-Item = Statement | EntrySlice
+Item = Statement | EntrySlice | str
+"""What is written; a text is an SQL statement without parameters."""
 
 
 def create_database(path: Path) -> None:
@@ -54,7 +55,9 @@ class CaseDatabase:
     def write(self, items: Sequence[Item]) -> None:
         """Write some items, in their order."""
         for item in items:
-            if isinstance(item, Statement):
+            if isinstance(item, str):
+                self.db.execute(item)
+            elif isinstance(item, Statement):
                 self._execute(item)
             else:
                 for sql, rows in insert_statements(item):

@@ -114,9 +114,13 @@ CREATE TABLE gap (
     id INTEGER PRIMARY KEY, artefact TEXT NOT NULL, partition INTEGER, path TEXT, offset INTEGER, error TEXT NOT NULL) STRICT;
 """
 
+LAYER_INDEXES = (
+    "CREATE INDEX IF NOT EXISTS entry_path ON entry (layer_id, path);",
+    "CREATE INDEX IF NOT EXISTS hidden_entry ON hidden (entry_id);",
+)
+"""Those of the largest tables, which are complete when all layers are written; of INDEXES, too."""
+
 _INDEXES = """
-CREATE INDEX entry_path ON entry (layer_id, path);
-CREATE INDEX hidden_entry ON hidden (entry_id);
 CREATE INDEX placement_entry ON placement (layer_id);
 CREATE INDEX container_container_id ON container (container_id);
 CREATE INDEX container_change_container ON container_change (container);
@@ -232,5 +236,5 @@ CREATE VIEW gaps AS SELECT artefact, partition, path, offset, error FROM gap;
 """
 
 TABLES = "".join((_TABLES, *(part.TABLES for part in PARTS)))
-INDEXES = "".join((_INDEXES, *(part.INDEXES for part in PARTS)))
+INDEXES = "".join((*LAYER_INDEXES, _INDEXES, *(part.INDEXES for part in PARTS)))
 VIEWS = "".join((_VIEWS, *(part.VIEWS for part in PARTS)))

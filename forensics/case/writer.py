@@ -24,6 +24,7 @@ from forensics.case.findings import finding_row, rule_row
 from forensics.case.logs import FILE_COLUMNS, LINE_COLUMNS, file_row
 from forensics.case.parcel import ROWS, Parcel
 from forensics.case.process import DatabaseProcess
+from forensics.case.schema import LAYER_INDEXES
 from forensics.case.timeline import EVENT_COLUMNS, event_row
 from forensics.evidence import DiskImage
 from forensics.hashing import Hashed
@@ -105,6 +106,10 @@ class CaseWriter:
         with self._partial.open("rb") as partial:
             os.fsync(partial.fileno())
         self._partial.replace(self.path)
+
+    def layers_complete(self) -> None:
+        """Tell that all layers were written: another process, if there is one, indexes them while this one goes on."""
+        self._parcel.hand_over(*LAYER_INDEXES)
 
     def complete_soon(self) -> None:
         """Tell the other process, if there is one, that it has all rows: it goes on to indexes and views. `analysis` waits."""
