@@ -8,11 +8,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from samples.make import podhost, powercut, snapshots, torture, webshop
+from samples.make import busy, podhost, powercut, snapshots, torture, webshop
 from samples.make.host import CACHE
 from samples.make.tools import run
 
 SAMPLES = {
+    "busy": busy.make,
     "podhost": podhost.make,
     "webshop": webshop.make,
     "powercut": powercut.make,
