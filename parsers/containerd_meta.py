@@ -69,7 +69,11 @@ class Container(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """A namespace's key for a snapshot. name: what its snapshotter calls it. parent: a key, None for a base."""
+    """A namespace's key for a snapshot. name: what its snapshotter calls it. parent: a key, None for a base.
+
+    children: the keys of those that were made on it, with their offsets in the file. The garbage collector (core/metadata/gc.go)
+    takes a snapshot away without taking it off this list.
+    """
 
     namespace: str
     snapshotter: str
@@ -80,6 +84,7 @@ class Snapshot(NamedTuple):
     created_ns: int | None
     offset: int
     problems: tuple[str, ...]
+    children: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +230,14 @@ def _snapshot(node: Node, namespace: str, snapshotter: str, key: str) -> Snapsho
         created_ns=node.time(b"createdat"),
         offset=node.offset,
         problems=tuple(node.problems),
+        children=_members(node.nodes.get(b"children")),
     )
+
+
+def _members(node: Node | None) -> tuple[tuple[str, int], ...]:
+    if node is None or node.members is None:
+        return ()
+    return tuple((name.decode("utf-8", "replace"), offset) for name, offset in sorted(node.members.items()))
 
 
 def _blob(node: Node, namespace: str, digest: str) -> Blob:

@@ -26,13 +26,17 @@ _T = TypeVar("_T")
 
 @dataclass(slots=True)
 class Node:
-    """A bucket that is a record, or is in one: its values and its buckets. offset: of its key in the file."""
+    """A bucket that is a record, or is in one: its values and its buckets. offset: of its key in the file.
+
+    members: the keys without a value, as a set has them, with their offsets in the file; None where there is none.
+    """
 
     path: Path
     offset: int
     values: dict[bytes, bytes] = field(default_factory=dict)
     nodes: dict[bytes, Node] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    members: dict[bytes, int] | None = None
 
     def text(self, name: bytes) -> str | None:
         """A string; None where it is missing or empty. Bytes that are not UTF-8, which Go never writes, are replaced."""
@@ -127,6 +131,9 @@ def gather(keys: Iterable[Key], depth_of: Callable[[Path], int | None]) -> Itera
 def _put(record: Node, node: Node, key: Key) -> None:
     if key.value is not None and len(key.value) <= MAX_VALUE:
         node.values[key.key] = key.value
+        if not key.value:
+            node.members = node.members if node.members is not None else {}
+            node.members[key.key] = key.offset
     elif key.value is not None:
         record.problem(f"{key.key.decode('utf-8', 'backslashreplace')[:80]}: a value of {len(key.value)} bytes")
 

@@ -10,7 +10,9 @@ from forensics.stores.all import FoundStore
 from forensics.stores.containerd.discover import find_containerd_roots
 from forensics.stores.containerd.store import containerd_contents, read_containerd
 from forensics.stores.reading import StoreReader
+from samples.unpack import SAMPLES
 from support.bolt_files import bolt_bytes
+from support.cli import ask
 from support.containerd_stores import META, OVERLAYFS
 from support.surveys import survey_of
 
@@ -99,3 +101,17 @@ def test_a_write_of_containers_json_that_was_cut_off(name, found):
     clues = list(storage_clues(place("/g"), "key"))
     assert [clue.record.container_id for clue in clues] == [GONE, LOST][:found]
     assert {(clue.record.engine, clue.record.layer, clue.store) for clue in clues} <= {("podman", f"overlay/{LOST}", "key")}
+
+
+def test_docker_containers_whose_snapshots_were_collected_are_on_the_list_of_their_image(carved):
+    """Docker 26 on its own containerd store: a removed container's network tells the same id."""
+    case = carved("snapshots")
+    told = {row["container_id"]: row for row in ask(case, "SELECT * FROM containers WHERE sources LIKE '%listed as made on%'")}
+    live = {each["Id"]: each for each in json.loads((SAMPLES / "snapshots/truth/docker-containers.json").read_text())}
+    assert told
+    assert not told.keys() & live.keys()
+    images = {row["image_id"] for row in ask(case, "SELECT image_id FROM images WHERE engine = 'docker'")}
+    for row in told.values():
+        assert (row["engine"], row["origin"], row["confidence"]) == ("docker", "recovered", "possible")
+        assert row["image_id"] in images
+        assert "sandbox of its network" in row["sources"]

@@ -3,6 +3,7 @@
 A crash amid a removal, or a client that does not clean up, leaves a snapshot, a lease, the CRI plugin's directory, or the
 directory of a shim: these bear the container's id (containerd v1.4 to v2.2: internal/cri/server/container_remove.go,
 core/runtime/v2/bundle.go; moby v24 to v29, daemon/containerd/image_snapshot.go).
+Of every container that Docker ever had made on an image, the image's snapshot keeps the id: see parsers/containerd_meta.py.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from forensics.text import readable
 from parsers.container_storage import parse_containers
 
 _ID = re.compile(r"[0-9a-f]{64}")
+_INIT = re.compile(rf"({_ID.pattern})-init")  # what Docker makes a container's own snapshot on
 _STORAGE = re.compile(rb"([a-z0-9]+)-containers")
 _TEMPORARY = re.compile(rb"\.tmp-(?:volatile-)?containers\.json\d*")
 MAX_JSON = 16 << 20
@@ -34,7 +36,7 @@ _NAME = re.compile(rb"[A-Za-z0-9][\w.-]{0,127}")
 def leftover_clues(store: ContainerdStore, claimed: Collection[str], engine: str, key: str) -> Iterator[Clue[Container]]:
     """A clue to each container of one engine. claimed: namespaces that are Docker's; key: of the engine's store."""
     there = {(each.namespace, each.id) for each in store.meta.containers if each.namespace not in claimed}
-    for clue in chain(_directories(store), _snapshots(store, there), _leases(store)):
+    for clue in chain(_directories(store), _snapshots(store, there), _children(store), _leases(store)):
         namespace = clue.record.namespace or ""
         docker = namespace in claimed
         if (
@@ -121,6 +123,21 @@ def _snapshots(store: ContainerdStore, there: Collection[tuple[str, str]]) -> It
             source=replace(source, how="snapshot that bears its id") if source is not None else None,
         )
         yield Clue(made, POSSIBLE, "reference", weak=frozenset(("created_ns",)))
+
+
+def _children(store: ContainerdStore) -> Iterator[Clue[Container]]:
+    """Docker's containers whose snapshots were collected: the snapshot below them goes on to list them."""
+    snapshots = store.meta.snapshots
+    for (namespace, snapshotter, key), below in sorted(snapshots.items()):
+        fitting = store.context.index.by_top.get((namespace, key), [])
+        for child, offset in below.children:
+            init = _INIT.fullmatch(child)
+            if init is None or (namespace, snapshotter, child) in snapshots:
+                continue
+            source = store.meta.provenance(offset)
+            told = replace(source, how="listed as made on a snapshot of an image") if source is not None else None
+            image_id = fitting[0] if len(fitting) == 1 else None
+            yield Clue(Container("containerd", namespace, init[1], None, image_id=image_id, source=told), POSSIBLE, "reference")
 
 
 def _leases(store: ContainerdStore) -> Iterator[Clue[Container]]:
