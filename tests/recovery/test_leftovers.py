@@ -1,15 +1,19 @@
 """Removed containers of which containerd's directory still has something: the records are an engine's own, of CRI 2.1 and ctr."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
+from forensics.recovery.containers.containerd import containerd_clues
 from forensics.recovery.containers.leftovers import leftover_clues, root_directory_clues, storage_clues
 from forensics.recovery.recover import recover
 from forensics.stores.all import FoundStore
 from forensics.stores.containerd.discover import find_containerd_roots
 from forensics.stores.containerd.store import containerd_contents, read_containerd
 from forensics.stores.reading import StoreReader
+from parsers.bbolt_free import Deleted
+from parsers.bbolt_tree import Key
 from samples.unpack import SAMPLES
 from support.bolt_files import bolt_bytes
 from support.cli import ask
@@ -104,7 +108,7 @@ def test_a_write_of_containers_json_that_was_cut_off(name, found):
 
 
 def test_docker_containers_whose_snapshots_were_collected_are_on_the_list_of_their_image(carved):
-    """Docker 26 on its own containerd store: a removed container's network tells the same id."""
+    """Docker 26 on its own containerd store: a removed container's network tells the same id, so it is probable."""
     case = carved("snapshots")
     told = {row["container_id"]: row for row in ask(case, "SELECT * FROM containers WHERE sources LIKE '%listed as made on%'")}
     live = {each["Id"]: each for each in json.loads((SAMPLES / "snapshots/truth/docker-containers.json").read_text())}
@@ -112,6 +116,23 @@ def test_docker_containers_whose_snapshots_were_collected_are_on_the_list_of_the
     assert not told.keys() & live.keys()
     images = {row["image_id"] for row in ask(case, "SELECT image_id FROM images WHERE engine = 'docker'")}
     for row in told.values():
-        assert (row["engine"], row["origin"], row["confidence"]) == ("docker", "recovered", "possible")
+        assert (row["engine"], row["origin"], row["confidence"]) == ("docker", "recovered", "probable")
         assert row["image_id"] in images
         assert "sandbox of its network" in row["sources"]
+
+
+@pytest.mark.parametrize(("told", "is_container"), [((), False), ((b"image", b"createdat"), True)])
+def test_a_snapshotters_bucket_that_an_old_page_of_containers_leads_to_is_no_container(told, is_container):
+    """A page that was given to the snapshots since: its keys are snapshotters', whose buckets have none of a container's keys."""
+    path = (b"v1", b"default", b"containers")
+    inside = [Key((*path, b"overlayfs"), name, b"docker.io/library/redis:7" if name == b"image" else b"", 5, 40) for name in told]
+    keys = [
+        Key(path, b"overlayfs", None, 5, 32, 0, 0),
+        *inside,
+        Key((*path, b"overlayfs"), b"sha256:" + b"c" * 64, None, 5, 64, 0, 0),
+    ]
+    store = store_of()
+    store.meta.bolt = SimpleNamespace(deleted=lambda: [Deleted(key, "stale", 7, "pointer") for key in keys])
+    found = containerd_clues(store, (), "containerd", "key")
+    assert found.keys == len(keys)
+    assert any(clue.record.container_id == "overlayfs" for clue in found.containers) is is_container

@@ -137,7 +137,7 @@ def _children(store: ContainerdStore) -> Iterator[Clue[Container]]:
             source = store.meta.provenance(offset)
             told = replace(source, how="listed as made on a snapshot of an image") if source is not None else None
             image_id = fitting[0] if len(fitting) == 1 else None
-            yield Clue(Container("containerd", namespace, init[1], None, image_id=image_id, source=told), POSSIBLE, "reference")
+            yield Clue(Container("containerd", namespace, init[1], None, image_id=image_id, source=told), POSSIBLE, "record")
 
 
 def _leases(store: ContainerdStore) -> Iterator[Clue[Container]]:
