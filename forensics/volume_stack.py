@@ -71,6 +71,7 @@ class _Stack:
                 place, inside = self._decrypted(volume, header, key, new)
             except CtrForensicsError as error:
                 self.gaps.append(Gap("LUKS volume", str(error), volume.number, offset=volume.offset))
+                self._replace(replace(volume, error=str(error)))
                 continue
             offset = inside.locate(0) if place.offset is not None else None
             kind = f"LUKS{header.version}"
@@ -196,8 +197,11 @@ class _Stack:
             self.gaps = [gap for gap in self.gaps if (gap.artefact, gap.offset) != ("partition table", disk.offset)]
 
     def _holds(self, volume: Volume, what: str) -> None:
+        self._replace(replace(volume, holds=what))
+
+    def _replace(self, volume: Volume) -> None:
         place = next(index for index, each in enumerate(self.volumes) if each.number == volume.number)
-        self.volumes[place] = replace(volume, holds=what)
+        self.volumes[place] = volume
 
 
 def _kind(volume: Volume) -> str | None:

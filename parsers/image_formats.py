@@ -12,7 +12,7 @@ HEAD_SIZE = 512
 TAIL_SIZE = 512
 
 _QEMU_IMG = "convert it first: qemu-img convert -O raw IMAGE disk.raw"
-_UNPACK = "have it unpacked with --unpack DIR"
+_UNPACK = "have it unpacked with carve --unpack DIR"
 
 _ZIP = b"PK\x03\x04"
 # an AFF4 volume is a ZIP file that has its name in the archive's comment and in its first member

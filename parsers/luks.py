@@ -205,8 +205,10 @@ def _parse_v2(fields: Mapping[str, Any], text: bytes) -> LuksHeader:
         if document["config"].get("requirements", {}).get("mandatory"):
             raise UnsupportedFormat(f"LUKS2 with {', '.join(map(str, document['config']['requirements']['mandatory']))}")
         segments = [segment for _, segment in sorted(document["segments"].items())]
-        if len(segments) != 1 or segments[0]["type"] != "crypt" or segments[0].get("integrity"):
-            raise UnsupportedFormat("LUKS2 with several segments (a re-encryption that never ended) or with integrity")
+        if len(segments) != 1 or segments[0]["type"] != "crypt":
+            raise UnsupportedFormat("LUKS2 with several segments (a re-encryption that never ended), which is not read")
+        if segments[0].get("integrity"):
+            raise UnsupportedFormat(f"LUKS2 with integrity ({segments[0]['integrity'].get('type')}), which is not read")
         segment = _segment(segments[0])
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise FormatError(f"the LUKS2 header's JSON is not what it must be ({type(error).__name__}: {error})") from error

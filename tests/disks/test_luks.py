@@ -14,7 +14,7 @@ from forensics.evidence import open_evidence
 from forensics.survey import survey
 from forensics.volumes import find_volumes
 from parsers import luks
-from parsers.errors import CtrForensicsError
+from parsers.errors import CtrForensicsError, UnsupportedFormat
 from support.cli import ask, run_cli
 from support.disks import MIB, Disk, ext_superblock, put_gpt, run
 
@@ -64,6 +64,7 @@ def test_without_the_right_secret_it_stays_closed(tmp_path):
     none, _, gaps = opened(raw, b"wrong")
     assert none == []
     assert [gap.error for gap in gaps] == ["no passphrase or key that was given opens it"]
+    assert [gap.artefact for gap in survey(Disk("disk.img", raw), secrets=(b"wrong",)).gaps] == ["LUKS volume"]
     closed = survey(Disk("disk.img", raw))
     assert [partition.state for partition in closed.partitions] == ["unsupported"]
     assert "--passphrase-file" in closed.gaps[0].error
@@ -147,6 +148,20 @@ def test_a_backup_opens_a_disk_whose_header_was_wiped(tmp_path):
     (tmp_path / "backup").write_bytes(raw[:start])
     inside, _, gaps = volumes_of_files(tmp_path / "disk", tmp_path / "backup")
     assert (inside, gaps) == ([plain], ())
+
+
+@pytest.mark.parametrize(
+    ("segments", "error"),
+    [
+        ({"0": {"type": "crypt", "integrity": {"type": "hmac(sha256)"}}}, r"with integrity \(hmac\(sha256\)\)"),
+        ({"0": {"type": "crypt"}, "1": {"type": "crypt"}}, "several segments"),
+        ({"0": {"type": "linear"}}, "several segments"),
+    ],
+)
+def test_what_is_not_read_is_named(segments, error):
+    document = {"keyslots": {}, "digests": {}, "config": {}, "segments": segments}
+    with pytest.raises(UnsupportedFormat, match=error):
+        luks._parse_v2({"uuid": b"", "label": b""}, json.dumps(document).encode())
 
 
 def header_1(iterations=1000, stripes=4000, key_bytes=64):
