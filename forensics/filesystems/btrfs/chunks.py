@@ -74,9 +74,10 @@ class LogicalSource:
     def _combined(self, way: tuple[tuple[int, int], ...], length: int, offset: int) -> bytes:
         total = 0
         for device, at in way:
-            part = self.devices[device].read(at, length)
+            source = self.devices[device]
+            part = source.read(at, length) if at + length <= source.size else b""
             if len(part) < length:
-                raise FormatError(f"logical address {offset + len(part)} lies behind the end of the device", self.name)
+                raise FormatError(f"logical address {offset} or one behind it lies behind the end of the device", self.name)
             if len(way) == 1:
                 return part
             total ^= int.from_bytes(part, "little")

@@ -81,7 +81,7 @@ class ContentReader:
 
     source: Source
     sector: int
-    _kept: OrderedDict[int, bytes] = field(default_factory=OrderedDict)
+    _kept: OrderedDict[tuple[int, int, int, int], bytes] = field(default_factory=OrderedDict)
 
     def read(self, extents: list[FileExtent], offset: int, size: int) -> bytes:
         """A file's bytes, holes as zeros."""
@@ -101,10 +101,11 @@ class ContentReader:
             return b""
         if not extent.compression:
             return self.source.read(extent.address + extent.skip + inside, length)
-        whole = self._kept.get(extent.address, b"")
+        key = extent.address, extent.packed, extent.unpacked, extent.compression
+        whole = self._kept.get(key, b"")
         if not whole:
             whole = self._unpack(extent.compression, self.source.read(extent.address, extent.packed), extent.unpacked)
-            self._kept[extent.address] = whole
+            self._kept[key] = whole
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         return whole[extent.skip + inside : extent.skip + inside + length]

@@ -24,7 +24,16 @@ from parsers.errors import EvidenceError, FormatError
 STANDS, LOST, UNKNOWN = 0, 1, 2
 """Of a sector: its content is what it was; it is not; nothing tells."""
 
+MAX_EXTENT = 1 << 30  # bytes; the kernel makes none of more than 256 MiB
 STEP = 256  # sectors that are read at once
+
+
+class Run(NamedTuple):
+    """Sectors of which the same is known: the first one, the one behind the last, and what is known."""
+
+    first: int
+    end: int
+    known: int
 
 
 class Table(NamedTuple):
@@ -50,25 +59,27 @@ class PastContents:
         self._starts = np.array([table.start for table in self.tables], np.uint64)
         self._longest = max((table.end - table.start for table in self.tables), default=0)
 
-    def judge(self, start: int, length: int, made: int, seen: int) -> tuple[list[int], bool]:
-        """What is known of each sector of a run, and whether it is still allocated to the same extent.
+    def judge(self, start: int, length: int, made: int, seen: int) -> list[Run]:
+        """What is known of the sectors of a run.
 
         made: the transaction that made the extent; seen: one in which the file still had it.
         """
         sector = self.reader.superblock.sector
         count = -(-length // sector)
+        if length > MAX_EXTENT:
+            return [Run(0, count, UNKNOWN)]
         try:
             owner = self._allocated(start, start + length)
         except (FormatError, EvidenceError):
-            return [UNKNOWN] * count, False
+            return [Run(0, count, UNKNOWN)]
         if owner is not None and owner <= seen:  # what had it then has it still
-            return [STANDS] * count, True
+            return [Run(0, count, STANDS)]
         found: list[int] = []
         for first in range(0, count, STEP):
             found += self._compared(start + first * sector, min(STEP, count - first), made, seen)
         if owner is not None:
             found = [LOST if each == UNKNOWN else each for each in found]
-        return found, False
+        return _runs(found)
 
     def _allocated(self, start: int, end: int) -> int | None:
         """The transaction in which what has any of these bytes now was allocated, None where nobody has them."""
@@ -138,11 +149,10 @@ def past_contents(reader: NodeReader, extents: Root | None, checksums: Iterable[
             for objectid, kind, offset, at, length in leaf.items()
             if (objectid, kind) == (EXTENT_CSUMS, EXTENT_CSUM) and offset % sector == 0
         ]
-    left = 2 * sum(chunk.length for chunk in reader.logical.chunks)
+    left = 2 * sum(device.size for device in reader.logical.devices.values())
     return PastContents(reader, None if extents is None else ItemTree(reader, extents), sorted(set(tables)), left)
 
 
-def runs(states: list[int]) -> list[tuple[int, int, int]]:
-    """Runs of sectors of which the same is known: the first one, the one behind the last, and what is known."""
+def _runs(states: list[int]) -> list[Run]:
     cuts = [0, *(n for n in range(1, len(states)) if states[n] != states[n - 1]), len(states)]
-    return [(first, end, states[first]) for first, end in pairwise(cuts) if end > first]
+    return [Run(first, end, states[first]) for first, end in pairwise(cuts) if end > first]

@@ -53,12 +53,16 @@ def nodes_in_use(reader: NodeReader, roots: Iterable[Root]) -> set[int]:
 def stale_nodes(reader: NodeReader, in_use: set[int]) -> Iterator[StaleNode]:
     """The whole nodes of subvolumes, root tree and checksum tree that stand in the space of metadata and are not in use."""
     size = reader.superblock.node
+    left = 2 * sum(device.size for device in reader.logical.devices.values())  # chunks may claim any length
     for chunk in reader.logical.chunks:
         if not chunk.type & _METADATA:
             continue
         grain = reader.superblock.sector if chunk.type & _DATA else size
         end = min(chunk.logical + chunk.length, reader.logical.size)
         for start in range(chunk.logical, end, STEP):
+            left -= STEP
+            if left < 0:
+                break
             try:
                 data = reader.logical.read(start, min(STEP, end - start))
             except (FormatError, EvidenceError):

@@ -11,7 +11,7 @@ from forensics.filesystems.btrfs.history import MAX_STATES, History, State, read
 from forensics.filesystems.btrfs.inodes import parse_inode
 from forensics.filesystems.btrfs.items import LAST, ItemTree
 from forensics.filesystems.btrfs.numbers import number_of
-from forensics.filesystems.btrfs.past_contents import LOST, STANDS, PastContents, past_contents, runs
+from forensics.filesystems.btrfs.past_contents import LOST, STANDS, PastContents, past_contents
 from forensics.filesystems.btrfs.past_paths import PastPath, PastPaths, own_links
 from forensics.filesystems.btrfs.reader import BtrfsFilesystem
 from forensics.filesystems.btrfs.stale import nodes_in_use, stale_nodes
@@ -144,7 +144,9 @@ class _Finder:
         if inode.type == "f" and extents is None and inline is None:
             stands.lost, stands.sure = [(0, inode.size)], False
         file = replace(
-            _file(inode, stands, "orphan", xattrs, target), deleted_ns=inode.ctime_ns, reuse="none" if stands.sure else None
+            _file(inode, stands, "orphan", xattrs, target),
+            deleted_ns=_time(inode.ctime_ns),
+            reuse="none" if stands.sure else None,
         )
         state = self.history.states.get((tree, objectid))
         if before:
@@ -217,9 +219,9 @@ class _Finder:
             if following is not None:
                 item = self.history.tree(following).get((directory, btrfs.INODE_ITEM, 0))
                 if item is not None and len(item.data) >= btrfs.inode_item.size:
-                    later = parse_inode(0, item.data, 0, None).ctime_ns
+                    later = _time(parse_inode(0, item.data, 0, None).ctime_ns)
             if later is None and tree in self.fs.forest.subvolumes:
-                later = self.fs.inode(number_of(tree, directory)).ctime_ns
+                later = _time(self.fs.inode(number_of(tree, directory)).ctime_ns)
         except (FormatError, EvidenceError):
             return None
         return later if later is not None and inode.ctime_ns is not None and later >= inode.ctime_ns else None
@@ -253,8 +255,7 @@ class _Finder:
             stands.extents.append(Extent(extent.start, None, extent.length))
             return
         place, sector = extent.address + extent.skip, self.fs.block_size
-        known, _ = self.contents.judge(place, extent.length, made, seen)
-        for first, end, what in runs(known):
+        for first, end, what in self.contents.judge(place, extent.length, made, seen):
             length = min(end * sector, extent.length) - first * sector
             stands.total += end - first
             if what == LOST:
@@ -271,10 +272,10 @@ class _Finder:
                 continue
             length = extent.packed if extent.compression else extent.length
             place = extent.address + (0 if extent.compression else extent.skip)
-            known, _ = self.contents.judge(place, length, made, seen) if extent.written else ([], False)
-            stands.total += len(known)
-            stands.taken += known.count(LOST)
-            stands.sure &= all(each == STANDS for each in known)
+            for first, end, what in self.contents.judge(place, length, made, seen) if extent.written else ():
+                stands.total += end - first
+                stands.taken += end - first if what == LOST else 0
+                stands.sure &= what == STANDS
         if whole and not stands.taken and self._may_keep(inode.size):
             try:
                 stands.inline = self.fs.content.read([extent for extent, _ in parsed], 0, inode.size)
@@ -300,7 +301,13 @@ def _file(inode: Inode, stands: _Standing, method: str, xattrs: Mapping[bytes, b
     return DeletedFile(
         path=None, inode=inode.number, type=inode.type, mode=inode.mode, uid=inode.uid, gid=inode.gid, size=inode.size,
         method=method, confidence=CERTAIN if stands.sure and not stands.lost else PROBABLE, generation=inode.generation,
-        mtime_ns=inode.mtime_ns, atime_ns=inode.atime_ns, ctime_ns=inode.ctime_ns, crtime_ns=inode.crtime_ns, target=target,
-        rdev=inode.rdev, xattrs=xattrs, extents=tuple(stands.extents) if regular and stands.inline is None else None,
-        inline=stands.inline, lost=tuple(stands.lost), reuse=stands.reuse if regular else None, offset=inode.offset,
+        mtime_ns=_time(inode.mtime_ns), atime_ns=_time(inode.atime_ns), ctime_ns=_time(inode.ctime_ns),
+        crtime_ns=_time(inode.crtime_ns), target=target, rdev=inode.rdev, xattrs=xattrs,
+        extents=tuple(stands.extents) if regular and stands.inline is None else None, inline=stands.inline,
+        lost=tuple(stands.lost), reuse=stands.reuse if regular else None, offset=inode.offset,
     )  # fmt: skip
+
+
+def _time(value: int | None) -> int | None:
+    """A time that the case can hold, else none."""
+    return value if value is not None and -(1 << 63) <= value < 1 << 63 else None
