@@ -373,11 +373,13 @@ def _path(raw: bytes) -> tuple[str, bytes | None]:
 
 def _sources(sources: Sequence[RecordSource]) -> str | None:
     """Every source of a recovered record, the one that counts most first; None for an allocated one."""
+    if not sources:
+        return None
     told = [
         {**asdict(each.where), "confidence": each.confidence, "gives": list(each.gives), "differs": dict(each.differs)}
         for each in sources
     ]
-    return _json(told) if told else None
+    return _json(told)
 
 
 _PROVENANCE = {f"source_{each.name}": each.name for each in fields(Provenance)}  # asdict would copy what needs no copy

@@ -19,7 +19,8 @@ from forensics.stores.shape import directories_with
 from forensics.survey import Survey
 from forensics.text import readable
 
-ROOTS = (b"/var/lib/kubelet", b"/var/snap/microk8s/common/var/lib/kubelet", b"/var/lib/rancher/k3s/agent/kubelet")
+ROOTS = (b"/var/lib/kubelet", b"/var/snap/microk8s/common/var/lib/kubelet", b"/var/lib/rancher/k3s/agent/kubelet",
+         b"/var/lib/k0s/kubelet")  # fmt: skip
 MANIFESTS = (
     b"/etc/kubernetes/manifests",
     b"/var/lib/rancher/k3s/agent/pod-manifests",

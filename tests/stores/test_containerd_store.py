@@ -73,6 +73,7 @@ def contents_of(*trees):
 
 @pytest.mark.parametrize("path", [
     "/var/lib/containerd", "/var/lib/rancher/k3s/agent/containerd", "/var/snap/microk8s/common/var/lib/containerd",
+    "/var/lib/k0s/containerd",
     "/home/alice/.local/share/containerd", "/var/lib/docker/containerd/daemon", "/mnt/somewhere/else",
 ])  # fmt: skip
 def test_a_data_directory_is_found_wherever_it_is(path):
@@ -235,6 +236,13 @@ def test_mounts_are_told_apart():
     assert mounts["/secret"] == Mount("bind", source, "/secret", False, "db", "kubernetes.io/secret", "rprivate")
     assert kubelet_volume("/var/lib/kubelet/pods/u/volume-subpaths/conf/web/0") == ("conf", "subpath")
     assert kubelet_volume("/etc") is None
+
+
+@pytest.mark.parametrize("path", ["/var/lib/kubelet", "/var/snap/microk8s/common/var/lib/kubelet", "/var/lib/k0s/kubelet"])
+def test_a_kubelet_is_found_where_its_distribution_keeps_it(path):
+    found, reader = survey_of(host(path, {"pods": {UID: {"containers": {"web": {}}}}}))
+    (root,) = find_kubelets(found, reader)
+    assert root.host_path == path.encode()
 
 
 def test_volumes_and_static_pods_of_a_kubelet():

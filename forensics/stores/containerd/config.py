@@ -22,6 +22,7 @@ CONFIGS = (
      b"/run/k3s/containerd"),
     (b"/var/snap/microk8s/current/args/containerd.toml", b"/var/snap/microk8s/common/var/lib/containerd",
      b"/var/snap/microk8s/common/run/containerd"),
+    (b"/etc/k0s/containerd.toml", b"/var/lib/k0s/containerd", b"/run/k0s/containerd"),
 )  # fmt: skip
 """A config file, and the data and state directories of a daemon that goes by it and is not told others."""
 
