@@ -73,7 +73,7 @@ class LayerContent:
         self._case.delta(numbered.number, delta)
         self._plan.add(numbered.layer.kind, numbered.layer.partition, first, tree, metacopy)
         self._plan.need(data for _, data in delta.data if data is not None)
-        self._report(numbered.layer, layer_tree, delta)
+        self._report(numbered, layer_tree, delta)
         self.present.add(numbered.number)
         self._next_entry += len(tree)
         if numbered.layer.kind == "container":
@@ -102,9 +102,18 @@ class LayerContent:
             old.append(found)
         return view_changes(chain, old[::-1])
 
-    def _report(self, layer: Layer, layer_tree: LayerTree, delta: Delta) -> None:
+    def _is_whole(self, numbered: NumberedLayer) -> bool:
+        """Whether all below a layer is there. Only a container image's layer stands on none: else what was below is not known."""
+        lowest = self._layers[numbered.chain[-1]].layer
+        below = all(number in self.present for number in numbered.chain[1:])
+        return below and not numbered.dangling and lowest.kind == "image" and lowest.origin == "allocated"
+
+    def _report(self, numbered: NumberedLayer, layer_tree: LayerTree, delta: Delta) -> None:
         """What the merge met: what cannot be read is a gap besides."""
+        layer, whole = numbered.layer, self._is_whole(numbered)
         for problem in delta.problems:
+            if problem.kind == "stale whiteout" and not whole:
+                continue  # it may well hide something in a layer that is not there
             row = problem.entry - layer_tree.first_entry
             own = 0 <= row < len(layer_tree.tree)
             self._case.anomaly(problem.entry, problem.kind, problem.text)
