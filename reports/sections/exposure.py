@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from forensics.redact import hidden, is_secret_name, without_secrets
 from reports.scope import Scope, objects, pairs, read, words
-from reports.sections.inventory import Container
+from reports.sections.inventory import Container, secret_variables
 
 MAX_MOUNTS = 1_000
 MAX_SECRETS = 500
@@ -95,14 +95,15 @@ def _is_sensitive(row: _Row) -> bool:
 def _secrets(scope: Scope, containers: tuple[Container, ...], show_secrets: bool) -> list[Secret]:
     found: list[Secret] = []
     for container in containers:
-        (env, labels) = scope.db.execute(
-            "SELECT env, labels FROM containers WHERE container_number = ?", (container.number,)
+        (env, labels, config) = scope.db.execute(
+            "SELECT env, labels, config FROM containers WHERE container_number = ?", (container.number,)
         ).fetchone()
+        given = secret_variables(config)
         split = [each.partition("=") for each in words(env)]
         variables = tuple((name, value) for name, _equals, value in split)
         for place, named in (("environment", variables), ("label", pairs(labels))):
             for name, value in named:
-                if value and (is_secret_name(name) or without_secrets(value) != value):
+                if value and (is_secret_name(name) or name in given or without_secrets(value) != value):
                     found.append(Secret(container.title, place, name, value if show_secrets else hidden(value)))
         command = " ".join(container.command)
         if without_secrets(command) != command:

@@ -111,6 +111,7 @@ class _Row:
     finished_ns: int | None
     command: str | None
     env: str | None
+    config: str | None
     labels: str | None
     privileged: int | None
     restart_count: int | None
@@ -160,7 +161,8 @@ def _container(scope: Scope, row: _Row, addresses: tuple[Address, ...], show_sec
     )
     return Container(
         number, row.container_id, row.name, row.pod, row.engine, row.namespace, row.image, row.image_id, row.state, row.exit_code,
-        row.error, row.created_ns, row.started_ns, row.finished_ns, words(row.command), _env(words(row.env), show_secrets),
+        row.error, row.created_ns, row.started_ns, row.finished_ns, words(row.command),
+        _env(words(row.env), secret_variables(row.config), show_secrets),
         hidden_values(pairs(row.labels), show_secrets), None if row.privileged is None else bool(row.privileged),
         row.restart_count, row.restart_policy, row.hostname, row.user, row.working_dir, row.log_driver, row.layer, row.rootfs,
         row.origin, row.confidence, row.source, changes.get("A", 0), changes.get("C", 0), changes.get("D", 0),
@@ -174,9 +176,15 @@ def hidden_values(named: tuple[tuple[str, str], ...], show_secrets: bool) -> tup
     return tuple((name, hidden(value) if value and is_secret_name(name) and not show_secrets else value) for name, value in named)
 
 
-def _env(env: tuple[str, ...], show_secrets: bool) -> tuple[tuple[str, str], ...]:
+def secret_variables(config: str | None) -> frozenset[str]:
+    """The variables that Podman set from its secrets, whatever their names: `secret_env` in libpod's config of a container."""
+    return frozenset(name for name, _secret in pairs(dict(pairs(config)).get("secret_env")))
+
+
+def _env(env: tuple[str, ...], secret: frozenset[str], show_secrets: bool) -> tuple[tuple[str, str], ...]:
     split = [each.partition("=") for each in env]
-    return hidden_values(tuple((name, value) for name, _equals, value in split), show_secrets)
+    named = ((name, hidden(value) if name in secret and not show_secrets else value) for name, _equals, value in split)
+    return hidden_values(tuple(named), show_secrets)
 
 
 def _addresses(scope: Scope) -> dict[str, tuple[Address, ...]]:

@@ -37,8 +37,8 @@ def hostile_case(path):
         container = builder.container(
             f"{number:02d}" + evil, evil, own, image=evil, image_id=evil, state=evil,
             command=json.dumps([evil, f"--password {SECRET}"]),
-            env=json.dumps([f"A={evil}", f"DB_PASSWORD={SECRET}"]), labels=json.dumps({evil: evil}), pod=evil,
-            created_ns=START + number,
+            env=json.dumps([f"A={evil}", f"DB_PASSWORD={SECRET}", f"PLAIN={SECRET}"]), labels=json.dumps({evil: evil}), pod=evil,
+            config=json.dumps({"secret_env": {"PLAIN": {"name": evil}}}), created_ns=START + number,
             started_ns=START + number, finished_ns=START + 10**9, hostname=evil, user=evil, working_dir=evil, error=evil,
             restart_policy=evil, log_driver=evil, namespace=evil, rootfs="partial",
             origin="recovered" if number % 2 else "allocated",
