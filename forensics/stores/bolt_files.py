@@ -9,7 +9,7 @@ from forensics.stores.reading import Place, StoreReader
 
 _MAGIC, _MAGIC_AT = bytes.fromhex("edda0ced"), 16
 _DIRECTORIES: dict[str, tuple[tuple[bytes, ...], ...]] = {
-    "docker": ((b"volumes",), (b"network", b"files"), (b"buildkit",)),
+    "docker": ((b"volumes",), (b"network", b"files"), (b"buildkit",), (b"swarm", b"worker")),
     "podman": ((b"libpod",),),
     "cri-o": ((b"libpod",),),
 }

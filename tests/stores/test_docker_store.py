@@ -221,6 +221,17 @@ def test_what_a_pull_that_was_cut_off_left(parts):
     assert len(contents.gaps) == (parts == {"diff": b"\xff"})
 
 
+@pytest.mark.parametrize("raft, told", [
+    ({"wal-v3-encrypted": {"0000000000000000-0000000000000000.wal": b"\0" * 512}, "snap-v3-encrypted": {}}, ["Swarm's state"]),
+    ({"wal-v3-encrypted": {}}, []),
+    ({}, []),
+])  # fmt: skip
+def test_the_state_of_a_swarm_is_told_as_a_gap_where_there_is_one(raft, told):
+    contents = read(made_up(swarm={"raft": raft, "worker": {}}))
+    assert [gap.artefact for gap in contents.gaps] == told
+    assert [gap.path for gap in contents.gaps] == ["/swarm/raft/wal-v3-encrypted"] * len(told)
+
+
 def test_a_container_of_which_only_layers_are_left():
     contents = read(made_up(**{f"containers/{CID}": None}))
     (container,) = contents.containers

@@ -22,6 +22,7 @@ from forensics.stores.docker.drivers import DRIVERS, DriverContents, driver_of, 
 from forensics.stores.docker.graph_v1 import graph_images, read_graph
 from forensics.stores.docker.networks import docker_networks, read_networks
 from forensics.stores.docker.pulls import pulled_layers
+from forensics.stores.docker.swarm import tell_swarm
 from forensics.stores.docker.volumes import docker_volumes
 from forensics.stores.host_tree import resolve_or_none
 from forensics.stores.reading import Place, StoreReader
@@ -60,6 +61,7 @@ def read_docker(root: DockerRoot, space: EngineNamespace | None = None) -> Store
     buildkit = _part(reader, root, b"buildkit")
     builds = read_builds(reader, "docker", buildkit, layers) if buildkit is not None else ()
     layers = built_layers(builds, layers)
+    tell_swarm(reader, _part(reader, root, b"swarm"))
     driver_name = _main_driver(stored, drivers, snapshotters)
     if driver_name is not None and driver_name not in (*(driver.name for driver in drivers), *snapshotters):
         where = (
