@@ -42,6 +42,7 @@ from forensics.survey import Survey, survey
 if TYPE_CHECKING:
     from forensics.findings.rule import Rule
     from forensics.findings.scene import Scene
+    from forensics.logs.journal import Journals
     from forensics.logs.removed import RemovedLogs
 
 LARGE = 1 << 30  # bytes of a disk image from which on a second process costs less than it saves
@@ -141,7 +142,8 @@ def _write_stores(
     deleted = find_all_deleted(_filesystems(found))
     for database in bolt_files(reader, stores):
         case.bolt_keys(bolt_keys(reader, database))
-    mentions = _mentions(found, stores) if options.logs else []
+    journals: Journals = {}
+    mentions = _mentions(found, stores, journals) if options.logs else []
     recovery = recover(stores, hits, _filesystems(found), deleted, host_trees(found), mentions)
     case.gaps(recovery.gaps)
     for gone in recovery.databases:
@@ -184,15 +186,15 @@ def _write_stores(
         from forensics.logs.removed import RemovedLogs
 
         lost = RemovedLogs(_filesystems(found), deleted, hits, recovery.is_containers_own)
-        _write_logs(case, found, roots, containers, lost)
+        _write_logs(case, found, roots, containers, journals, lost)
     return len(containers), filesystems
 
 
-def _mentions(found: Survey, stores: Sequence[FoundStore]) -> list[Clue[Container]]:
-    """The containers that logs name."""
+def _mentions(found: Survey, stores: Sequence[FoundStore], journals: Journals) -> list[Clue[Container]]:
+    """The containers that logs name; journals: systemd's are added to them."""
     from forensics.logs.mentions import log_mentions
 
-    return log_mentions(host_trees(found), [store.contents.store.engine for store in stores])
+    return log_mentions(host_trees(found), [store.contents.store.engine for store in stores], journals)
 
 
 def _verify_layers(
@@ -242,12 +244,17 @@ def _write_records(
 
 
 def _write_logs(
-    case: CaseWriter, found: Survey, roots: Mapping[str, Place], owners: Sequence[LogOwner], removed: RemovedLogs
+    case: CaseWriter,
+    found: Survey,
+    roots: Mapping[str, Place],
+    owners: Sequence[LogOwner],
+    journals: Journals,
+    removed: RemovedLogs,
 ) -> None:
     from forensics.logs.all import read_logs
 
     gaps: list[Gap] = []
-    case.logs(read_logs(found, roots, owners, gaps, removed))
+    case.logs(read_logs(found, roots, owners, gaps, journals, removed))
     case.gaps(gaps)
 
 

@@ -10,7 +10,7 @@ Source: systemd 252 to 257, src/libsystemd/sd-journal/journal-def.h, docs/JOURNA
 from __future__ import annotations
 
 import lzma
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -71,12 +71,13 @@ DATA_HEAD, DATA_HEAD_COMPACT = 64, 72
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """An entry. offset: in the file. fields: by name, the first value of each."""
+    """An entry. offset: in the file. fields: by name, the first value of each. wanted: for what, as flags."""
 
     offset: int
     realtime_ns: int
     boot_id: str
     fields: dict[bytes, bytes]
+    wanted: int
 
 
 @dataclass
@@ -109,16 +110,30 @@ class JournalFile:
         self.tail = fields["tail_object_offset"]
         self._block = lru_cache(maxsize=BLOCKS)(lambda number: self.read(number * BLOCK, BLOCK))
 
-    def entries(self, wanted: Callable[[bytes], bool]) -> Iterator[JournalEntry]:
-        """The entries with a field that is wanted, as they were written. wanted: told of `NAME=value`, of short values only."""
-        marked: set[int] = set()
+    def entries(self, wanted: Callable[[bytes], int]) -> Iterator[JournalEntry]:
+        """The entries with a field that is wanted, as they were written.
+
+        wanted: told of `NAME=value`, of short values only; answers what it is wanted for, as flags, 0 for nothing.
+        """
+        marked: dict[int, int] = {}
         for offset, kind, flags, size in self._objects():
-            if kind == DATA and not flags and size <= DATA_HEAD_COMPACT + 512 and wanted(self._payload(offset, size)):
-                marked.add(offset)
+            if kind == DATA and not flags and size <= DATA_HEAD_COMPACT + 512:
+                if mark := wanted(self._payload(offset, size)):
+                    marked[offset] = mark
             elif kind == ENTRY:
                 items = self._items(offset, size)
-                if not marked.isdisjoint(items):
-                    yield self._entry(offset, items)
+                if not marked.keys().isdisjoint(items):
+                    flagged = 0
+                    for item in items:
+                        flagged |= marked.get(item, 0)
+                    yield self._entry(offset, items, flagged)
+
+    def entries_at(self, offsets: Iterable[int]) -> Iterator[JournalEntry]:
+        """The entries that stand where `entries` found some."""
+        for offset in offsets:
+            found = self._object(offset)
+            if found is not None:
+                yield self._entry(offset, self._items(offset, found[2]), 0)
 
     def _objects(self) -> Iterator[tuple[int, int, int, int]]:
         """Offset, type, flags and size of each object."""
@@ -161,7 +176,7 @@ class JournalFile:
         step = 4 if self.compact else 8
         return [int.from_bytes(raw[at : at + step], "little") for at in range(0, len(raw) - width + 1, width)]
 
-    def _entry(self, offset: int, items: list[int]) -> JournalEntry:
+    def _entry(self, offset: int, items: list[int], wanted: int) -> JournalEntry:
         fields = entry_object.fields(self._bytes(offset, entry_object.size))
         found: dict[bytes, bytes] = {}
         for item in dict.fromkeys(items):
@@ -177,7 +192,7 @@ class JournalFile:
             name, mark, value = payload.partition(b"=")
             if mark:
                 found.setdefault(name, value)
-        return JournalEntry(offset, fields["realtime"] * 1000, fields["boot_id"].hex(), found)
+        return JournalEntry(offset, fields["realtime"] * 1000, fields["boot_id"].hex(), found, wanted)
 
     def _payload(self, offset: int, size: int) -> bytes:
         head = DATA_HEAD_COMPACT if self.compact else DATA_HEAD

@@ -7,7 +7,7 @@ from itertools import count
 
 from forensics.logs.containers import ContainerLog, LogOwner, LogPlaces, container_logs
 from forensics.logs.formats import records
-from forensics.logs.journal import journal_lines
+from forensics.logs.journal import Journals, journal_lines
 from forensics.logs.lines import Joiner, LogFile, LogLine
 from forensics.logs.reading import Budget, read_pieces
 from forensics.logs.removed import RemovedLogs, removed_lines
@@ -24,18 +24,20 @@ def read_logs(
     roots: Mapping[str, Place],
     owners: Sequence[LogOwner],
     gaps: list[Gap],
+    journals: Journals,
     removed: RemovedLogs | None = None,
 ) -> Iterator[LogFile | LogLine]:
     """The files, and the lines behind the file that they are in; what was deleted last.
 
-    roots: the stores' directories by the stores' keys. gaps: what could not be read is added to them.
+    roots: the stores' directories by the stores' keys. gaps: what could not be read is added to them. journals: systemd's
+    that were walked over.
     """
     reader = StoreReader()
     numbers, budget = count(1), Budget()
     trees = host_trees(found)
     for log in container_logs(LogPlaces(reader, trees, roots, owners)):
         yield from _container_lines(reader, log, numbers, budget)
-    yield from journal_lines(reader, trees, owners, numbers)
+    yield from journal_lines(reader, trees, owners, numbers, journals)
     yield from syslog_lines(reader, trees, list(found.hosts.values()), numbers, budget)
     if removed is not None:
         yield from removed_lines(removed, owners, numbers, budget, gaps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -51,6 +52,21 @@ def wanted(value: bytes) -> bool:
     return value in WANTED or value.startswith(_CONTAINER)
 
 
+@dataclass(frozen=True)
+class Walked:
+    """What a walk over a journal file found: where the entries stand that are engines' and containers', and what is damaged.
+
+    Such a walk takes long, so who looks for what the lines mention notes this for who reads the lines.
+    """
+
+    offsets: array[int] = field(default_factory=lambda: array("Q"))
+    damage: Damage = field(default_factory=Damage)
+
+
+Journals = dict[tuple[int, int], Walked]
+"""The journal files that were walked over, by partition and inode."""
+
+
 @dataclass
 class _Journal:
     """One file on its way into the case. files: the LogFiles' numbers, by the container whose lines they hold, None: engines'."""
@@ -63,15 +79,18 @@ class _Journal:
 
 
 def journal_lines(
-    reader: StoreReader, trees: Sequence[HostTree], owners: Sequence[LogOwner], numbers: Iterator[int]
+    reader: StoreReader, trees: Sequence[HostTree], owners: Sequence[LogOwner], numbers: Iterator[int], journals: Journals
 ) -> Iterator[LogFile | LogLine]:
-    """The files, one for each container in a journal file and one for the engines, and their lines."""
+    """The files, one for each container in a journal file and one for the engines, and their lines.
+
+    journals: those of which it is known where the lines stand; the others are walked over.
+    """
     known: dict[str, LogOwner] = {}
     for owner in owners:
         known.setdefault(owner.record.container_id, owner)
         known.setdefault(owner.record.container_id[:12], owner)
     for place in journal_files(reader, trees):
-        yield from _lines(reader, place, known, numbers)
+        yield from _lines(reader, place, known, numbers, journals.get((place.partition, place.inode)))
 
 
 def journal_files(reader: StoreReader, trees: Sequence[HostTree]) -> list[Place]:
@@ -95,19 +114,20 @@ def _begun(place: Place) -> int:
 
 
 def _lines(
-    reader: StoreReader, place: Place, owners: Mapping[str, LogOwner], numbers: Iterator[int]
+    reader: StoreReader, place: Place, owners: Mapping[str, LogOwner], numbers: Iterator[int], walked: Walked | None
 ) -> Iterator[LogFile | LogLine]:
     damage = Damage()
     journal = _Journal(place, reader.provenance(place).offset, owners)
     try:
         size = place.fs.inode(place.inode).size
         file = JournalFile(lambda offset, length: place.fs.read(place.inode, offset, length), size, damage)
-        for entry in file.entries(wanted):
+        for entry in file.entries(wanted) if walked is None else file.entries_at(walked.offsets):
             yield from _entry(journal, entry, numbers)
     except (FormatError, EvidenceError) as error:
         damage.at(getattr(error, "offset", None) or 0, str(error))
     for joiner in journal.joiners.values():
         yield from joiner.rest()
+    damage = damage if walked is None else walked.damage
     if damage.times:
         more = f", and {damage.times - 1} more such places" if damage.times > 1 else ""
         reader.gap("journal", f"{damage.what} at byte {damage.position}{more}", place, damage.position)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from forensics.file_source import FileSource
-from forensics.logs.journal import WANTED, journal_files
+from forensics.logs.journal import WANTED, Journals, Walked, journal_files, wanted
 from forensics.logs.reading import Budget, read_pieces
 from forensics.logs.rotation import group_rotated
 from forensics.logs.syslog import NAMES
@@ -37,6 +37,7 @@ _SCOPE = re.compile(rb"UNIT=[a-z-]+-[0-9a-f]{64}\.scope")
 _FULL = b"CONTAINER_ID_FULL="
 _OF_CONTAINER = (b"CONTAINER_ID", b"CONTAINER_ID_FULL")
 _KERNEL = b"_TRANSPORT=kernel"
+_MENTIONING, _LOGGED = 1, 2
 _WRITERS = {b"dockerd": "docker", b"conmon": "podman", b"podman": "podman"}
 
 
@@ -67,16 +68,16 @@ class _Known:
             self.times[mention.event] = at if known is None else min(known, at) if first else max(known, at)
 
 
-def log_mentions(trees: Sequence[HostTree], engines: Sequence[str]) -> list[Clue[Container]]:
+def log_mentions(trees: Sequence[HostTree], engines: Sequence[str], journals: Journals) -> list[Clue[Container]]:
     """A clue for each container and file that names it; most are there still, and theirs are for nothing.
 
-    engines: of the stores.
+    engines: of the stores. journals: systemd's are added to them.
     """
     reader = StoreReader()  # what is damaged is told when the lines are read
     runtime = runtime_of(engines)
     clues: list[Clue[Container]] = []
     for place in journal_files(reader, trees):
-        clues += _clues(_in_journal(place), runtime)
+        clues += _clues(_in_journal(place, journals), runtime)
     budget = Budget()
     for tree in trees:
         files = reader.children(resolve_or_none(tree, b"/var/log"), "f")
@@ -114,16 +115,23 @@ def _clues(said: Iterable[_Said], runtime: str) -> Iterator[Clue[Container]]:
         yield Clue(made, POSSIBLE, KIND, None, WEAK)
 
 
-def _wanted(value: bytes) -> bool:
-    return value in WANTED or value == _KERNEL or value.startswith(_FULL) or _SCOPE.fullmatch(value) is not None
+def _wanted(value: bytes) -> int:
+    """What an entry with this field is wanted for."""
+    mentioning = value in WANTED or value == _KERNEL or value.startswith(_FULL) or _SCOPE.fullmatch(value) is not None
+    return (_MENTIONING if mentioning else 0) | (_LOGGED if wanted(value) else 0)
 
 
-def _in_journal(place: Place) -> Iterator[_Said]:
+def _in_journal(place: Place, journals: Journals) -> Iterator[_Said]:
     file = FileSource(place.fs, place.inode, readable(place.path))
+    walked = journals[place.partition, place.inode] = Walked()
     try:
         size = place.fs.inode(place.inode).size
-        journal = JournalFile(lambda offset, length: place.fs.read(place.inode, offset, length), size, Damage())
+        journal = JournalFile(lambda offset, length: place.fs.read(place.inode, offset, length), size, walked.damage)
         for entry in journal.entries(_wanted):
+            if entry.wanted & _LOGGED:
+                walked.offsets.append(entry.offset)
+            if not entry.wanted & _MENTIONING:
+                continue
             where = Provenance(place.partition, file.name, place.inode, file.locate(entry.offset), "line of systemd's journal")
             own = entry.fields.get(b"CONTAINER_ID_FULL", b"")
             if _ID.fullmatch(own):
@@ -132,8 +140,8 @@ def _in_journal(place: Place) -> Iterator[_Said]:
                 program = readable(entry.fields.get(b"SYSLOG_IDENTIFIER") or entry.fields.get(b"_COMM") or b"")
                 for mention in mentions(program, entry.fields[b"MESSAGE"].decode("utf-8", "replace")):
                     yield mention, entry.realtime_ns, where
-    except (FormatError, EvidenceError):
-        return
+    except (FormatError, EvidenceError) as error:
+        walked.damage.at(getattr(error, "offset", None) or 0, str(error))
 
 
 def _by_fields(own: bytes, fields: dict[bytes, bytes]) -> Mention:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from forensics.logs.containers import LogOwner
 from forensics.logs.journal import journal_lines, wanted
 from forensics.logs.lines import LogFile, LogLine
+from forensics.logs.mentions import log_mentions
 from forensics.logs.reading import Budget
 from forensics.logs.syslog import syslog_lines
 from forensics.records import Container
@@ -172,7 +173,7 @@ def test_files_are_read_in_the_order_in_which_they_were_begun():
     names = {"system.journal": journal("zstd-compact"), "system@0-1.journal": bytes(older), "bad.journal~": b"LPKSHHRH"}
     found, _ = survey_of({"var": {"log": {"journal": {"m" * 32: names}}}})
     reader = StoreReader()
-    rows = [row for row in journal_lines(reader, host_trees(found), [], count(1)) if isinstance(row, LogFile)]
+    rows = [row for row in journal_lines(reader, host_trees(found), [], count(1), {}) if isinstance(row, LogFile)]
     told = [row.path.rpartition(b"/")[2] for row in rows]
     assert told == sorted(told, key=lambda name: name == b"system.journal")
     assert {*told} == {b"system.journal", b"system@0-1.journal"}
@@ -183,7 +184,7 @@ def run_journal(raw, *containers):
     found, _ = survey_of({"var": {"log": {"journal": {"m" * 32: {"system.journal": raw, "notes.txt": b"no"}}}}})
     reader = StoreReader()
     owners = [LogOwner(number, "docker:p1:/var/lib/docker", 1, each) for number, each in enumerate(containers, 1)]
-    rows = list(journal_lines(reader, host_trees(found), owners, count(1)))
+    rows = list(journal_lines(reader, host_trees(found), owners, count(1), {}))
     return [row for row in rows if isinstance(row, LogFile)], [row for row in rows if isinstance(row, LogLine)], reader.gaps
 
 
@@ -255,3 +256,16 @@ def test_any_line_is_a_syslog_line_or_none(line):
 def test_years_of_any_clock(clocks, last):
     for zone in (UTC, ZoneInfo("Europe/Vienna")):
         assert len(with_years(clocks, last, zone)) == len(clocks)
+
+
+@pytest.mark.parametrize("name", ["zstd-compact", "none-regular", "cut"])
+def test_a_journal_that_was_walked_over_for_mentions_gives_the_same_lines_without_another_walk(monkeypatch, name):
+    raw = journal("zstd-compact")[:-70_000] if name == "cut" else journal(name)
+    found, _ = survey_of({"var": {"log": {"journal": {"m" * 32: {"system.journal": raw}}}}})
+    alone, after, journals = StoreReader(), StoreReader(), {}
+    expected = list(journal_lines(alone, host_trees(found), [], count(1), {}))
+    log_mentions(host_trees(found), ["docker"], journals)
+    monkeypatch.setattr(JournalFile, "_objects", None)
+    assert list(journal_lines(after, host_trees(found), [], count(1), journals)) == expected
+    assert [gap.error for gap in after.gaps] == [gap.error for gap in alone.gaps]
+    assert expected

@@ -52,7 +52,7 @@ def read(tree, *owners, root=None):
     """What is read: (path's last part, container's number or what names it, texts) of each file; and the gaps."""
     found, place = survey_of(tree)
     gaps, files = [], {}
-    for item in read_logs(found, {"docker:p1:/var/lib/docker": place(root)} if root else {}, owners, gaps):
+    for item in read_logs(found, {"docker:p1:/var/lib/docker": place(root)} if root else {}, owners, gaps, {}):
         if isinstance(item, LogFile):
             files[item.number] = (
                 item.path.decode().rpartition("/")[2],

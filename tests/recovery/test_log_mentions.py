@@ -26,7 +26,7 @@ def lines(name):
 def found_in(files, *engines):
     tree = {"var": {"log": files}, "etc": {"hostname": b"h\n"}}
     survey, _ = survey_of(tree)
-    joined = join_containers(log_mentions(host_trees(survey), engines or ("docker", "containerd")))
+    joined = join_containers(log_mentions(host_trees(survey), engines or ("docker", "containerd"), {}))
     return {record.container_id: record for record, _ in joined}
 
 
