@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from forensics.filesystem import Filesystem
-from forensics.records import Artefact, Container, ContainerImage, Gap, StoreContents
+from forensics.records import Artefact, Container, ContainerImage, Gap, Network, StoreContents
 from forensics.recovery.carving.bolt_pages import LostDatabase, lost_databases
 from forensics.recovery.carving.carved import carved_clues
 from forensics.recovery.carving.carved_images import References
@@ -17,7 +17,7 @@ from forensics.recovery.clues import Clue
 from forensics.recovery.containers.containerd import containerd_clues
 from forensics.recovery.containers.deleted_clues import deleted_clues
 from forensics.recovery.containers.directory_slack import slack_clues
-from forensics.recovery.containers.docker_network import network_clues
+from forensics.recovery.containers.docker_network import network_clues, removed_networks
 from forensics.recovery.containers.host_traces import host_clues, runtime_of
 from forensics.recovery.containers.kubelet_checkpoints import checkpoint_clues
 from forensics.recovery.containers.leftovers import leftover_clues, root_directory_clues, storage_clues
@@ -35,11 +35,15 @@ from forensics.stores.reading import StoreReader
 
 @dataclass
 class Clues:
-    """What all sources know, of things that are there and of such as were removed. artefacts: by the key of their store."""
+    """What all sources know, of things that are there and of such as were removed.
+
+    artefacts, networks: by the key of their store; networks: removed ones only.
+    """
 
     containers: list[Clue[Container]] = field(default_factory=list)
     images: list[Clue[ContainerImage]] = field(default_factory=list)
     artefacts: dict[str, list[Artefact]] = field(default_factory=dict)
+    networks: dict[str, list[Network]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,7 @@ def with_recovered(stores: Sequence[StoreContents], clues: Clues) -> list[StoreC
                 containers=(*contents.containers, *removed),
                 images=(*contents.images, *removed_images),
                 artefacts=(*contents.artefacts, *more),
+                networks=(*contents.networks, *clues.networks.get(contents.store.key, ())),
             )
         )
     return result
@@ -158,3 +163,5 @@ def _store_clues(store: FoundStore, clues: Clues, limits: Limits) -> None:
         database = reader.child(store.root, b"network", b"files", b"local-kv.db")
         if database is not None:
             clues.containers += network_clues(database, kept.key, limits)
+            there = {each.network_id for each in store.contents.networks}
+            clues.networks[kept.key] = removed_networks(database, there, limits)
