@@ -39,6 +39,13 @@ def write(path, data):
     return data
 
 
+def commit(path):
+    """Commit the transaction, and write nothing to its place."""
+    file = os.open(path, os.O_RDONLY)
+    os.fsync(file)
+    os.close(file)
+
+
 def fill(top, count=60, seed=3):
     """Files of many sizes in many directories: path to content."""
     rng = random.Random(seed)
@@ -147,6 +154,31 @@ def test_blocks_that_others_had_and_gave_back_are_not_taken_for_content(tmp_path
         file = found[os.fsencode(name)]
         assert examine(fs, file).sha256 in (None, hashlib.sha256(data).hexdigest())
     assert sum(found[os.fsencode(name)].reuse == "all" for name in made) > 5
+
+
+@pytest.mark.parametrize("layout", ["1k", "default"])
+def test_content_that_was_journalled_and_never_written_to_its_place(layout, tmp_path):
+    """`data=journal`: what the blocks hold on the disk was somebody else's."""
+    path = lab.make(tmp_path / "fs.img", "-m", "0", "-J", "size=8", *LAYOUTS[layout], size=24 * MIB)
+    with mounted(path, tmp_path / "m") as top:
+        filling = top / "before"
+        filling.write_bytes(b"somebody else's" * (12 * MIB // 15))
+        sync(top)
+        filling.unlink()
+    with mounted(path, tmp_path / "m", "noatime", "data=journal") as top:
+        made = {f"/{name}": write(top / name, f"{name} has it\n".encode() * 500) for name in ("a", "b", "c")}
+        made["/magic"] = write(top / "magic", bytes.fromhex("c03b3998") * 100)
+        commit(top / "magic")
+        for name in made:
+            (top / name[1:]).unlink()
+        commit(top)
+    fs, found = found_in(path)
+    for name, data in made.items():
+        file = found[name.encode()]
+        if name == "/magic":  # the journal has its first bytes changed
+            assert (file.confidence, file.extents, file.lost) == ("probable", (), ((0, fs.block_size),))
+        else:
+            assert (file.confidence, file.reuse, content(fs, file)) == ("certain", "none", data)
 
 
 def test_discarded_blocks_are_lost_and_no_zeros(tmp_path):

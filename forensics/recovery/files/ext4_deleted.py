@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +28,12 @@ from forensics.filesystems.ext4.reuse import TICK, Reuse, read_reuse
 from forensics.filesystems.past.paths import BEFORE, Life, PastPaths
 from forensics.recovery.files.deleted_file import CERTAIN, POSSIBLE, PROBABLE, DeletedFile
 from forensics.recovery.files.ext4_unnamed import Unnamed
+from forensics.recovery.files.journalled import Journalled, journalled
 from forensics.recovery.files.standing import Standing, standing
 from forensics.recovery.files.unallocated import Unallocated, unallocated
 from forensics.source import Source
 from parsers.errors import FormatError
-from parsers.ext4_inode import MODE_TYPES, InodeFlag, InodeRecord, device, parse_inode
+from parsers.ext4_inode import BLOCK_AT, IN_INODE, MODE_TYPES, InodeFlag, InodeRecord, device, parse_inode
 from parsers.xfs_inode import SECOND
 
 FIRST_INODE = 11  # those before are the filesystem's own
@@ -205,8 +206,11 @@ class _Finder:
         attributes = Attributes(tables, silent, _no_value)
         extents, inline, unknown = self._content(record, raw, source, attributes, number, place)
         stands, sure = Standing(tuple(extents or ()), (), "none", True), True
+        kept = Journalled(rest=extents or [])
         if number not in self.held or moment < self.history.end:
-            stands, sure = self._standing(extents or [], moment)
+            kept = self._journalled(record, number, moment, extents or [])
+            stands, sure = self._standing(kept.rest, moment)
+            sure &= kept.sure and not kept.lost
         return DeletedFile(
             path=None, inode=number, type=kind, mode=record.mode & 0xFFF, uid=record.uid, gid=record.gid, size=record.size,
             method="journal", confidence=CERTAIN if sure and not unknown else PROBABLE, generation=record.generation,
@@ -215,7 +219,8 @@ class _Finder:
             target=self._target(record, source, attributes, raw, number) if kind == "l" else None,
             rdev=device(record.block) if kind in "cb" else None,
             xattrs=attributes.read(number, raw, record.extra_isize, record.file_acl),
-            extents=None if extents is None else stands.extents, inline=inline, lost=(*stands.lost, *unknown), reuse=stands.reuse,
+            extents=None if extents is None else _in_order(stands.extents, kept.kept), inline=inline,
+            lost=(*stands.lost, *kept.lost, *unknown), reuse=stands.reuse,
             offset=self.fs.source.locate(place) if moment == self.history.end else self.history.source.locate(place),
         )  # fmt: skip
 
@@ -256,6 +261,18 @@ class _Finder:
         except FormatError:
             return None
 
+    def _journalled(self, record: InodeRecord, number: int, moment: int, extents: list[Extent]) -> Journalled:
+        """What of a content stands in the journal: since the inode's map is as it is."""
+        life = self._lives.get((number, record.generation))
+        if life is None:
+            return Journalled(rest=extents)
+        s = self.states
+        rows = range(*np.searchsorted(s.number, [number, number + 1]).tolist())
+        own = [row for row in rows if s.generation[row] == record.generation and s.first[row] <= moment]
+        alike = [int(s.first[row]) for row in own if s.raw[row, BLOCK_AT : BLOCK_AT + IN_INODE].tobytes() == record.block]
+        in_inode = record.flags & InodeFlag.EXTENTS and not int.from_bytes(record.block[6:8], "little")
+        return journalled(self.history, extents, min(alike, default=None) if in_inode else None, life[0], moment)
+
     def _standing(self, extents: list[Extent], moment: int) -> tuple[Standing, bool]:
         """What of a content was not given to others after a moment, and whether nothing of that is in doubt."""
         size = self.fs.block_size
@@ -265,6 +282,10 @@ class _Finder:
         # Data go to the disk before the transaction that gives them blocks: when the power goes, none tells of the last ones.
         sure &= self.fs.state == CLEAN
         return stands, (not stored or (sure and stands.known)) and not stands.lost
+
+
+def _in_order(*parts: Iterable[Extent]) -> tuple[Extent, ...]:
+    return tuple(sorted(chain(*parts), key=lambda extent: extent.logical))
 
 
 def _by_generation(s: States, first: int, end: int) -> Iterator[list[int]]:
