@@ -94,6 +94,7 @@ class _Blocks:
     _owners: dict[int, list[int]] | None = None
     _by_number: dict[int, list[tuple[int, Life]]] = field(default_factory=dict)
     _low: dict[int, list[int]] = field(default_factory=dict)
+    _kinds: dict[int, frozenset[str | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for (number, generation), life in self.lives.items():
@@ -170,8 +171,13 @@ class _Blocks:
 
     def _fits(self, each: Slack, number: int) -> bool:
         """Whether an entry's type is that of the inode; so where nothing is known of it."""
-        states = [s for s in self.history.states.get(number, ()) if s.used]
-        return not states or each.kind is None or any(MODE_TYPES.get(s.mode & 0xF000) == each.kind for s in states)
+        if each.kind is None:
+            return True
+        kinds = self._kinds.get(number)
+        if kinds is None:
+            used = (state for state in self.history.states.get(number, ()) if state.used)
+            kinds = self._kinds[number] = frozenset(MODE_TYPES.get(state.mode & 0xF000) for state in used)
+        return not kinds or each.kind in kinds
 
     def _copies(self, block: int, changes: list[Change], base: bool) -> Iterator[tuple[_Copy, list[Slack], bool]]:
         s = self.fs.superblock

@@ -27,6 +27,8 @@ from forensics.recovery.files.xfs_changes import Deletion, nothing_else, read_de
 from parsers.errors import FormatError
 from parsers.xfs_inode import Format, InodeFlag, InodeRecord, device, parse_inode
 
+SETTLED = 60_000_000_000
+"""Nanoseconds after which what was written is on the disk: twice as long as the kernel lets it wait (dirty_expire_centisecs)."""
 Placed = list[tuple[bytes, tuple[int, int], bool]]
 """Paths with their directories (number, generation), and whether they are sure."""
 
@@ -110,7 +112,7 @@ class PastFiles:
             return
         deleted, no_later = self._deleted(number, last)
         base = replace(base, deleted_ns=deleted, no_later=no_later)
-        if base.confidence == CERTAIN and not self.only_deleted(number, generation):
+        if base.confidence == CERTAIN and not (self.only_deleted(number, generation) and self._settled(base)):
             base = replace(base, confidence=PROBABLE)
         placed = self.paths(number, generation)
         for path, parent, sure in placed:
@@ -122,6 +124,12 @@ class PastFiles:
     def only_deleted(self, number: int, generation: int) -> bool:
         """Whether nothing but its deletion happened to an inode after the last state with a name: no rename, no write."""
         return nothing_else(self._deletions.get((number, generation)), self._usual)
+
+    def _settled(self, file: DeletedFile) -> bool:
+        """Whether the end of a content had reached the disk: of whole blocks, or none, that is not sure until a while later."""
+        if file.type != "f" or (file.size or 0) % self.fs.block_size:
+            return True
+        return not file.no_later and (file.deleted_ns or 0) - (file.mtime_ns or 0) >= SETTLED
 
     @cached_property
     def _deletions(self) -> dict[tuple[int, int], Deletion | None]:
