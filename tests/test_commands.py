@@ -115,6 +115,16 @@ def test_listings_give_every_column_of_their_view(view, shop, capfdbinary):
     assert table.count(b"\n") == len(told) + 1
 
 
+def test_containers_of_one_id_in_two_namespaces_are_told_apart(tmp_path, capfdbinary):
+    builder = CaseBuilder(tmp_path / "case.db")
+    for namespace in ("default", "other"):
+        builder.container("same", "web", engine="containerd", namespace=namespace)
+    table, _err = run(capfdbinary, "containers", builder.finish())
+    assert [row.split()[:4] for row in table.decode().splitlines()[1:]] == [
+        ["same", "web", "containerd", "default"], ["same", "web", "containerd", "other"],
+    ]  # fmt: skip
+
+
 def test_env_labels_and_commands_are_json_in_json(shop, capfdbinary):
     rows = json.loads(run(capfdbinary, "containers", shop, "-f", "json")[0])
     for row in (row for row in rows if row["origin"] == "allocated"):
