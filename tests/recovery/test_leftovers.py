@@ -1,6 +1,7 @@
 """Removed containers of which containerd's directory still has something: the records are an engine's own, of CRI 2.1 and ctr."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -72,6 +73,17 @@ def test_a_snapshot_whose_container_is_gone_brings_its_layers():
     assert layers[record.layer].directory is not None
     recovery = recover([FoundStore(containerd_contents(store), store.root.place, store)])
     assert any(each.container_id == lost.id and each.layer == record.layer for each in recovery.stores[0].containers)
+
+
+@pytest.mark.parametrize(("key", "is_told"), [("job-1", True), ("/mnt", False), ("extract-7", False)])
+def test_a_snapshot_that_only_its_snapshotter_still_knows(key, is_told):
+    """ctr names its containers as it likes; a snapshot of `ctr images mount` bears the path that it was mounted at."""
+    store = store_of()
+    at, each = next(item for item in store.layers.by_key.items() if len(item[0][2]) == 64)
+    store.layers.by_key[at[0], at[1], key] = replace(each, key=key)
+    found = gone(store)
+    assert found.keys() == ({key} if is_told else set())
+    assert all((clue.record.name, clue.record.layer) == (key, each.layer.key) for clue in found.values())
 
 
 def test_what_is_dockers_is_listed_with_docker_only():

@@ -36,6 +36,8 @@ _WHOLE_ID = re.compile(r"[0-9a-f]{64}")
 _NO_CONTAINER = re.compile(r"sha256:|extract-|.*-init(?:-key)?$|.*-key$|.*-parent-view-")
 """Keys of snapshots that are layers of images, or on the way to become some."""
 
+_IDENTIFIER = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")  # containerd v2.1 pkg/identifiers/validate.go
+
 NO_CONTAINERS = frozenset(("buildkit",))
 """Namespaces whose snapshots are no containers'."""
 
@@ -142,7 +144,7 @@ def is_a_containers(namespace: str, key: str) -> bool:
     if _WHOLE_ID.fullmatch(key):
         return True
     dockers = namespace.startswith(MOBY)  # it gives its containers such ids only
-    return bool(key) and not (dockers or namespace in NO_CONTAINERS or _NO_CONTAINER.match(key))
+    return bool(_IDENTIFIER.fullmatch(key)) and not (dockers or namespace in NO_CONTAINERS or _NO_CONTAINER.match(key))
 
 
 def referred_clue(

@@ -16,7 +16,7 @@ from itertools import chain
 from forensics.records import Container
 from forensics.recovery.carving.carved import storage_container
 from forensics.recovery.clues import CERTAIN, CREATED, POSSIBLE, Clue
-from forensics.recovery.containers.containerd import NO_CONTAINERS
+from forensics.recovery.containers.containerd import NO_CONTAINERS, is_a_containers
 from forensics.recovery.containers.spec_identity import KUBERNETES
 from forensics.stores.containerd.cri import DIRECTORIES
 from forensics.stores.containerd.discover import TASKS
@@ -103,12 +103,13 @@ def _directories(store: ContainerdStore) -> Iterator[Clue[Container]]:
 
 
 def _snapshots(store: ContainerdStore, there: Collection[tuple[str, str]]) -> Iterator[Clue[Container]]:
-    """What a container wrote to, under a key that is a container's id: whole, with all layers below it.
+    """What a container wrote to, under a key that can be a container's id: whole, with all layers below it.
 
     there: containers that have their records.
     """
     for (namespace, _, key), each in sorted(store.layers.by_key.items()):
-        if not _ID.fullmatch(key) or (each.stored is not None and each.stored.kind != "active") or (namespace, key) in there:
+        is_active = each.stored is None or each.stored.kind == "active"
+        if not is_active or not is_a_containers(namespace, key) or (namespace, key) in there:
             continue
         fitting = store.context.index.by_top.get((namespace, each.layer.parent or ""), [])
         source = each.layer.source
@@ -116,7 +117,7 @@ def _snapshots(store: ContainerdStore, there: Collection[tuple[str, str]]) -> It
             engine="containerd",
             namespace=namespace,
             container_id=key,
-            name=None,
+            name=None if _ID.fullmatch(key) else key,
             image_id=fitting[0] if len(fitting) == 1 else None,
             created_ns=each.stored.created_ns if each.stored is not None else None,
             layer=each.layer.key,
