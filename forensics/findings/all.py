@@ -56,15 +56,15 @@ def find(scene: Scene, more: tuple[Rule[Scene], ...] = (), in_files: bool = True
     """
     asked = (*texts(), *(rule.text for rule in more))
     found: dict[str, list[Finding]] = {text.name: [] for text in asked}
+    looks = [(rule.text.name, rule.look) for rule in FILE_RULES]
     for container in scene.containers:
         for rule in CONTAINER_RULES:
             found[rule.text.name] += grouped(rule.look(container))
-        of_files: dict[str, list[Finding]] = {rule.text.name: [] for rule in FILE_RULES}
-        looks = [(of_files[rule.text.name].append, rule.look) for rule in FILE_RULES]
+        of_files: dict[str, list[Finding]] = {}
         for file in changed_files(scene, container) if in_files else ():
-            for add, look in looks:  # so many times that nothing more is done here
+            for name, look in looks:  # so many times that nothing more is done here
                 for finding in look(file):
-                    add(finding)
+                    of_files.setdefault(name, []).append(finding)
         for name, findings in of_files.items():
             found[name] += grouped(findings)
     for scene_rule in (*SCENE_RULES, *more):

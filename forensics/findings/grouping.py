@@ -18,6 +18,9 @@ def grouped(findings: Iterable[Finding]) -> list[Finding]:
 
     That one points to the evidence of the first, and lists the others.
     """
+    findings = list(findings)
+    if len(findings) <= 1:
+        return findings  # as nearly always, for each of many rules in each of many containers
     by_severity: dict[str, list[Finding]] = {}
     for finding in findings:
         by_severity.setdefault(finding.severity, []).append(finding)
