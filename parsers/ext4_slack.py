@@ -14,7 +14,6 @@ from parsers.ext4_inode import DIR_ENTRY, DIR_ENTRY_TYPES
 
 HEAD = DIR_ENTRY.size
 LEAST = 12
-NO_TYPE = 0
 
 
 class SlackName(NamedTuple):

@@ -26,7 +26,6 @@ HEADER_SIZE = 4 << 20
 """Bytes that both copies of the longest LUKS2 header fit in."""
 SECTOR = 512
 ENABLED = 0x00AC71F3
-STRIPES = 4000
 MAX_STRIPES = 1 << 16
 MAX_KEY = 512
 MAX_ITERATIONS = 200_000_000

@@ -7,11 +7,9 @@ pkg/logging/logging.go (log-config.json), pkg/mountutil/mountutil.go (the label 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from parsers.errors import FormatError
 from parsers.json_fields import parse_object
 
 PREFIX = "nerdctl/"
@@ -103,14 +101,3 @@ def parse_mounts(label: str) -> tuple[NerdctlMount, ...]:
         )
         for mount in top.items("mounts")
     )
-
-
-def parse_networks(label: str) -> tuple[str, ...]:
-    """The names of the networks that the user asked for. Raises FormatError where the label is no JSON array of texts."""
-    try:
-        names = json.loads(label)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"no JSON: {error}") from error
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise FormatError("no array of texts")
-    return tuple(names)

@@ -144,7 +144,6 @@ AGI = Layout(
 )
 AGI_MAGIC = b"XAGI"
 AGI_SECTOR = 2  # of the allocation group
-UNLINKED_BUCKETS = 64
 
 SHORT_BLOCK = Layout(
     Struct(
@@ -338,12 +337,6 @@ def parse_inode_tree_block(data: Buffer, level: int, has_crc: bool, sparse: bool
     at = header + 4 * room
     pointers = tuple(int.from_bytes(data[i : i + 4], "big") for i in range(at, at + 4 * count, 4))
     return InodeTreeBlock(level, [], pointers)
-
-
-def parse_unlinked(data: Buffer) -> tuple[int, ...]:
-    """The heads of an allocation group's lists of unlinked inodes, group-relative, NO_BLOCK where a list is empty."""
-    heads = AGI.fields(data)["agi_unlinked"]
-    return tuple(int.from_bytes(heads[at : at + 4], "big") for at in range(0, 4 * UNLINKED_BUCKETS, 4))
 
 
 def _spread(holes: int) -> int:

@@ -14,8 +14,6 @@ from parsers.layout import Buffer, Layout
 from parsers.xfs import crc_holds
 
 BLOCK_INFO = Layout(Struct("forw" / Int32ub, "back" / Int32ub, "magic" / Int16ub, Padding(2)))
-BLOCK_INFO3 = Layout(Struct("crc" / Bytes(4), "blkno" / Int64ub, "lsn" / Int64ub, "uuid" / Bytes(16), "owner" / Int64ub))
-"""Follows BLOCK_INFO on filesystems with checksums."""
 NODE_HEADER = Layout(Struct("count" / Int16ub, "level" / Int16ub))
 LEAF_HEADER = Layout(
     Struct(

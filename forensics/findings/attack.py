@@ -6,8 +6,6 @@ and that leave traces inside containers all the same.
 
 from __future__ import annotations
 
-ATTACK_VERSION = "16.1"
-
 CONTAINERS = {
     "T1036.005": "Masquerading: Match Legitimate Name or Location",
     "T1068": "Exploitation for Privilege Escalation",

@@ -13,8 +13,6 @@ from parsers.xfs import LONG_BLOCK, LONG_CRC_AT, LONG_CRC_SIZE, crc_holds
 from parsers.xfs_inode import BMAP_MAGICS, EXTENT_SIZE
 from parsers.xfs_log import CHUNK
 
-OWNER = slice(56, 64)  # in a block with checksums
-
 
 @dataclass(frozen=True)
 class PastBlocks:
@@ -76,14 +74,6 @@ class PastBlocks:
         if not known[: -(-min(used, len(data)) // CHUNK)].all():
             raise FormatError("a part of a block of an extent map was written over", self.name, offset)
         return bytes(data)
-
-    def _is_same(self, lying: bytes, changes: list[Change]) -> bool:
-        """Whether the disk has a block of the same map in this place."""
-        has_crc = self.history.geometry.superblock.has_crc
-        if lying[:4] != BMAP_MAGICS[has_crc] or (has_crc and not crc_holds(lying, LONG_CRC_AT)):
-            return False
-        owners = {piece[OWNER] for change in changes for at, piece in change.pieces if not at and len(piece) >= OWNER.stop}
-        return not has_crc or owners <= {lying[OWNER]}
 
 
 def _logged_until(changes: list[Change], moment: int) -> set[int]:
