@@ -82,13 +82,25 @@ def test_the_copy_of_a_damaged_header_serves(tmp_path):
     assert "damaged" in gaps[0].error
 
 
+def encrypted_by_qemu(plain, volume):
+    """cryptsetup encrypts no partition tables; qemu-img now and then finds no CPU time spent and gives up (crypto/pbkdf.c)."""
+    secret = ("--object", f"secret,id=key,data={SECRET.decode()}", "-o", "key-secret=key,iter-time=10")
+    for _ in range(20):
+        try:
+            run("qemu-img", "convert", "-f", "raw", "-O", "luks", *secret, plain, volume)
+        except AssertionError as error:
+            if "accurate CPU usage" not in str(error):
+                raise
+        else:
+            return volume.read_bytes()
+    pytest.skip("qemu-img cannot tell its CPU time here")
+
+
 def test_an_encrypted_disk_has_its_partitions(tmp_path):
     disk = bytearray(PLAIN)
     put_gpt(disk, [(2048, 4095, "first"), (4096, 8191, "second")])
     (tmp_path / "plain").write_bytes(disk)
-    secret = ("--object", f"secret,id=key,data={SECRET.decode()}", "-o", "key-secret=key,iter-time=10")
-    run("qemu-img", "convert", "-f", "raw", "-O", "luks", *secret, tmp_path / "plain", tmp_path / "volume")
-    raw = (tmp_path / "volume").read_bytes()
+    raw = encrypted_by_qemu(tmp_path / "plain", tmp_path / "volume")
     start = luks.parse_luks(raw).segment.offset
     (inside,), volumes, gaps = opened(raw, SECRET)
     assert gaps == ()
