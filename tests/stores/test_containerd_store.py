@@ -1,4 +1,4 @@
-"""containerd's stores: found wherever they are, joined with Docker's and Kubernetes' parts, and damaged file by file."""
+"""containerd's stores: what they hold, joined with Docker's parts, and damaged file by file."""
 
 import hashlib
 import json
@@ -8,116 +8,24 @@ from types import SimpleNamespace
 import pytest
 
 from forensics.layers import number_layers
-from forensics.records import Container, Endpoint, Mount
+from forensics.records import Mount
 from forensics.stores.containerd.discover import find_containerd_roots
 from forensics.stores.containerd.meta import MetaDb
 from forensics.stores.containerd.mounts import kubelet_volume, spec_mounts
-from forensics.stores.containerd.nerdctl import nerdctl_volumes, read_nerdctl
-from forensics.stores.containerd.networks import cni_networks
 from forensics.stores.containerd.rebuilt import with_rebuilt
 from forensics.stores.containerd.snapshotters import SnapshotDirectory, Snapshotter
-from forensics.stores.containerd.store import containerd_contents, read_containerd
+from forensics.stores.containerd.store import read_containerd
 from forensics.stores.docker.containerd_images import claim_namespaces, familiar, own_layers
 from forensics.stores.docker.discover import find_docker_roots
 from forensics.stores.docker.store import read_docker
-from forensics.stores.kubelet import find_kubelets, read_kubelet
 from forensics.stores.reading import Place
 from parsers.containerd_meta import Snapshot
 from parsers.oci_spec import parse_spec
 from support.bolt_files import bolt_bytes
+from support.containerd_hosts import UID, contents_of, data_directory, host
 from support.containerd_stores import META, OVERLAYFS, containerd_root, metadata_files, read_all
 from support.memory_filesystem import DamagedFilesystem
 from support.on_disk import survey_of
-
-POD = "54c459963a92a63c93debd30e25778e155da0eb35fa5f920783c74d9bf7b56ce"
-WEB = "bb3947df9d5c8f6f9fb40de66ae9879ac2aa4290b0ceb9252cb759d47972df0d"
-SIDECAR = "dbecd4293f983ae26791a2e25e1a0f2d63ad043752fd47d0e3e1a88b728e9e56"
-UID = "11111111-aaaa-bbbb-cccc-000000000001"
-STATUS = {"Version": "v1", "Pid": 200, "CreatedAt": 10, "StartedAt": 20, "FinishedAt": 30, "ExitCode": 137, "Reason": "OOMKilled"}
-
-
-def data_directory(**more):
-    """What ctr left: namespaces default and k8s.io, with a directory for each of seven snapshots, and one that nobody knows."""
-    snapshots = {str(number): {"fs": {}, "work": {}} for number in (1, 2, 3, 5, 12, 13, 14, 99)}
-    snapshots["3"]["work"] = {"work": {}}
-    return {
-        META: {"meta.db": bolt_bytes("containerd-2.1-meta")},
-        OVERLAYFS: {"metadata.db": bolt_bytes("containerd-2.1-overlayfs"), "snapshots": snapshots},
-        **more,
-    }
-
-
-def host(path, tree, **more):
-    """A host's tree with a directory at an absolute path."""
-    top = {"etc": {"hostname": b"h\n", "os-release": b"ID=debian\n"}, **more}
-    here = top
-    *above, last = path.strip("/").split("/")
-    for part in above:
-        here = here.setdefault(part, {})
-    here[last] = tree
-    return top
-
-
-def roots_of(*trees):
-    found, reader = survey_of(*trees)
-    return find_containerd_roots(found, reader), reader
-
-
-def contents_of(*trees):
-    (root,), _ = roots_of(*trees)
-    return containerd_contents(read_containerd(root))
-
-
-# -- where it is
-
-
-@pytest.mark.parametrize("path", [
-    "/var/lib/containerd", "/var/lib/rancher/k3s/agent/containerd", "/var/snap/microk8s/common/var/lib/containerd",
-    "/var/lib/k0s/containerd",
-    "/home/alice/.local/share/containerd", "/var/lib/docker/containerd/daemon", "/mnt/somewhere/else",
-])  # fmt: skip
-def test_a_data_directory_is_found_wherever_it_is(path):
-    roots, reader = roots_of(host(path, data_directory()))
-    assert [root.host_path.decode() for root in roots] == [path]
-    assert reader.gaps == []
-
-
-def test_config_toml_and_what_it_imports_tell_of_a_snapshotters_own_directory():
-    overlayfs = data_directory()[OVERLAYFS]
-    configs = {
-        "config.toml": b'root = "/data/c"\nimports = ["conf.d/*.toml"]\n',
-        "conf.d": {"fast.toml": b'[plugins."io.containerd.snapshotter.v1.overlayfs"]\nroot_path = "/fast"\n'},
-    }
-    tree = host("/data/c", {META: data_directory()[META]}, fast=overlayfs)
-    tree["etc"]["containerd"] = configs
-    (root,), _ = roots_of(tree)
-    assert (root.host_path, root.how) == (b"/data/c", "/etc/containerd/config.toml")
-    contents = containerd_contents(read_containerd(root))
-    assert {layer.path for layer in contents.layers if layer.kind == "container"} == {
-        f"/fast/snapshots/{number}/fs" for number in (3, 5, 12, 13, 14)
-    }
-
-
-@pytest.mark.parametrize(("config", "path"), [
-    (b'[proxy_plugins.overlayfs]\ntype = "snapshot"\naddress = "/run/containerd-x-grpc/containerd-x-grpc.sock"\n',
-     "/var/lib/containerd-x-grpc/snapshotter"),
-    (b'[proxy_plugins.overlayfs]\ntype = "snapshot"\naddress = "/run/containerd-x.sock"\n', "/var/lib/containerd-x"),
-    (b'[proxy_plugins.overlayfs]\ntype = "snapshot"\naddress = "/run/containerd/x.sock"\n'
-     b'[proxy_plugins.overlayfs.exports]\nroot = "/data/x"\n', "/data/x"),
-])  # fmt: skip
-def test_a_snapshotter_that_is_a_process_of_its_own_is_found_where_its_socket_says(config, path):
-    tree = host(path, data_directory()[OVERLAYFS])
-    tree["etc"]["containerd"] = {"config.toml": config}
-    tree["var"] = {
-        **tree.get("var", {}),
-        "lib": {**tree.get("var", {}).get("lib", {}), "containerd": {META: data_directory()[META]}},
-    }
-    (root,), _ = roots_of(tree)
-    contents = containerd_contents(read_containerd(root))
-    assert {layer.path for layer in contents.layers if layer.kind == "container"} == {
-        f"{path}/snapshots/{number}/fs" for number in (3, 5, 12, 13, 14)
-    }
-
 
 # -- what it holds
 
@@ -141,19 +49,6 @@ def test_a_state_is_told_only_where_it_is_sure():
     contents = contents_of(host("/var/lib/containerd", data_directory(**tasks)))
     states = {each.container_id: each.state for each in contents.containers}
     assert states == {"redis": None, "spare5": "created", "spare6": "running", "spare7": "created", "pod-app": "created"}
-
-
-@pytest.mark.parametrize("path", ["/run/k0s/containerd", "/run/docker/containerd/daemon", "/srv/state"])
-def test_a_state_directory_is_found_by_its_shape_and_counts_for_the_store_that_has_its_containers(path):
-    bundle = {"io.containerd.runtime.v2.task": {"default": {"redis": {"init.pid": b"4711"}, "stranger": {"init.pid": b"9"}}}}
-    tree = host("/var/lib/k0s/containerd", data_directory())
-    here = tree
-    for part in path.strip("/").split("/"):
-        here = here.setdefault(part, {})
-    here |= bundle
-    found = {each.container_id: (each.state, each.pid) for each in contents_of(tree).containers}
-    assert found["redis"] == ("running", 4711)
-    assert "stranger" not in found
 
 
 def test_a_bundle_on_the_disk_tells_the_process():
@@ -197,27 +92,6 @@ def test_without_metadata_db_and_times_the_directories_are_orphans():
     assert len([layer for layer in contents.layers if layer.kind == "orphan" and layer.directory is not None]) == 8
 
 
-def test_containers_of_kubernetes():
-    status = json.dumps(STATUS).encode()
-    store = {
-        META: {"meta.db": bolt_bytes("cri-2.1-meta")},
-        "io.containerd.grpc.v1.cri": {"containers": {WEB: {"status": status}, SIDECAR: {"status": b"{"}}},
-        "io.containerd.runtime.v2.task": {"k8s.io": {POD: {}}},
-    }
-    contents = contents_of(host("/var/lib/containerd", store))
-    found = {each.container_id: each for each in contents.containers}
-    assert len(found) == 4
-    web, pod = found[WEB], found[POD]
-    assert (web.name, web.pod, web.state, web.exit_code, web.oom_killed) == ("web", "default/shop", "exited", 137, True)
-    assert (web.started_ns, web.finished_ns, web.pid, web.restart_count) == (20, 30, None, 0)
-    assert web.log_path == f"/var/log/pods/default_shop_{UID}/web/0.log"
-    assert (pod.name, pod.pod, pod.state) == ("shop", "default/shop", "running")
-    # Its pod was asked to run privileged containers; the sandbox's own process has 14 capabilities and masked paths.
-    assert not any(each.privileged for each in found.values())
-    assert found[SIDECAR].state is None
-    assert any(gap.artefact == "CRI status" for gap in contents.gaps)
-
-
 # -- mounts
 
 
@@ -236,86 +110,6 @@ def test_mounts_are_told_apart():
     assert mounts["/secret"] == Mount("bind", source, "/secret", False, "db", "kubernetes.io/secret", "rprivate")
     assert kubelet_volume("/var/lib/kubelet/pods/u/volume-subpaths/conf/web/0") == ("conf", "subpath")
     assert kubelet_volume("/etc") is None
-
-
-@pytest.mark.parametrize("path", ["/var/lib/kubelet", "/var/snap/microk8s/common/var/lib/kubelet", "/var/lib/k0s/kubelet"])
-def test_a_kubelet_is_found_where_its_distribution_keeps_it(path):
-    found, reader = survey_of(host(path, {"pods": {UID: {"containers": {"web": {}}}}}))
-    (root,) = find_kubelets(found, reader)
-    assert root.host_path == path.encode()
-
-
-def test_volumes_and_static_pods_of_a_kubelet():
-    volumes = {"kubernetes.io~secret": {"db": {"password": b"x"}}, "kubernetes.io~empty-dir": {"cache": {}}}
-    kubelet = {"pods": {UID: {"volumes": volumes, "containers": {"web": {}}}}, "config.yaml": b"staticPodPath: /srv/pods\n"}
-    tree = host("/var/lib/kubelet", kubelet, srv={"pods": {"etcd.yaml": b"spec:\n  containers:\n  - image: etcd:3.5\n"}})
-    found, reader = survey_of(tree)
-    (root,) = find_kubelets(found, reader)
-    base = f"/var/lib/kubelet/pods/{UID}/volumes"
-    user = Container("containerd", "k8s.io", WEB, "web", pod="default/shop", labels={"io.kubernetes.pod.uid": UID},
-                     mounts=(Mount("bind", f"{base}/kubernetes.io~secret/db", "/secret", False),))  # fmt: skip
-    contents = read_kubelet(root, [user])
-    assert {(each.name, each.driver, each.used_by) for each in contents.volumes} == {
-        (f"{UID}/db", "kubernetes.io/secret", (WEB,)), (f"{UID}/cache", "kubernetes.io/empty-dir", ()),
-    }  # fmt: skip
-    pod, static = contents.artefacts
-    assert (pod.kind, pod.name, pod.namespace) == ("pod", "shop", "default")
-    assert (static.kind, static.name, static.details["images"]) == ("static pod", "etcd.yaml", "etcd:3.5")
-
-
-HOSTS = {
-    "Namespace": "default", "ID": "c" * 64, "Hostname": "shop-host", "ExtraHosts": {"db": "10.9.9.9"}, "Name": "shop",
-    "Networks": {"bridge": {"cniVersion": "1.0.0", "ips": [{"address": "10.4.0.7/24"}],
-                            "interfaces": [{"name": "nerdctl0", "mac": "aa:aa:aa:aa:aa:aa"},
-                                           {"name": "eth0", "mac": "12:34:56:78:9a:bc", "sandbox": "/proc/7/ns/net"}]}},
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("base", "root"), [
-    ("/var/lib/nerdctl", "/var/lib/containerd"),
-    ("/srv/homes/eve/.local/share/nerdctl", "/srv/homes/eve/.local/share/containerd"),
-])  # fmt: skip
-def test_hosts_files_of_nerdctl_tell_names_and_addresses(base, root):
-    cid = "c" * 64
-    store = {"etchosts": {"default": {cid: {"hosts": b"", "meta.json": json.dumps(HOSTS).encode()}}},
-             "containers": {"default": {cid: {}}}}  # fmt: skip
-    tree = host(root, data_directory())
-    here = tree
-    for part in [*base.strip("/").split("/"), "1935db59"]:
-        here = here.setdefault(part, {})
-    here |= store
-    tree["etc"]["passwd"] = b"eve:x:1001:1001::/srv/homes/eve:/bin/sh\n"
-    conflist = {"name": "bridge", "nerdctlID": 1, "plugins": [{"type": "bridge"}]}
-    configs = tree["etc"] if base.startswith("/var") else tree["srv"]["homes"]["eve"].setdefault(".config", {})
-    configs["cni"] = {"net.d": {"nerdctl-bridge.conflist": json.dumps({**conflist, "nerdctlID": "ab"}).encode()}}
-    (found_root,), reader = roots_of(tree)
-    found = read_nerdctl(reader, found_root, [("default", cid)])
-    assert (found.name("default", cid), found.hostname("default", cid)) == ("shop", "shop-host")
-    assert found.hosts["default", cid].extra == {"db": "10.9.9.9"}
-    user = Container("containerd", "default", cid, "shop")
-    (network,) = cni_networks(reader, found_root, [user], found.hosts)
-    assert network.endpoints == (Endpoint(cid, "eth0", "10.4.0.7/24", "12:34:56:78:9a:bc"),)
-    assert reader.gaps == []
-
-
-def test_nerdctl_names_logs_and_volumes():
-    cid = "c" * 64
-    own = {f"{cid}-json.log": b"", "log-config.json": b'{"driver":"json-file"}',
-           "lifecycle.json": b'{"started_at":"2026-11-20T23:57:14.125772613Z"}'}  # fmt: skip
-    store = {"1935db59": {"containers": {"default": {cid: own}}, "names": {"default": {"shop": cid.encode()}},
-                          "volumes": {"default": {"data": {"_data": {}, "volume.json": b'{"Labels":{"a":"b"}}'}}}}}  # fmt: skip
-    tree = host("/var/lib/containerd", data_directory())
-    tree["var"]["lib"]["nerdctl"] = store
-    (root,), reader = roots_of(tree)
-    found = read_nerdctl(reader, root, [("default", cid)])
-    assert found.name("default", cid) == "shop"
-    assert found.log("default", cid) == (f"/var/lib/nerdctl/1935db59/containers/default/{cid}/{cid}-json.log", "json-file")
-    assert found.lifecycle("default", cid).started_ns == 1795219034125772613
-    path = "/var/lib/nerdctl/1935db59/volumes/default/data/_data"
-    user = Container("containerd", "default", cid, "shop", mounts=(Mount("volume", path, "/data", True),))
-    (volume,) = nerdctl_volumes(reader, found, [user])
-    assert (volume.name, volume.path, volume.used_by, volume.labels) == ("data", path, (cid,), {"a": "b"})
-    assert reader.gaps == []
 
 
 # -- with Docker
@@ -384,28 +178,6 @@ def test_damage_to_any_one_file_leaves_all_containers(sample):
                     assert found == ids, path
                 cases += 1
         assert cases > 100
-
-
-def test_networks_of_nerdctl_and_who_was_attached():
-    conflist = {
-        "name": "front", "nerdctlID": "n" * 64, "nerdctlLabels": {"tier": "front"},
-        "plugins": [{"type": "bridge", "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.4.1.0/24"}]]}}],
-    }  # fmt: skip
-    result = {
-        "kind": "cniCacheV1", "networkName": "front", "containerId": "default-redis", "ifName": "eth0",
-        "result": {"ips": [{"address": "10.4.1.7/24"}], "interfaces": [{"mac": "02:00:00:00:00:01"},
-                   {"mac": "02:00:00:00:00:02", "sandbox": "/var/run/netns/x"}]},
-    }  # fmt: skip
-    other = {"name": "podnet", "plugins": [{"type": "bridge", "ipam": {"subnet": "10.5.0.0/16"}}]}
-    tree = host("/var/lib/containerd", data_directory())
-    files = {"front.conflist": json.dumps(conflist).encode(), "podnet.conflist": json.dumps(other).encode(), "x.conflist": b"{"}
-    tree["etc"]["cni"] = {"net.d": files}
-    tree["var"]["lib"]["cni"] = {"results": {"front-default-redis-eth0": json.dumps(result).encode()}}
-    contents = contents_of(tree)
-    (network,) = contents.networks
-    assert (network.engine, network.name, network.driver, network.subnets) == ("nerdctl", "front", "bridge", ("10.4.1.0/24",))
-    assert network.endpoints == (Endpoint("redis", "eth0", "10.4.1.7/24", "02:00:00:00:00:02"),)
-    assert [gap.path for gap in contents.gaps if gap.artefact == "CNI network"] == ["/etc/cni/net.d/x.conflist"]
 
 
 def test_images_whose_names_are_lost_are_listed_without(sample):
