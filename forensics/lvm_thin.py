@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from forensics.mapped import read_chunks
 from forensics.source import Source
 from parsers import dm_thin
 from parsers.errors import FormatError
@@ -69,22 +70,13 @@ class SnapshotVolume:
 
 
 def _read(volume: ThinVolume | SnapshotVolume, offset: int, size: int) -> bytes:
-    if offset < 0 or size <= 0 or offset >= volume.size:
-        return b""
-    end = min(offset + size, volume.size)
-    parts = []
-    while offset < end:
-        number, inside = divmod(offset, volume.chunk)
-        length = min(volume.chunk - inside, end - offset)
+    def part(number: int, inside: int, length: int) -> bytes:
         place = volume.place(number)
         if place is None:
-            parts.append(bytes(length))
-        else:
-            part = place[0].read(place[1] + inside, length)
-            # an origin may be shorter than what stands on it
-            parts.append(part if len(part) == length else part.ljust(length, b"\0"))
-        offset += length
-    return b"".join(parts)
+            return bytes(length)
+        return place[0].read(place[1] + inside, length).ljust(length, b"\0")  # an origin may be shorter than what stands on it
+
+    return read_chunks(volume.size, volume.chunk, offset, size, part)
 
 
 def _locate(volume: ThinVolume | SnapshotVolume, offset: int) -> int | None:

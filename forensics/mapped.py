@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from forensics.source import Source
 from parsers.errors import FormatError
+
+
+def read_chunks(volume: int, chunk: int, offset: int, size: int, part: Callable[[int, int, int], bytes]) -> bytes:
+    """The bytes at `offset` of a volume of this many, that stands in chunks.
+
+    part: of a chunk by its number, from a byte in it on, so many; the last are those of a part that is shorter.
+    """
+    if offset < 0 or size <= 0 or offset >= volume:
+        return b""
+    end = min(offset + size, volume)
+    parts = []
+    while offset < end:
+        number, inside = divmod(offset, chunk)
+        length = min(chunk - inside, end - offset)
+        parts.append(part(number, inside, length))
+        if len(parts[-1]) < length:
+            break
+        offset += length
+    return b"".join(parts)
 
 
 @dataclass(frozen=True, slots=True)

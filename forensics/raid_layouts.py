@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
+from forensics.mapped import read_chunks
 from forensics.source import Source
 from parsers.errors import FormatError, UnsupportedFormat
 
@@ -33,19 +34,7 @@ class RedundantVolume:
 
     def read(self, offset: int, size: int) -> bytes:
         """The bytes at `offset`. FormatError where devices are missing that they cannot do without."""
-        if offset < 0 or size <= 0 or offset >= self.size:
-            return b""
-        end = min(offset + size, self.size)
-        parts = []
-        while offset < end:
-            number, inside = divmod(offset, self.chunk)
-            length = min(self.chunk - inside, end - offset)
-            part = self._read(number, inside, length)
-            parts.append(part)
-            if len(part) < length:
-                break
-            offset += length
-        return b"".join(parts)
+        return read_chunks(self.size, self.chunk, offset, size, self._read)
 
     def locate(self, offset: int) -> int | None:
         """The byte offset in the disk image, None where the byte stands on missing devices only."""
