@@ -24,8 +24,8 @@ def read_disks(case: CaseWriter, evidence: Evidence, found: Survey, carve: str, 
             scanners = scanners_for(searched, start, disk.size)
             if _hash_disk(case, number, disk, start, scanners, progress):
                 hits += [scanner.hits() for _, scanner in scanners]
-    done = {each.space.partition for each in hits}
-    left = [space for space in searched if space.partition not in done]
+    done = {id(each.space) for each in hits}
+    left = [space for space in searched if id(space) not in done]
     progress.stage("looking at unallocated space", sum(space.size for space in left), "B")
     hits += [scan_space(space, progress.advance, _data_from(evidence, space)) for space in left]
     case.gaps(gap for each in hits for gap in _search_gaps(each))

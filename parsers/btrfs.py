@@ -175,6 +175,7 @@ root_times = Layout(Struct(Padding(239), "generation_v2" / Int64ul, Padding(80),
 """What a root item has behind the above, valid where generation_v2 is its generation."""
 root_ref = Layout(Struct("dirid" / Int64ul, "sequence" / Int64ul, "name_len" / Int16ul))
 
+DATA, METADATA = 1, 4
 RAID0, RAID1, DUP, RAID10, RAID5, RAID6, RAID1C3, RAID1C4 = (1 << bit for bit in range(3, 11))
 MIRRORED = RAID1 | DUP | RAID1C3 | RAID1C4
 

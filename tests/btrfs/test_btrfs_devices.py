@@ -1,11 +1,13 @@
 """Btrfs on several devices: all of them given together, or one of them missing."""
 
 import os
+import random
 import subprocess
 
 import pytest
 
 from forensics.evidence import open_evidence
+from forensics.recovery.carving.space import UNALLOCATED, spaces
 from forensics.survey import survey
 from parsers.errors import FormatError
 from support.disks import run
@@ -13,6 +15,7 @@ from support.kernel_views import differences, fill, in_bulk, noise, of_directory
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
 PROFILES = {"raid0": ("raid1", 2), "raid1": ("raid1", 2), "raid10": ("raid10", 4), "raid5": ("raid5", 3), "raid6": ("raid6", 4)}
+GONE = random.Random(8).randbytes(300_000)
 REDUNDANT = sorted(set(PROFILES) - {"raid0"})
 
 
@@ -33,6 +36,9 @@ def disks(request, tmp_path_factory):
         run("mkfs.btrfs", "-q", "-f", "-d", request.param, "-m", metadata, *loops)
         run("mount", loops[0], top)
         fill(top, noise())
+        (top / "gone").write_bytes(GONE)
+        os.sync()
+        (top / "gone").unlink()
         run("umount", top)
         run("btrfs", "device", "scan", *loops)
         run("mount", "-o", "ro,noatime", loops[-1], top)
@@ -74,3 +80,16 @@ def test_one_device_is_missing(disks, missing):
             with pytest.raises(FormatError, match=f"on device {number}, not in the evidence"):
                 one_by_one(fs)
         assert len(fs.problems) == 1
+
+
+def test_what_was_deleted_stands_in_free_space_as_one_piece(disks):
+    _, images, _ = disks
+    with open_evidence(images) as evidence:
+        together, *each = spaces(survey(evidence), UNALLOCATED)
+        assert any(GONE in together.source.read(start, length) for start, length in runs(together))
+        assert len(each) == len(images)
+        assert all(space.partition == together.partition and space.ends.max() <= space.source.size for space in each)
+
+
+def runs(space):
+    return zip(space.starts.tolist(), (space.ends - space.starts).tolist(), strict=True)

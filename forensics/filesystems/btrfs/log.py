@@ -22,12 +22,14 @@ CLEAN, REPLAYED, PARTLY, NOT_REPLAYED = "clean", "journal replayed", "journal pa
 class Logs:
     """The filesystem's state, and what its tree logs change.
 
-    changes: by subvolume and key; None for an item that they remove. checksums: of contents, by logical address.
+    changes: by subvolume and key; None for an item that they remove. checksums: of contents, by logical address. roots: of the
+    logs themselves, and of the tree that lists them.
     """
 
     state: str
     changes: dict[int, Mapping[Key, Item | None]] = field(default_factory=dict)
     checksums: dict[int, bytes] = field(default_factory=dict)
+    roots: tuple[Root, ...] = ()
 
 
 def apply_logs(reader: NodeReader, superblock: btrfs.Superblock, roots: Mapping[int, Root], problems: list[Problem]) -> Logs:
@@ -35,10 +37,11 @@ def apply_logs(reader: NodeReader, superblock: btrfs.Superblock, roots: Mapping[
     if not superblock.log_root:
         return Logs(CLEAN)
     transaction = superblock.generation + 1
+    top = Root(superblock.log_root, superblock.log_root_level, transaction)
     changes: dict[int, Mapping[Key, Item | None]] = {}
     checksums: dict[int, bytes] = {}
     try:
-        logs = _logs(reader, superblock, transaction)
+        logs = _logs(reader, top)
     except (FormatError, EvidenceError) as error:
         problems.append(_problem(reader, superblock.log_root, "/", error))
         return Logs(NOT_REPLAYED)
@@ -55,12 +58,12 @@ def apply_logs(reader: NodeReader, superblock: btrfs.Superblock, roots: Mapping[
         except (FormatError, EvidenceError) as error:
             failed += 1
             problems.append(_problem(reader, root.address, f"subvolume {number}", error))
-    return Logs(REPLAYED if not failed else PARTLY if changes else NOT_REPLAYED, changes, checksums)
+    return Logs(REPLAYED if not failed else PARTLY if changes else NOT_REPLAYED, changes, checksums, (top, *logs.values()))
 
 
-def _logs(reader: NodeReader, superblock: btrfs.Superblock, transaction: int) -> dict[int, Root]:
+def _logs(reader: NodeReader, top: Root) -> dict[int, Root]:
     """Where the logs are, by subvolume."""
-    tree = ItemTree(reader, Root(superblock.log_root, superblock.log_root_level, transaction))
+    tree = ItemTree(reader, top)
     found = {}
     for key, item in tree.between((TREE_LOG, btrfs.ROOT_ITEM, 0), (TREE_LOG, btrfs.ROOT_ITEM, LAST)):
         if len(item.data) < btrfs.root_item.size:

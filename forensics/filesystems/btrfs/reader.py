@@ -51,7 +51,7 @@ class BtrfsFilesystem:
         log = Logs(CLEAN if not superblock.log_root else NOT_REPLAYED)
         if replay_journal:
             log = apply_logs(self.reader, superblock, self.forest.subvolumes, problems)
-        self.state, self._changes = log.state, log.changes
+        self.state, self.log = log.state, log
         self.verified = VerifiedSource(logical, Checksums(self.reader, self.forest.own.get(btrfs.CSUM_TREE), log.checksums))
         self.source: Source = self.verified
         self.content = ContentReader(self.verified, superblock.sector)
@@ -198,7 +198,7 @@ class BtrfsFilesystem:
             raise FormatError(f"there is no subvolume {tree}", self.source.name)
         told = len(self._problems)
         volume = read_subvolume(
-            self.reader, tree, self.forest.subvolumes[tree], self._problems, self._changes.get(tree, NO_CHANGES)
+            self.reader, tree, self.forest.subvolumes[tree], self._problems, self.log.changes.get(tree, NO_CHANGES)
         )
         new = list(dict.fromkeys(self._problems[told:]))
         self._problems[told:] = [each for each in new if each not in self._problems[:told]]

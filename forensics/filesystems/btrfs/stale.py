@@ -20,7 +20,6 @@ from parsers.errors import EvidenceError, FormatError
 
 STEP = 4 << 20
 MAX_NODES = 1 << 22
-_DATA, _METADATA = 1, 4
 
 
 class StaleNode(NamedTuple):
@@ -55,9 +54,9 @@ def stale_nodes(reader: NodeReader, in_use: set[int]) -> Iterator[StaleNode]:
     size = reader.superblock.node
     left = 2 * sum(device.size for device in reader.logical.devices.values())  # chunks may claim any length
     for chunk in reader.logical.chunks:
-        if not chunk.type & _METADATA:
+        if not chunk.type & btrfs.METADATA:
             continue
-        grain = reader.superblock.sector if chunk.type & _DATA else size
+        grain = reader.superblock.sector if chunk.type & btrfs.DATA else size
         end = min(chunk.logical + chunk.length, reader.logical.size)
         for start in range(chunk.logical, end, STEP):
             left -= STEP

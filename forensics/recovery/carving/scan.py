@@ -16,7 +16,7 @@ from forensics.recovery.carving.space import Space
 from forensics.source import Source
 from parsers.bbolt import MAGIC, VERSION
 from parsers.bbolt_layouts import BRANCH, BUCKET_FLAG, HEADER, LEAF, MAX_PAGES, META
-from parsers.errors import EvidenceError
+from parsers.errors import EvidenceError, FormatError
 from parsers.sqlite_file import JOURNAL_MAGIC
 
 OBJECT, ARRAY, JOURNAL, TEXT, PAGE, ELF, SCRIPT = "object", "array", "journal", "text", "page", "elf", "script"
@@ -190,7 +190,7 @@ def look_at(scanner: Scanner, source: Source, position: int, size: int) -> None:
     try:
         scanner.look(position, source.read(position, size))
         return
-    except EvidenceError:
+    except (EvidenceError, FormatError):
         if size <= SPAN:
             scanner.unreadable(position)
             return

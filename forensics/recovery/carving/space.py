@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
+from forensics.filesystem import Filesystem
 from forensics.filesystems.bulk.problems import ProblemLog
 from forensics.filesystems.bulk.reading import Numbers
 from forensics.filesystems.ext4.journal import open_log
@@ -20,6 +21,7 @@ from forensics.filesystems.ext4.reader import Ext4
 from forensics.recovery.files.unallocated import unallocated
 from forensics.source import Source
 from forensics.survey import Partition, Survey
+from forensics.volume import Volume
 from parsers.errors import FormatError
 from parsers.ext4 import Compat
 
@@ -69,6 +71,9 @@ def spaces(found: Survey, which: str) -> Iterator[Space]:
     """What is searched of each volume. A volume whose allocation is not known is in it only where all is asked for."""
     for partition in found.partitions if which != NONE else ():
         fs, volume = partition.filesystem, partition.volume
+        if fs is not None and fs.kind == "btrfs":
+            yield from _of_btrfs(fs, volume)
+            continue
         free = unallocated(fs) if fs is not None else None
         if fs is not None and free is not None:
             starts, ends, journal = free.starts, free.ends, np.zeros(len(free.starts), np.int64)
@@ -81,6 +86,18 @@ def spaces(found: Survey, which: str) -> Iterator[Space]:
         elif which == ALL and fs is None and _is_nobodys(partition):
             whole = np.array([0], np.int64), np.array([volume.source.size], np.int64), np.zeros(1, np.int64)
             yield Space(volume.number, volume.source, volume.offset, BLOCK, *whole, how=UNKNOWN)
+
+
+def _of_btrfs(fs: Filesystem, volume: Volume) -> Iterator[Space]:
+    """What is searched of a Btrfs: what its journal is elsewhere, its old tree nodes, is read as what it was."""
+    from forensics.filesystems.btrfs.free import free_space
+    from forensics.filesystems.btrfs.reader import BtrfsFilesystem
+
+    found = list(free_space(fs)) if isinstance(fs, BtrfsFilesystem) else []
+    for source, starts, ends in found:
+        alone = len(found) == 1
+        of, offset = (volume.source, volume.offset) if alone else (source, None)
+        yield Space(volume.number, of, offset, fs.block_size, starts, ends, np.zeros(len(starts), np.int64))
 
 
 def _is_nobodys(partition: Partition) -> bool:
