@@ -51,10 +51,15 @@ def _engines(found: Survey, reader: StoreReader) -> Iterator[FoundStore]:
     containerds = [read_containerd(root) for root in find_containerd_roots(found, reader)]
     docker_roots = find_docker_roots(found, reader)
     claimed = claim_namespaces(reader, docker_roots, containerds)
+    told: set[tuple[int, str]] = set()
     for root in docker_roots:
         space = claimed.get((root.place.partition, root.place.inode))
-        owned = frozenset((space.namespace,)) if space is not None else frozenset[str]()
-        yield FoundStore(read_docker(root, space), root.place, space.store if space is not None else None, owned)
+        contents = read_docker(root, space)
+        if space is None or (id(space.store), space.namespace) in told:  # what was removed from a shared one is told once
+            yield FoundStore(contents, root.place)
+            continue
+        told.add((id(space.store), space.namespace))
+        yield FoundStore(contents, root.place, space.store, frozenset((space.namespace,)))
     for store in containerds:
         others = frozenset(space.namespace for space in claimed.values() if space.store is store)
         yield FoundStore(containerd_contents(store, without=others), store.root.place, store, others)

@@ -15,16 +15,16 @@ from forensics.stores.containerd.mounts import kubelet_volume, spec_mounts
 from forensics.stores.containerd.rebuilt import with_rebuilt
 from forensics.stores.containerd.snapshotters import SnapshotDirectory, Snapshotter
 from forensics.stores.containerd.store import read_containerd
-from forensics.stores.docker.containerd_images import claim_namespaces, familiar, own_layers
-from forensics.stores.docker.discover import find_docker_roots
+from forensics.stores.docker.containerd_images import EngineNamespace, claim_namespaces, familiar, own_layers
+from forensics.stores.docker.discover import DockerRoot, find_docker_roots
 from forensics.stores.docker.store import read_docker
-from forensics.stores.reading import Place
+from forensics.stores.reading import Place, StoreReader
 from parsers.containerd_meta import Snapshot
 from parsers.oci_spec import parse_spec
 from support.bolt_files import bolt_bytes
 from support.containerd_hosts import UID, contents_of, data_directory, host
 from support.containerd_stores import META, OVERLAYFS, containerd_root, metadata_files, read_all
-from support.memory_filesystem import DamagedFilesystem
+from support.memory_filesystem import DamagedFilesystem, MemoryFilesystem
 from support.on_disk import survey_of
 
 # -- what it holds
@@ -141,6 +141,31 @@ def test_a_container_that_runs_on_a_graph_driver_stands_once():
     assert (alone.engine, alone.namespace, alone.container_id, alone.state) == ("docker", None, cid, "running")
     assert alone.command
     assert own_layers(space, {}) == {}
+
+
+def docker_root(number, ids):
+    """A data-root that has these containers."""
+    configs = {cid: json.dumps({"ID": cid, "Name": f"/of{number}", "Driver": "overlayfs"}).encode() for cid in ids}
+    tree = {"containers": {cid: {"config.v2.json": text, "hostconfig.json": b"{}"} for cid, text in configs.items()}}
+    fs = MemoryFilesystem(tree)
+    return DockerRoot(Place(number, fs, fs.root, b"/"), b"/srv/docker%d" % number, "default")
+
+
+def test_two_daemons_share_a_namespace(sample):
+    """Each has the containers that its own directory tells of, with their layers; none is told twice, nor as lost."""
+    with containerd_root(sample("snapshots")) as (root, _):
+        store = read_containerd(root)
+        ids = sorted(EngineNamespace(store, "moby").keys())
+        assert len(ids) > 2
+        roots = [docker_root(8, ids[:1]), docker_root(9, ids[1:]), docker_root(10, ids)]
+        claimed = claim_namespaces(StoreReader(), roots, [store])
+        ours, theirs, copy = (read_docker(each, claimed.get((each.place.partition, each.place.inode))) for each in roots)
+        assert [each.container_id for each in ours.containers] == ids[:1]
+        assert [each.container_id for each in theirs.containers] == ids[1:]
+        keys = {layer.key: layer for contents in (ours, theirs) for layer in contents.layers}
+        assert all(keys[each.layer].kind == "container" for contents in (ours, theirs) for each in contents.containers)
+        assert not [gap for contents in (ours, theirs) for gap in contents.gaps if "only what containerd has" in gap.error]
+        assert [each.layer for each in copy.containers] == [None] * len(ids), "a copy of both data-roots shares nothing"
 
 
 # -- damage

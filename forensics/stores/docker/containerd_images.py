@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from forensics.records import Artefact, Container, ContainerImage, Layer
 from forensics.stores.containerd.artefacts import namespace_artefacts as records_of
@@ -31,13 +32,17 @@ DEFAULT_DOMAINS = ("docker.io/library/", "docker.io/")
 
 _ID = re.compile(r"[0-9a-f]{64}")
 
+_Ids: TypeAlias = Mapping[tuple[int, int], frozenset[str]]
+_Claimed: TypeAlias = "Mapping[tuple[int, int], EngineNamespace]"
+
 
 @dataclass(frozen=True)
 class EngineNamespace:
-    """A namespace of a containerd that belongs to a data-root."""
+    """A namespace of a containerd that belongs to a data-root. elsewhere: the containers of other data-roots that share it."""
 
     store: ContainerdStore
     namespace: str
+    elsewhere: frozenset[str] = frozenset()
 
     def snapshotters(self) -> frozenset[str]:
         """The snapshotters that it has snapshots in."""
@@ -55,30 +60,23 @@ class EngineNamespace:
 def claim_namespaces(
     reader: StoreReader, roots: Sequence[DockerRoot], stores: Sequence[ContainerdStore]
 ) -> Mapping[tuple[int, int], EngineNamespace]:
-    """Which namespace is which data-root's (partition and inode): the one that knows its containers, else by name."""
+    """Which namespace is which data-root's (partition and inode): the one that knows its containers, else by name.
+
+    The daemons of one host may share a containerd, and then a namespace, too.
+    """
     spaces = [EngineNamespace(store, name) for store in stores for name in _namespaces(store)]
+    ids = {_key(root): _container_ids(reader, root) for root in roots}
     claimed: dict[tuple[int, int], EngineNamespace] = {}
-    for by_name in (False, True):
+    for claim in (_by_containers, _shared, _by_name):
         for root in roots:
-            here = root.place.partition, root.place.inode
-            free = [space for space in spaces if space not in claimed.values()]
-            if here in claimed or not free:
-                continue
-            ids = {place.name.decode("utf-8", "replace") for place in reader.children(reader.child(root.place, b"containers"))}
-            if not by_name:
-                best = max(free, key=lambda space: len(ids & space.keys()))
-                if ids & best.keys():
-                    claimed[here] = best
-                continue
-            named = [space for space in free if _is_named_for(root, space)]
-            if named:
-                claimed[here] = named[0]
-    return claimed
+            if _key(root) not in claimed and (space := claim(root, spaces, ids, claimed)) is not None:
+                claimed[_key(root)] = space
+    return {own: replace(space, elsewhere=_ids_of(space, ids, claimed) - ids[own]) for own, space in claimed.items()}
 
 
 def namespace_layers(space: EngineNamespace, ids: Iterable[str]) -> tuple[Layer, ...]:
     """The layers of the namespace; those of containers that `ids` tells of are these containers'."""
-    known = set(ids)
+    known = {*ids, *space.elsewhere}
     return tuple(
         replace(layer, kind="container") if layer.kind == "orphan" and layer.name in known else layer
         for layer in space.store.layers.of([space.namespace])
@@ -104,10 +102,10 @@ def namespace_containers(
     records = {
         each.container_id: replace(each, engine="docker", namespace=None, state="running", layer=own.get(each.container_id))
         for each in container_records(reader, space.store.context, {space.namespace})
-        if each.container_id not in stored
+        if each.container_id not in stored and each.container_id not in space.elsewhere
     }
     leases = {lease.id: lease for lease in meta.leases if lease.namespace == space.namespace}
-    for cid in sorted(leases.keys() & own.keys() - stored.keys() - records.keys()):
+    for cid in sorted(leases.keys() & own.keys() - stored.keys() - records.keys() - space.elsewhere):
         source = meta.provenance(leases[cid].offset)
         records[cid] = Container("docker", None, cid, None, created_ns=leases[cid].created_ns, layer=own[cid], source=source)
     for cid in sorted(records):
@@ -142,11 +140,44 @@ def namespace_artefacts(space: EngineNamespace) -> tuple[Artefact, ...]:
     return (*records_of("docker", space.store.meta, (space.namespace,)), *_runtime_specs(space))
 
 
+def _by_containers(root: DockerRoot, spaces: Sequence[EngineNamespace], ids: _Ids, claimed: _Claimed) -> EngineNamespace | None:
+    return _best([(space, ids[_key(root)]) for space in spaces if space not in claimed.values()])
+
+
+def _shared(root: DockerRoot, spaces: Sequence[EngineNamespace], ids: _Ids, claimed: _Claimed) -> EngineNamespace | None:
+    """Of a copy of a data-root, all containers are the original's, and it shares nothing."""
+    taken = [space for space in spaces if space in claimed.values()]
+    return _best([(space, ids[_key(root)] - _ids_of(space, ids, claimed)) for space in taken])
+
+
+def _by_name(root: DockerRoot, spaces: Sequence[EngineNamespace], ids: _Ids, claimed: _Claimed) -> EngineNamespace | None:
+    return next((space for space in spaces if space not in claimed.values() and _is_named_for(root, space)), None)
+
+
+def _best(candidates: Sequence[tuple[EngineNamespace, frozenset[str]]]) -> EngineNamespace | None:
+    """The namespace that knows most of the containers beside it, if one knows any."""
+    known = [(len(ids & space.keys()), space) for space, ids in candidates]
+    most, best = max(known, key=lambda each: each[0], default=(0, None))
+    return best if most else None
+
+
+def _ids_of(space: EngineNamespace, ids: _Ids, claimed: _Claimed) -> frozenset[str]:
+    return frozenset().union(*(ids[own] for own, its in claimed.items() if its == space))
+
+
+def _container_ids(reader: StoreReader, root: DockerRoot) -> frozenset[str]:
+    return frozenset(place.name.decode("utf-8", "replace") for place in reader.children(reader.child(root.place, b"containers")))
+
+
+def _key(root: DockerRoot) -> tuple[int, int]:
+    return root.place.partition, root.place.inode
+
+
 def _runtime_specs(space: EngineNamespace) -> tuple[Artefact, ...]:
     """The OCI specs of the containers that were running: Docker has containerd keep one as long as the container runs."""
     found = []
     for each in space.store.meta.containers:
-        if each.namespace == space.namespace and each.spec is not None:
+        if each.namespace == space.namespace and each.spec is not None and each.id not in space.elsewhere:
             spec = each.spec.value.decode("utf-8", "replace")
             source = space.store.meta.provenance(each.offset)
             found.append(Artefact("docker", "runtime spec", each.id, None, None, each.created_ns, {"spec": spec}, source=source))
