@@ -35,6 +35,11 @@ def json_harmless(text: str) -> str:
     return _IN_JSON.sub(lambda m: json.dumps(m[0])[1:-1], text)
 
 
+def counted(count: int, thing: str, things: str | None = None) -> str:
+    """So many things, with thousands apart; things: the plural where it is not `thing` with an s."""
+    return f"{count:,} {thing if count == 1 else things or thing + 's'}"
+
+
 def utc(ns: int) -> str:
     """Nanoseconds since 1970 as ISO 8601 in UTC with all nine digits; `@SECONDS.NANOSECONDS` beyond the years 1 to 9999."""
     seconds, fraction = divmod(ns, 1_000_000_000)

@@ -46,7 +46,10 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class MountPoint:
-    """One of MountPoints. type: bind, volume, tmpfs ...; source: None where the volume's name tells it; mode: as in `:ro,z`."""
+    """One of MountPoints. type: bind, volume, tmpfs ...; source: None where the volume's name tells it; mode: as in `:ro,z`.
+
+    tmpfs: the options that a tmpfs was given, as mount(8) takes them.
+    """
 
     type: str
     source: str | None
@@ -56,6 +59,7 @@ class MountPoint:
     mode: str | None
     rw: bool | None
     propagation: str | None
+    tmpfs: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,10 @@ class ContainerConfig:
 
 @dataclass(frozen=True, slots=True)
 class HostConfig:
-    """hostconfig.json. mounts: what Binds and Mounts ask for; tmpfs: options by destination."""
+    """hostconfig.json. privileged: None in the empty one that stands there while a container is being created.
+
+    mounts: what Binds and Mounts ask for; tmpfs: options by destination.
+    """
 
     privileged: bool | None
     restart_policy: str | None
@@ -163,12 +170,15 @@ def parse_hostconfig(data: bytes, source: str = "") -> HostConfig:
     policy = top.fields("RestartPolicy")
     name, most = policy.text("Name") or None, policy.integer("MaximumRetryCount")
     binds = (_bind(spec) for spec in top.texts("Binds") or ())
+    log_driver, network_mode = top.fields("LogConfig").text("Type") or None, top.text("NetworkMode") or None
+    # daemon/create.go: `docker create` writes an empty one before it writes what was asked for
+    first = "LogConfig" in top and log_driver is None and network_mode is None
     return HostConfig(
-        privileged=top.flag("Privileged"),
+        privileged=None if first else top.flag("Privileged"),
         restart_policy=f"{name}:{most}" if name == "on-failure" and most else name,
         auto_remove=top.flag("AutoRemove"),
-        network_mode=top.text("NetworkMode") or None,
-        log_driver=top.fields("LogConfig").text("Type") or None,
+        network_mode=network_mode,
+        log_driver=log_driver,
         mounts=(*(bind for bind in binds if bind is not None), *(_asked(mount) for mount in top.items("Mounts"))),
         tmpfs=top.text_map("Tmpfs") or {},
         problems=tuple(top.problems),
@@ -207,7 +217,17 @@ def _mount_point(destination: str, point: Fields) -> MountPoint:
         mode=point.text("Relabel") or None,  # the field Mode is written under this name
         rw=point.flag("RW"),
         propagation=point.text("Propagation") or None,
+        tmpfs=_tmpfs(point.fields("Spec")),
     )
+
+
+def _tmpfs(mount: Fields) -> str | None:
+    """The TmpfsOptions of a mount as moby's volume/mounts/linux_parser.go gives them to the kernel."""
+    options = mount.fields("TmpfsOptions")
+    size, mode = options.integer("SizeBytes"), options.integer("Mode")
+    told = [f"mode={mode:o}"] if mode else []
+    told += [f"size={size}"] if size else []
+    return ",".join(told) or None
 
 
 def _mount_points(top: Fields) -> tuple[MountPoint, ...]:
@@ -260,4 +280,5 @@ def _asked(mount: Fields) -> MountPoint:
         mode=None,
         rw=not mount.flag("ReadOnly"),
         propagation=None,
+        tmpfs=_tmpfs(mount),
     )

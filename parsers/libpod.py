@@ -67,7 +67,7 @@ class LibpodContainer:
     user: str | None
     labels: dict[str, str]
     privileged: bool | None
-    restart_policy: str | None
+    restart_policy: str
     log_path: str | None
     log_driver: str | None
     static_dir: str | None
@@ -168,7 +168,7 @@ def parse_secrets(data: bytes, source: str = "") -> tuple[tuple[Secret, ...], tu
 def parse_container(data: bytes, source: str = "") -> LibpodContainer:
     """Raises FormatError where the document is no JSON object."""
     top = parse_object(data, source)
-    policy, most = top.text("restart_policy") or None, top.integer("restart_retries")
+    policy, most = top.text("restart_policy") or "no", top.integer("restart_retries")  # as `podman inspect` tells it
     entrypoint = top.texts("entrypoint")
     return LibpodContainer(
         id=top.text("id") or None,

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from forensics.text import harmless
+from forensics.text import counted, harmless
 from reports import wording
 from reports.plot import LEFT, RIGHT, WIDTH, draw
 from reports.report import Report
@@ -44,7 +44,7 @@ _FILTERS = (
     wording.number,
     wording.mode,
     wording.short,
-    wording.counted,
+    counted,
     wording.image,
 )
 

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from forensics.text import harmless
+from forensics.text import counted, harmless
 from reports import wording
 from reports.report import Report
 from reports.sections.changes import Change
@@ -28,7 +28,7 @@ def as_markdown(report: Report) -> str:
     environment.globals |= {"command_line": _command_line, "tree": _tree}
     environment.filters |= {
         "when": wording.when, "exactly": wording.exactly, "size": wording.size, "number": wording.number, "short": wording.short,
-        "counted": wording.counted, "image": wording.image,
+        "counted": counted, "image": wording.image,
     }  # fmt: skip
     text = environment.get_template("report.md.j2").render(
         report=report, containers={each.number: each for each in report.inventory.containers}

@@ -9,9 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
+from forensics.text import counted
+
 LISTED_GAPS = 5
 LISTED_CONTAINERS = 30
 LISTED_FINDINGS = 5
+STORE_WHERE_SEVERAL = """iif((SELECT max(n) FROM (SELECT count(DISTINCT store_id) AS n FROM container GROUP BY engine)) > 1,
+    (SELECT s.root || iif((SELECT count(DISTINCT partition) FROM store) > 1, ' (p' || s.partition || ')', '')
+    FROM store s WHERE s.id = c.store_id), NULL)"""
+"""The store of a container `c`, where the containers of one engine are in several of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,7 @@ def _evidence(db: sqlite3.Connection) -> list[tuple[str, str]]:
     found = []
     for files, size, kind, sha256, details in db.execute("SELECT files, size, format, sha256, details FROM disk_images"):
         first, *others = json.loads(files)
-        more = f" and {len(others)} more files" if others else ""
+        more = f" and {counted(len(others), 'more file')}" if others else ""
         found.append(("disk image", f"{first}{more}, {'' if kind == 'raw' else f'{kind}, '}{size:,} bytes"))
         found += [("sha256", sha256)] if sha256 else []
         found += [(name, value) for name, value in json.loads(details).items() if name.startswith("stored ")]
@@ -74,27 +80,29 @@ def _layers(db: sqlite3.Connection) -> list[tuple[str, str]]:
     if not rows:
         return []
     kinds = ", ".join(f"{count} {kind}" for kind, count, _entries in rows)
-    return [("layers", f"{sum(row[1] for row in rows)} ({kinds}), {sum(row[2] for row in rows):,} entries")]
+    entries = counted(sum(row[2] for row in rows), "entry", "entries")
+    return [("layers", f"{sum(row[1] for row in rows)} ({kinds}), {entries}")]
 
 
 def _counts(db: sqlite3.Connection) -> list[tuple[str, str]]:
-    counted = [
+    found = [
         (db.execute(f"SELECT count(*) FROM {view}").fetchone()[0], name)
-        for view, name in (("images", "container images"), ("container_volumes", "volumes"), ("networks", "networks"))
+        for view, name in (("images", "container image"), ("container_volumes", "volume"), ("networks", "network"))
     ]
-    return [("also", ", ".join(f"{count} {name}" for count, name in counted))] if any(count for count, _name in counted) else []
+    told = ", ".join(counted(count, name) for count, name in found if count)
+    return [("also", told)] if told else []
 
 
 def _recovered(db: sqlite3.Connection) -> list[tuple[str, str]]:
     """What came back, how sure that is, and what of the documents that were tried did not."""
     told = []
-    for view, name in (("containers", "containers"), ("images", "container images")):
+    for view, name in (("containers", "container"), ("images", "container image")):
         rows = db.execute(
             f"SELECT confidence, count(*) FROM {view} WHERE origin = 'recovered' GROUP BY confidence ORDER BY confidence"
         ).fetchall()
         if rows:
             sure = ", ".join(f"{count} {confidence}" for confidence, count in rows)
-            told.append(f"{sum(count for _confidence, count in rows)} {name} ({sure})")
+            told.append(f"{counted(sum(count for _confidence, count in rows), name)} ({sure})")
     lines = [("recovered", ", ".join(told))] if told else []
     documents = db.execute("SELECT kind, seen, lost FROM recovery WHERE what = 'documents' AND lost ORDER BY kind")
     failed = ", ".join(f"{count} of {tried} {kind}" for kind, tried, count in documents)
@@ -110,24 +118,28 @@ def _deleted(db: sqlite3.Connection) -> list[tuple[str, str]]:
         return []
     rows = db.execute("SELECT kind, seen FROM recovery WHERE what = 'lost content' ORDER BY seen DESC, kind")
     why = "; ".join(f"{kind}: {count:,}" for kind, count in rows)
-    counted = [(whole, "whole"), (partial, "in part"), (lost, "without content")]
-    told = ", ".join(f"{count:,} {how}" for count, how in counted if count)
+    parts = [(whole, "whole"), (partial, "in part"), (lost, "without content")]
+    told = ", ".join(f"{count:,} {how}" for count, how in parts if count)
     return [("deleted files", f"{seen:,}: {told}{f' ({why})' if why else ''}")]
 
 
 def _containers(db: sqlite3.Connection) -> tuple[tuple[str | int | None, ...], ...]:
+    """The first ones, with the columns that tell anything: the engine, namespace and store where containers have several."""
     rows = db.execute(
-        "SELECT substr(container_id, 1, 12), iif(pod IS NULL, name, pod || '/' || name),"
-        " iif(image GLOB 'sha256:*', substr(image, 1, 19), image),"
-        " coalesce(state, '?') || iif(state = 'exited', ' (' || coalesce(exit_code, '?') || ')', '')"
-        " || iif(privileged, ', privileged', ''),"
+        "SELECT substr(c.container_id, 1, 12), iif(c.pod IS NULL, c.name, c.pod || '/' || c.name),"
+        " iif((SELECT count(DISTINCT engine) FROM container) > 1, c.engine, NULL),"
+        " iif((SELECT count(DISTINCT namespace) FROM container) > 1, c.namespace, NULL),"
+        f" {STORE_WHERE_SEVERAL},"
+        " iif(c.image GLOB 'sha256:*', substr(c.image, 1, 19), c.image),"
+        " coalesce(c.state, '?') || iif(c.state = 'exited', ' (' || coalesce(c.exit_code, '?') || ')', '')"
+        " || iif(c.privileged, ', privileged', ''),"
         " (SELECT group_concat(kind || ' ' || n, ', ') FROM (SELECT kind, count(*) AS n FROM container_change"
-        " WHERE container = container_number GROUP BY kind ORDER BY kind)),"
-        " nullif(rootfs, 'complete'), nullif(origin, 'allocated')"
-        " FROM containers ORDER BY origin, engine, created_ns, container_id LIMIT ?",
+        " WHERE container = c.id GROUP BY kind ORDER BY kind)),"
+        " nullif(c.rootfs, 'complete'), nullif(c.origin, 'allocated')"
+        " FROM container c ORDER BY c.origin, c.engine, c.created_ns, c.container_id LIMIT ?",
         (LISTED_CONTAINERS,),
     ).fetchall()
-    names = ("id", "container", "image", "state", "changes", "rootfs", "origin")
+    names = ("id", "container", "engine", "namespace", "store", "image", "state", "changes", "rootfs", "origin")
     told = [n for n in range(len(names)) if any(row[n] is not None for row in rows)]
     return tuple(tuple(row[n] for n in told) for row in (names, *rows))
 
@@ -141,8 +153,8 @@ def _unlisted(db: sqlite3.Connection) -> list[tuple[str, str]]:
 def _findings(db: sqlite3.Connection) -> list[tuple[str, str]]:
     if not db.execute("SELECT EXISTS (SELECT 1 FROM rules)").fetchone()[0]:
         return [("findings", "not looked for")]
-    counted = dict(db.execute("SELECT severity, count(*) FROM findings GROUP BY severity").fetchall())
-    told = ", ".join(f"{counted[severity]} {severity}" for severity in ("high", "medium", "low", "info") if severity in counted)
+    number = dict(db.execute("SELECT severity, count(*) FROM findings GROUP BY severity").fetchall())
+    told = ", ".join(f"{number[severity]} {severity}" for severity in ("high", "medium", "low", "info") if severity in number)
     rows = db.execute(
         "SELECT severity, coalesce(container, substr(container_id, 1, 12)), title, path FROM findings"
         " WHERE severity IN ('high', 'medium') ORDER BY severity, container_number, finding_number LIMIT ?",
@@ -162,8 +174,7 @@ def _gaps(db: sqlite3.Connection) -> list[tuple[str, str]]:
         "SELECT artefact, path, error FROM gaps ORDER BY partition, path, artefact LIMIT ?", (LISTED_GAPS,)
     ).fetchall()
     lines = [(str(number), ": ".join(part for part in row if part)) for number, row in enumerate(rows, 1)]
-    things = "1 thing" if count == 1 else f"{count} things"
-    return [("gaps", f"{things} could not be read{', the first ones are' if count > len(rows) else ''}"), *lines]
+    return [("gaps", f"{counted(count, 'thing')} could not be read{', the first ones are' if count > len(rows) else ''}"), *lines]
 
 
 def _next(db: sqlite3.Connection, case: Path) -> list[tuple[str, str]]:

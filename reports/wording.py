@@ -49,11 +49,6 @@ def number(count: int | None) -> str:
     return "" if count is None else f"{count:,}"
 
 
-def counted(count: int, thing: str) -> str:
-    """So many things."""
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
-
-
 def listed(names: Iterable[str], most: int = 6) -> str:
     """Names as a person would list them, the first ones only where there are many."""
     shown = list(names)

@@ -160,7 +160,8 @@ CREATE VIEW containers AS SELECT
     error, oom_killed, hostname, user, working_dir, log_path, log_driver,
     (SELECT name FROM layer WHERE layer.id = container.layer_id) AS layer,
     (SELECT count(*) FROM container_change WHERE container_change.container = container.id) AS changes, config, hostconfig,
-    id AS container_number, confidence, sources, removed_ns
+    id AS container_number, confidence, sources, removed_ns,
+    (SELECT root FROM store WHERE store.id = container.store_id) AS store
 FROM container;
 CREATE VIEW images AS SELECT
     engine, namespace, image_id, refs, created_ns, size_bytes, layers, origin, updated_ns, architecture, os, labels, history,
@@ -203,7 +204,7 @@ CREATE VIEW mounts AS SELECT
     c.id AS container_number
 FROM container_mount m JOIN container c ON c.id = m.container WHERE m.type <> 'engine';
 CREATE VIEW engine_mounts AS SELECT
-    c.container_id, c.name AS container, m.source, m.destination, m.rw, c.id AS container_number
+    c.container_id, c.name AS container, m.source, m.destination, m.rw, m.driver, m.options, c.id AS container_number
 FROM container_mount m JOIN container c ON c.id = m.container WHERE m.type = 'engine';
 CREATE VIEW disk_images AS SELECT
     number, name, format, offset, size, sha256, details, files

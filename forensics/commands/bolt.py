@@ -22,6 +22,7 @@ from forensics.commands.output import (
     write_lines,
     write_rows,
 )
+from forensics.text import counted
 from parsers.errors import EvidenceError, FormatError, UsageError
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _tell(opened: Bolt, file: str, quiet: bool) -> None:
     for problem in () if quiet else opened.problems[:TOLD]:
         say(f"{file}: {problem.what} (byte {problem.offset})")
     if not quiet and len(opened.problems) > TOLD:
-        say(f"{file}: {len(opened.problems) - TOLD} problems more; --check lists them all")
+        say(f"{file}: {counted(len(opened.problems) - TOLD, 'more problem')}; --check lists them all")
 
 
 def _find(disk: DiskImage, file: str, partition: int | None, replay_journal: bool) -> FileSource:

@@ -13,6 +13,7 @@ from forensics.commands.carve import ImageArgument, JournalOption, SnapshotOptio
 from forensics.commands.output import GAPS, Destination, ForceOption, Format, FormatOption, OutputOption, open_output, write_rows
 from forensics.commands.secrets import KeyOption, PassphraseOption, secrets
 from forensics.records import Gap
+from forensics.text import counted
 
 if TYPE_CHECKING:
     from forensics.evidence import Evidence
@@ -111,10 +112,11 @@ def _write_tables(
     for _number, host in sorted(found.hosts.items()):
         facts.append(("host", ", ".join(value for name in _HOST if (value := getattr(host, name)))))
     for contents in stores:
-        counted = _counted(contents)
-        what = " ".join(str(counted[name]) for name in ("engine", "version", "driver") if counted[name])
-        numbers = ", ".join(f"{counted[name]} {name}" for name in ("containers", "images", "layers"))
-        facts.append(("store", f"{what} in {counted['root']} (p{contents.store.partition}): {numbers}"))
+        store = contents.store
+        what = " ".join(part for part in (store.engine, store.version, store.driver) if part)
+        parts = ((contents.containers, "container"), (contents.images, "container image"), (contents.layers, "layer"))
+        numbers = ", ".join(counted(len(records), name) for records, name in parts)
+        facts.append(("store", f"{what} in {store.root} (p{store.partition}): {numbers}"))
     if not stores:
         facts.append(("store", "no container store was found"))
     facts += [("gap", ": ".join(part for part in (gap.artefact, gap.path, gap.error) if part)) for gap in gaps[:LISTED_GAPS]]

@@ -32,7 +32,7 @@ Value = str | int | float | bytes | None
 JSON_COLUMNS = frozenset({
     "attack", "bucket", "change_counts", "command", "config", "endpoints", "env", "extents", "gaps", "history", "host",
     "hostconfig", "labels", "layer_chain", "layers", "lost", "mounts", "networks", "options", "private_xattrs", "refs", "stores",
-    "subnets", "used_by", "xattrs",
+    "subnets", "used_by", "xattrs", "findings", "sources", "details",
 })  # fmt: skip
 GAPS = 3  # the exit code of a command that is finished, but for what could not be read
 BUFFER = 1 << 20  # bytes of an output file that are written at once

@@ -2,55 +2,42 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
+from shlex import quote
 from typing import Any
 
 from forensics.case.lookup import Case, FoundContainer, find_container, open_case
 from forensics.commands.browse import ContainerName
 from forensics.commands.output import ForceOption, Format, FormatOption, OutputOption, decoded, write_lines
 from forensics.commands.tables import CaseArgument, destination, select
-from forensics.text import utc
+from forensics.text import counted, utc
 
-MAX_LAYERS = 40  # layers that are listed one by one
+MAX_SHOWN = 40  # of one kind of fact, in the table form
+MAX_CHARACTERS = 2000  # of one fact, in the table form
+NOT_ENDED = ("created", "running", "paused")  # states in which the engine's exit code says nothing
 _LABEL = 16
 
 _LAYERS = """SELECT l.layer, l.kind, l.path, l.entries, l.integrity, l.diff_id FROM containers c
     JOIN container k ON k.id = c.container_number JOIN chain h ON h.top = k.layer_id JOIN layers l ON l.layer_number = h.layer_id
     WHERE c.container_number = :number ORDER BY h.depth"""
-_MOUNTS = """SELECT type, source, destination, rw, name AS volume, options FROM container_mount WHERE container = :number
-    ORDER BY destination, id"""
+_MOUNTS = """SELECT type, source, destination, rw, name AS volume, driver, options FROM container_mount WHERE container = :number
+    ORDER BY type = 'engine', destination, id"""
 _NETWORKS = """SELECT n.name, n.driver, json_extract(e.value, '$.address') AS address, json_extract(e.value, '$.mac') AS mac
-    FROM networks n, json_each(n.endpoints) e WHERE json_extract(e.value, '$.container_id') = :id ORDER BY n.name"""
+    FROM networks n, json_each(n.endpoints) e WHERE json_extract(e.value, '$.container_id') = :id
+    UNION ALL SELECT j.key, (SELECT n.driver FROM networks n WHERE n.engine = c.engine AND n.name = j.key LIMIT 1),
+    nullif(json_extract(j.value, '$.IPAddress'), ''), nullif(json_extract(j.value, '$.MacAddress'), '')
+    FROM containers c, json_each(CASE WHEN json_valid(c.config) THEN c.config END,
+    iif(c.engine = 'docker', '$.NetworkSettings.Networks', '$.newNetworks')) j
+    WHERE c.container_number = :number AND j.type = 'object' AND typeof(j.key) = 'text' AND j.key NOT IN (
+    SELECT n.name FROM networks n, json_each(n.endpoints) e WHERE json_extract(e.value, '$.container_id') = :id)
+    ORDER BY name"""
 _CHANGES = "SELECT kind, count(*) AS count FROM container_change WHERE container = :number GROUP BY kind ORDER BY kind"
+_FINDINGS = """SELECT severity, rule, title, path, offset FROM findings WHERE container_number = :number
+    ORDER BY CASE severity WHEN 'high' THEN 0 WHEN 'medium' THEN 1 WHEN 'low' THEN 2 ELSE 3 END, finding_number"""
 _GAPS = """SELECT artefact, path, error FROM gaps WHERE instr(path, :id) OR instr(error, :id) OR instr(path, :layer)
     ORDER BY path, artefact"""
-
-# What stands out in a hostconfig, by Docker's own names (api/types/container, HostConfig), with what says nothing.
-_HOSTCONFIG = (
-    ("Privileged", (False,)),
-    ("CapAdd", ()),
-    ("CapDrop", ()),
-    ("Devices", ()),
-    ("DeviceCgroupRules", ()),
-    ("DeviceRequests", ()),
-    ("SecurityOpt", ()),
-    ("PidMode", ()),
-    ("IpcMode", ("private", "shareable")),
-    ("NetworkMode", ("default", "bridge")),
-    ("UTSMode", ()),
-    ("UsernsMode", ()),
-    ("CgroupnsMode", ("private",)),
-    ("ReadonlyRootfs", (False,)),
-    ("Binds", ()),
-    ("VolumesFrom", ()),
-    ("PortBindings", ()),
-    ("ExtraHosts", ()),
-    ("GroupAdd", ()),
-    ("Sysctls", ()),
-    ("OomScoreAdj", (0,)),
-    ("Runtime", ("runc",)),
-)
 
 
 def show(
@@ -81,10 +68,11 @@ def _keys(case: Case, container: FoundContainer) -> dict[str, Any]:
 def _record() -> str:
     """One row: the container's columns, and what belongs to it as JSON arrays."""
     parts = (
-        ("mounts", _MOUNTS, ("type", "source", "destination", "rw", "volume", "options")),
+        ("mounts", _MOUNTS, ("type", "source", "destination", "rw", "volume", "driver", "options")),
         ("networks", _NETWORKS, ("name", "driver", "address", "mac")),
         ("layer_chain", _LAYERS, ("layer", "kind", "path", "entries", "integrity", "diff_id")),
         ("change_counts", _CHANGES, ("kind", "count")),
+        ("findings", _FINDINGS, ("severity", "rule", "title", "path", "offset")),
         ("gaps", _GAPS, ("artefact", "path", "error")),
     )
     columns = []
@@ -95,27 +83,48 @@ def _record() -> str:
 
 
 def _lines(case: Case, container: FoundContainer) -> Iterator[str]:
+    from forensics.commands.privileges import privileges
+
     keys = _keys(case, container)
     row = _one(case, "SELECT * FROM containers WHERE container_number = :number", keys)
+    config, hostconfig = _object(row["config"]), _object(row["hostconfig"])
+    sections: tuple[tuple[str, Iterable[tuple[str, str | None]]], ...] = (
+        ("identity", _identity(row)),
+        ("process", _process(row)),
+        ("state", _state(row)),
+        ("privileges", privileges(row, config, hostconfig)),
+        ("mounts", map(_mount, _all(case, _MOUNTS, keys))),
+        ("networks", map(_network, _all(case, _NETWORKS, keys))),
+        ("layers, the container's own first", _layers(_all(case, _LAYERS, keys), row)),
+        ("changes", map(_change, _all(case, _CHANGES, keys))),
+        ("logs", (("driver", row["log_driver"]), ("path", row["log_path"]))),
+        ("findings, the gravest first", map(_finding, _all(case, _FINDINGS, keys))),
+        ("sources, the surest first", map(_source, _sources(row))),
+        ("could not be read", map(_gap, _all(case, _GAPS, keys))),
+    )
+    whole = f"ctrforensics show {quote(str(case.path))} {container.container_id} -f json"
     yield f"{row['name'] or container.container_id[:12]} ({row['engine']} container {container.container_id})"
-    yield from _section("identity", _identity(row))
-    yield from _section("process", _process(row))
-    yield from _section("state", _state(row))
-    yield from _section("privileges", _privileges(row))
-    yield from _section("mounts", map(_mount, _all(case, _MOUNTS, keys)))
-    yield from _section("networks", map(_network, _all(case, _NETWORKS, keys)))
-    yield from _section("layers, the container's own first", _layers(_all(case, _LAYERS, keys), row))
-    yield from _section("changes", map(_change, _all(case, _CHANGES, keys)))
-    yield from _section("logs", (("driver", row["log_driver"]), ("path", row["log_path"])))
-    yield from _section("sources, the surest first", map(_source, _sources(row)))
-    yield from _section("could not be read", map(_gap, _all(case, _GAPS, keys)))
+    for title, facts in sections:
+        yield from _section(title, facts, whole)
 
 
-def _section(title: str, facts: Iterable[tuple[str, str | None]]) -> Iterator[str]:
-    """A title and a line for each fact that is known; nothing at all where none is."""
-    lines = [f"  {label:<{_LABEL}}{value}" for label, value in facts if value is not None]
+def _section(title: str, facts: Iterable[tuple[str, str | None]], whole: str) -> Iterator[str]:
+    """A title and a line for each fact that is known; nothing at all where none is. whole: the command that shows all of them."""
+    lines = []
+    known = ((label, value) for label, value in facts if value is not None)
+    for label, group in groupby(known, key=itemgetter(0)):
+        values = [value for _label, value in group]
+        lines += [f"  {label:<{_LABEL}}{_cut(value, whole)}" for value in values[:MAX_SHOWN]]
+        if len(values) > MAX_SHOWN:
+            lines.append(f"  {label:<{_LABEL}}and {len(values) - MAX_SHOWN:,} more: {whole}")
     if lines:
         yield from ("", title, *lines)
+
+
+def _cut(value: str, whole: str) -> str:
+    if len(value) <= MAX_CHARACTERS:
+        return value
+    return f"{value[:MAX_CHARACTERS]} ... and {len(value) - MAX_CHARACTERS:,} characters more: {whole}"
 
 
 def _identity(row: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
@@ -140,7 +149,7 @@ def _process(row: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
 
 def _state(row: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
     yield "state", row["state"]
-    yield "exit code", _text(row["exit_code"])
+    yield "exit code", _text(row["exit_code"]) if row["state"] not in NOT_ENDED else None
     yield "error", row["error"] or None
     yield "out of memory", "killed" if row["oom_killed"] else None
     yield "pid", _text(row["pid"] or None)
@@ -149,19 +158,6 @@ def _state(row: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
     yield "finished", _time(row["finished_ns"])
     yield "removed", _time(row["removed_ns"])
     yield "restarts", _joined(_text(row["restart_count"]), row["restart_policy"] and f"policy {row['restart_policy']}")
-
-
-def _privileges(row: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
-    if row["privileged"]:
-        yield "privileged", "yes: all capabilities, all devices, no seccomp, no AppArmor"
-    config = _object(row["hostconfig"])
-    for key, usual in _HOSTCONFIG:
-        value = config.get(key)
-        if value and value not in usual and key != "Privileged":
-            yield key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    for key in ("MaskedPaths", "ReadonlyPaths"):
-        if config.get(key) == []:
-            yield key, "none: /proc and /sys are open"
 
 
 def _mount(mount: Mapping[str, Any]) -> tuple[str, str | None]:
@@ -189,16 +185,18 @@ def _source(source: Mapping[str, Any]) -> tuple[str, str | None]:
     return source["confidence"], _joined(f"{source['how']}, {place}", f"says otherwise: {otherwise}" if otherwise else None)
 
 
+def _finding(finding: Mapping[str, Any]) -> tuple[str, str | None]:
+    return finding["severity"], _joined(finding["title"], finding["path"] and f"({finding['path']})", by=" ")
+
+
 def _gap(gap: Mapping[str, Any]) -> tuple[str, str | None]:
     return gap["artefact"], _joined(gap["path"], gap["error"], by=": ")
 
 
 def _layers(layers: list[dict[str, Any]], row: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
     yield "root filesystem", row["rootfs"]
-    for layer in layers[:MAX_LAYERS]:
-        yield layer["kind"], _joined(layer["path"], f"{layer['entries']} entries", layer["integrity"])
-    if len(layers) > MAX_LAYERS:
-        yield "", f"and {len(layers) - MAX_LAYERS} more"
+    for layer in layers:
+        yield layer["kind"], _joined(layer["path"], counted(layer["entries"], "entry", "entries"), layer["integrity"])
 
 
 def _all(case: Case, sql: str, keys: Mapping[str, Any]) -> list[dict[str, Any]]:

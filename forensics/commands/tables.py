@@ -34,7 +34,9 @@ LISTINGS = (
         "Every container, with its image, state and times.",
         "containers",
         "engine, namespace, created_ns, container_id",
-        "substr(container_id, 1, 12) AS id, name, pod, engine, namespace, image,"
+        "substr(container_id, 1, 12) AS id, name, pod, engine, namespace,"
+        " iif((SELECT max(n) FROM (SELECT count(DISTINCT store_id) AS n FROM container GROUP BY engine)) > 1, store, NULL)"
+        " AS store, image,"
         " state || iif(state IN ('exited', 'dead'), ' (' || coalesce(exit_code, '?') || ')', '') AS state,"
         " seconds(created_ns) AS created, seconds(finished_ns) AS finished, iif(privileged, 'yes', NULL) AS privileged, changes,"
         " nullif(rootfs, 'complete') AS rootfs, nullif(origin, 'allocated') AS origin",

@@ -32,7 +32,7 @@ class HostSettings:
 
     capabilities: without CAP_, beyond the defaults. namespaces: those shared with the host. seccomp, apparmor: `off` where
     somebody switched it off, `none` where the engine set none, None where there was a profile or nothing tells. masks_off: the
-    engine's protection of /proc and /sys was switched off.
+    engine's protection of /proc and /sys was switched off. spec: the OCI spec that tells these, where it is one.
     """
 
     privileged: bool = False
@@ -44,6 +44,7 @@ class HostSettings:
     all_devices: bool = False
     masks_off: bool = False
     restart_policy: str | None = None
+    spec: OciSpec | None = None
 
 
 def host_settings(
@@ -104,6 +105,7 @@ def _oci(privileged: bool, restart_policy: str | None, spec: OciSpec, cri: Field
         all_devices=spec.all_devices and not privileged,
         masks_off=not (privileged or spec.masked_paths or spec.readonly_paths or cri or engine == "buildah"),
         restart_policy=restart_policy,
+        spec=spec,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from forensics.images.files import EvidenceFile
+from forensics.text import counted
 from parsers import vhdx
 from parsers.errors import FormatError
 
@@ -65,4 +66,4 @@ def replay_log(file: EvidenceFile) -> tuple[EvidenceFile | ReplayedFile, str | N
         raise FormatError(f"the file was {entries[-1].flushed_size} bytes long when it was written", offset=log.offset)
     return ReplayedFile(
         file, [write for entry in entries for write in entry.writes]
-    ), f"{len(entries)} entries replayed in memory"
+    ), f"{counted(len(entries), 'entry', 'entries')} replayed in memory"

@@ -36,7 +36,8 @@ class Clue(Generic[Recovered]):
     store: the key of the store that it belongs to, or what is known of it (see homes). weak: columns that any other source tells
     better: Docker's spec has an environment to which the engine added, libpod's config one to which it is yet to add;
     containers/storage's time of creation is that of the layer, libpod's exit codes have whole seconds, and a directory's birth
-    comes some milliseconds later or, of a shim's, before.
+    comes some milliseconds later or, of a shim's, before. written_ns: when it was written: the newer of two that tell no time
+    of their own is taken.
     """
 
     record: Recovered
@@ -44,3 +45,4 @@ class Clue(Generic[Recovered]):
     kind: str
     store: str | None = None
     weak: frozenset[str] = frozenset()
+    written_ns: int | None = None

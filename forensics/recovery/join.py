@@ -21,6 +21,9 @@ ENGINES = ("docker", "podman", "crio", "buildah", "containerd")
 """Which engine a container is, where two know it: Docker's and CRI's are containerd's, too."""
 
 STATES = ("created", "initialized", "running", "paused", "restarting", "stopped", "exited", "removing", "dead")
+ENDED = frozenset(("created", "stopped", "exited", "removing", "dead"))
+"""States in which a container has no process."""
+
 _NOT_SAID = frozenset(("engine", "namespace", "container_id", "image_id", "origin", "source", "confidence", "sources"))
 _MAY_BE_EMPTY = frozenset(("env", "command"))
 _WHOLE_ID = re.compile(r"[0-9a-f]{64}")
@@ -75,7 +78,7 @@ def _container_order(clue: Clue[Container]) -> tuple[Any, ...]:
     record = clue.record
     latest = max((time for time in (record.started_ns, record.finished_ns, record.created_ns) if time is not None), default=0)
     state = STATES.index(record.state) if record.state in STATES else -1
-    return -latest, -state
+    return -latest, -state, -(clue.written_ns or 0)
 
 
 def _image_order(clue: Clue[ContainerImage]) -> tuple[Any, ...]:
@@ -96,6 +99,9 @@ def _join(
             at = min(saying, key=lambda at: (column in ordered[at][0].weak, at))
             joined[column] = getattr(ordered[at][0].record, column)
             gives[at].append(column)
+    if joined.get("state") in ENDED and "pid" in joined:
+        joined["pid"] = None  # an older state's: its source says so in `differs`
+        gives = [[column for column in given if column != "pid"] for given in gives]
     sources = [
         RecordSource(clue.record.source, confidence, tuple(gives[at]), _differences(clue.record, joined, gives[at]))
         for at, (clue, confidence) in enumerate(ordered)

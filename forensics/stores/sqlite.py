@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from forensics.filesystem import read_file
 from forensics.stores.reading import Place, StoreReader
+from forensics.text import counted
 from parsers.errors import FormatError
 from parsers.sqlite_file import database_image
 
@@ -90,7 +91,7 @@ def read_rows(
                     yield row[1:]
             return
         except ERRORS as error:
-            reader.gap(artefact, f"{table}: {error}; {len(seen)} rows read", place)
+            reader.gap(artefact, f"{table}: {error}; {counted(len(seen), 'row')} read", place)
         finally:
             connection.set_progress_handler(None, 0)
 

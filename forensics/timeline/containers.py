@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from forensics.records import Event
+from forensics.text import counted
 from forensics.timeline.record import Told, rows, short
 from parsers.docker_health import HealthCheck, parse_health
 from parsers.errors import FormatError
@@ -70,7 +71,7 @@ def _life(container: _Container) -> Iterator[tuple[int | None, str, str]]:
         "container created",
         f"{called} from {container.image or 'an unknown image'}: {_command(container)}",
     )
-    restarts = f", restarted {container.restart_count} times by its policy" if container.restart_count else ""
+    restarts = f", restarted {counted(container.restart_count, 'time')} by its policy" if container.restart_count else ""
     yield container.removed_ns, "container removed", f"{called}: its directory was deleted, or its engine says so"
     yield container.started_ns, "container started", f"{called}: its last run was seen to have started{restarts}"
     if container.runs:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from forensics.text import counted
 from reports.sections.deleted import Deleted
 from reports.sections.evidence import Examined
 from reports.sections.findings import Findings
 from reports.sections.inventory import Container, Inventory
 from reports.sections.timeline import Timeline
 from reports.sections.unread import Unread
-from reports.wording import counted, listed, when
+from reports.wording import listed, when
 
 
 def tell(

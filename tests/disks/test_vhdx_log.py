@@ -63,7 +63,7 @@ def test_what_the_log_wrote_is_read(tmp_path, dirty):
     path, disk_content = dirty
     before = path.read_bytes()
     with open_disk_image(path) as disk:
-        assert (disk.details, disk.problems) == ({"log": "1 entries replayed in memory"}, [])
+        assert (disk.details, disk.problems) == ({"log": "1 entry replayed in memory"}, [])
         assert content(disk) == disk_content
     assert path.read_bytes() == before
     shutil.copy(path, tmp_path / "repaired")

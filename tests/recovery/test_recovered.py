@@ -137,6 +137,24 @@ def test_of_two_states_the_newer_one_counts():
     assert record.sources[1].differs == {"name": "old", "state": "running"}
 
 
+def test_of_two_that_tell_no_time_the_one_that_was_written_later_counts():
+    first = clue(PROBABLE, "file", 1, privileged=False, hostconfig="{}")
+    asked = replace(clue(PROBABLE, "file", 2, privileged=True, hostconfig='{"Privileged":true}'), written_ns=20)
+    for others in ((replace(first, written_ns=10),), (first,), (replace(first, written_ns=10), first)):
+        record = joined(asked, *others)
+        assert (record.privileged, record.hostconfig) == (True, '{"Privileged":true}')
+
+
+def test_what_has_ended_has_no_process():
+    record = joined(
+        clue(PROBABLE, "file", 1, state="running", pid=571, started_ns=10),
+        clue(PROBABLE, "file", 2, state="removing", started_ns=10, finished_ns=20),
+    )
+    assert (record.state, record.pid) == ("removing", None)
+    assert record.sources[1].differs == {"state": "running", "pid": 571}
+    assert "pid" not in record.sources[1].gives
+
+
 def test_a_probable_source_is_certain_where_a_file_of_the_engine_names_the_same_id():
     alone = joined(clue(PROBABLE, "text", 1, name="web"), clue(PROBABLE, "text", 2, name="web"))
     assert alone.confidence == PROBABLE  # twice the same text proves nothing

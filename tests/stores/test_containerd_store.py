@@ -99,7 +99,7 @@ def test_mounts_are_told_apart():
     source = f"/var/lib/kubelet/pods/{UID}/volumes/kubernetes.io~secret/db"
     spec = parse_spec(json.dumps({"mounts": [
         {"destination": "/proc", "type": "proc", "source": "proc"},
-        {"destination": "/dev", "type": "tmpfs", "source": "tmpfs"},
+        {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755", "size=65536k"]},
         {"destination": "/scratch", "type": "tmpfs", "source": "tmpfs", "options": ["size=64m"]},
         {"destination": "/etc/hosts", "type": "bind", "source": "/c/io.containerd.grpc.v1.cri/sandboxes/1/hosts"},
         {"destination": "/secret", "type": "bind", "source": source, "options": ["rbind", "rprivate", "ro"]},
@@ -107,7 +107,9 @@ def test_mounts_are_told_apart():
     mounts = {mount.destination: mount for mount in spec_mounts(spec, {})}
     kinds = {destination: mount.type for destination, mount in mounts.items()}
     assert kinds == {"/secret": "bind", "/scratch": "tmpfs", "/proc": "engine", "/dev": "engine", "/etc/hosts": "engine"}
-    assert mounts["/secret"] == Mount("bind", source, "/secret", False, "db", "kubernetes.io/secret", "rprivate")
+    assert mounts["/secret"] == Mount("bind", source, "/secret", False, "db", "kubernetes.io/secret", "rbind,rprivate,ro")
+    assert mounts["/dev"] == Mount("engine", "tmpfs", "/dev", True, driver="tmpfs", options="mode=755,size=65536k")
+    assert mounts["/scratch"].options == "size=64m"
     assert kubelet_volume("/var/lib/kubelet/pods/u/volume-subpaths/conf/web/0") == ("conf", "subpath")
     assert kubelet_volume("/etc") is None
 

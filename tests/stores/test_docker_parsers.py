@@ -154,6 +154,21 @@ def test_hostconfig():
     )
 
 
+def test_the_hostconfig_that_stands_before_a_container_is_made_tells_no_privileges():
+    empty = {"LogConfig": {"Type": "", "Config": None}, "NetworkMode": "", "RestartPolicy": {"Name": ""}, "Privileged": False}
+    host = parse_hostconfig(json.dumps(empty).encode())  # as Docker 20.10 to 28 first write it
+    assert (host.privileged, host.restart_policy, host.log_driver) == (None, None, None)
+    assert parse_hostconfig(b'{"Privileged": false}').privileged is False  # Docker before 1.6 had no LogConfig
+
+
+def test_the_size_and_mode_of_a_tmpfs():
+    mount = {"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"SizeBytes": 67108864, "Mode": 0o1770}}
+    (asked,) = parse_hostconfig(json.dumps({"Mounts": [mount]}).encode()).mounts
+    point = {"Type": "tmpfs", "Destination": "/t", "RW": True, "Spec": mount}
+    (known,) = parse_config(json.dumps({"ID": "x", "MountPoints": {"/t": point}}).encode()).mount_points
+    assert asked.tmpfs == known.tmpfs == "mode=1770,size=67108864"
+
+
 def test_repositories():
     digest = "sha256:" + "a" * 64
     refs = parse_repositories(json.dumps({"Repositories": {

@@ -18,6 +18,7 @@ from forensics.filesystems.ext4.log import Log, Scan, Transaction, place, revoke
 from forensics.filesystems.ext4.reader import Ext4
 from forensics.filesystems.ext4.replayed import Replayed
 from forensics.source import Source
+from forensics.text import counted
 from parsers import ext4_fast_commit, jbd2
 from parsers.crc32c import crc32c_rows
 from parsers.errors import FormatError
@@ -72,7 +73,7 @@ def replay(fs: Ext4) -> Replay:
         return Replay(source, CLEAN)
     found = scan(log)
     if found.refused is not None:
-        kept = f"the {len(found.transactions)} transactions before it are replayed"
+        kept = f"{counted(len(found.transactions), 'transaction')} before it replayed"
         problems.add("journal", source.name, f"{found.refused}; {_REFUSED}; {kept}", found.place)
     copies, escaped = _Copies(log, problems).collect(found.transactions)
     after = Replayed(source, copies, escaped, superblock.block_size) if copies else source

@@ -16,7 +16,7 @@ from forensics.recovery.clues import CREATED, ENVIRONMENT, POSSIBLE, PROBABLE, C
 from forensics.recovery.containers.libpod_parts import libpod_record
 from forensics.recovery.containers.spec_identity import identity_of, layer_directory
 from forensics.recovery.limits import Limits
-from forensics.stores.containerd.mounts import spec_mounts
+from forensics.stores.containerd.mounts import spec_mounts, with_own_files
 from forensics.stores.docker.containers import config_record
 from parsers.container_storage import ContainerRecord, ImageRecord, parse_containers, parse_images
 from parsers.docker_container import ContainerConfig, parse_config
@@ -320,7 +320,6 @@ def spec_record(spec: OciSpec) -> Container | None:
     annotations = spec.annotations
     pod_name, pod_namespace = (annotations.get(f"io.kubernetes.cri.sandbox-{part}") for part in ("name", "namespace"))
     whole = _WHOLE_ID.fullmatch(own.id) is not None
-    files = f"/containers/{own.id}/"
     return Container(
         engine=own.engine,
         namespace=own.namespace,
@@ -334,9 +333,7 @@ def spec_record(spec: OciSpec) -> Container | None:
         hostname=spec.hostname,
         working_dir=spec.cwd,
         layer=layer_directory(spec),
-        mounts=tuple(
-            replace(mount, type="engine") if files in (mount.source or "") else mount for mount in spec_mounts(spec, {})
-        ),
+        mounts=with_own_files(spec_mounts(spec, {}), own.id),
     )
 
 

@@ -21,6 +21,7 @@ from forensics.stores.containerd.containers import Context, container_record, sa
 from forensics.stores.containerd.content import ContentStore
 from forensics.stores.containerd.images import StoredImage, image_record, read_images
 from forensics.stores.containerd.meta import MetaDb
+from forensics.stores.containerd.mounts import with_own_files
 from forensics.stores.containerd.store import ContainerdStore
 from forensics.stores.reading import StoreReader
 from forensics.text import readable
@@ -194,10 +195,9 @@ def _of_engine(made: Container, engine: str) -> Container:
     """Docker's containers have no namespace; their records in containerd are made anew at each start and tell of that one."""
     if engine == "containerd":
         return made
-    files = f"/containers/{made.container_id}/"
-    mounts = tuple(replace(each, type="engine") if files in (each.source or "") else each for each in made.mounts)
+    mounts = with_own_files(made.mounts, made.container_id)
     own = replace(made, engine=engine, namespace=None, created_ns=None, labels=None, user=None, config=None)
-    return replace(own, mounts=mounts)
+    return replace(own, mounts=mounts, working_dir=made.working_dir if made.working_dir != "/" else None)  # none was asked for
 
 
 def _clue(made: Container, confidence: str, kind: str, how: str, key: str | None) -> Clue[Container]:

@@ -286,7 +286,7 @@ def _image(at: _Context, found: DeletedClues) -> None:
 def _clue(made: Container, at: _Context, problems: tuple[str, ...] = ()) -> Clue[Container]:
     """As sure as the file is itself; less so where its content is damaged."""
     confidence = max(at.each.file.confidence, POSSIBLE if problems else CERTAIN, key=RANK.__getitem__)
-    return Clue(made, confidence, FILE, f"{made.engine}:{at.root}")
+    return Clue(made, confidence, FILE, f"{made.engine}:{at.root}", written_ns=at.each.file.mtime_ns)
 
 
 _ROOT, _STORE = rb"(?P<root>/.*?)", rb"(?P<driver>[\w-]+)"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from forensics.records import Mount
 from forensics.stores.containerd.cri import DIRECTORIES
@@ -14,7 +15,6 @@ from parsers.oci_spec import OciSpec, SpecMount
 KERNEL = frozenset(("proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2"))
 OWN_TMPFS = frozenset(("/dev", "/dev/shm", "/run"))  # of containerd's default spec, oci/spec.go defaultMounts
 OWN_FILES = frozenset(("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/shm", "/run/secrets", "/etc/localtime"))
-SHOWN_OPTIONS = frozenset(("rprivate", "private", "rshared", "shared", "rslave", "slave", "z", "Z"))
 
 _KUBELET = re.compile(r"/pods/[^/]+/(?:volumes/(?P<plugin>[^/]+)/(?P<volume>[^/]+)|volume-subpaths/(?P<subpath>[^/]+)/)")
 _NERDCTL = re.compile(r"/(?:containers|etchosts)/[^/]+/[0-9a-f]{64}/")
@@ -30,6 +30,12 @@ def spec_mounts(spec: OciSpec | None, labels: Mapping[str, str]) -> tuple[Mount,
     return tuple(sorted(mounts, key=lambda mount: (mount.type == "engine", mount.destination)))
 
 
+def with_own_files(mounts: Sequence[Mount], container_id: str) -> tuple[Mount, ...]:
+    """The mounts of Docker's and Podman's containers: files in a container's own directory are the engine's."""
+    own = re.compile(rf"[/-]containers/{re.escape(container_id)}/")  # Podman's: overlay-containers, vfs-containers
+    return tuple(replace(mount, type="engine") if own.search(mount.source or "") else mount for mount in mounts)
+
+
 def kubelet_volume(source: str) -> tuple[str, str] | None:
     """The volume and the plugin of a path in a kubelet's pod directory; None where it is in no volume."""
     match = _KUBELET.search(source)
@@ -41,13 +47,13 @@ def kubelet_volume(source: str) -> tuple[str, str] | None:
 
 
 def _mount(mount: SpecMount, asked: NerdctlMount | None) -> Mount:
-    options = ",".join(option for option in mount.options if option in SHOWN_OPTIONS) or None
+    options = ",".join(mount.options) or None
     if asked is not None and asked.type != "bind":
         return Mount(asked.type, asked.source or mount.source, mount.destination, mount.rw, asked.name, asked.driver, options)
     if _is_engines(mount):
-        return Mount("engine", mount.source, mount.destination, mount.rw, options=mount.type)
+        return Mount("engine", mount.source, mount.destination, mount.rw, driver=mount.type, options=options)
     if not mount.is_bind:
-        return Mount(mount.type or "unknown", mount.source, mount.destination, mount.rw, options=",".join(mount.options) or None)
+        return Mount(mount.type or "unknown", mount.source, mount.destination, mount.rw, options=options)
     volume = kubelet_volume(mount.source or "")
     name, driver = volume if volume is not None else (None, None)
     return Mount("bind", mount.source, mount.destination, mount.rw, name, driver, options)

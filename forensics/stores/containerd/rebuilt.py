@@ -14,6 +14,7 @@ from dataclasses import replace
 from forensics.stores.containerd.meta import MetaDb
 from forensics.stores.containerd.snapshotters import Snapshotter
 from forensics.stores.reading import StoreReader
+from forensics.text import counted
 from parsers.containerd_meta import Snapshot
 from parsers.containerd_snapshots import StoredSnapshot
 
@@ -50,7 +51,10 @@ def _rebuilt(reader: StoreReader, meta: MetaDb, snapshotter: Snapshotter) -> Sna
             problems=(),
         )
     count = len(found) - len(snapshotter.snapshots)
-    what = f"{len(lost)} snapshots are lost; the directories of {count} of them are told by their times, which is inference"
+    verb = "is" if len(lost) == 1 else "are"
+    what = (
+        f"{counted(len(lost), 'snapshot')} {verb} lost; the directories of {count} of them are told by their times, an inference"
+    )
     reader.gap(f"{snapshotter.name} snapshotter's metadata.db", what, snapshotter.database or snapshotter.place)
     return replace(snapshotter, snapshots=found, inferred=frozenset(found.keys() - snapshotter.snapshots.keys()))
 

@@ -171,7 +171,7 @@ def _mount(host_root: str, point: MountPoint) -> Mount:
     source = point.source
     if source is None and point.type == "volume" and point.name is not None and point.driver in (None, "local"):
         source = f"{host_root}/volumes/{point.name}/_data"  # Docker before 23 wrote no path for a volume
-    options = ",".join(option for option in (point.mode, point.propagation) if option is not None)
+    options = ",".join(option for option in (point.mode, point.propagation, point.tmpfs) if option is not None)
     return Mount(point.type, source, point.destination, point.rw, point.name, point.driver, options or None)
 
 
