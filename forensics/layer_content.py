@@ -58,7 +58,7 @@ class LayerContent:
         except (FormatError, EvidenceError) as error:
             self._case.gaps([Gap("layer directory", str(error), layer.partition, layer.path)])
             return None
-        return with_overrides(tree) if layer.marks == "fuse" else tree
+        return with_overrides(tree, layer.owners) if layer.marks == "fuse" else tree
 
     def _write(self, store_id: int, numbered: NumberedLayer, layer_tree: LayerTree, merger: Merger) -> None:
         first, tree = layer_tree.first_entry, layer_tree.tree

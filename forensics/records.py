@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from parsers.id_map import IdMaps
+
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
@@ -82,6 +84,7 @@ class Layer:
     stacked: False for drivers whose directories are whole root filesystems (vfs, btrfs); `lower` then is no part of the view.
     marks: whose whiteouts count: trusted, user, fuse, aufs, or none where a container sees the directory as it lies.
     compared_with: the key of the layer against whose view the engine lists this one's changes, None where that is `lower`.
+    owners: the user namespace whose ids stand in xattrs that override owners, None for the host's own.
     """
 
     key: str
@@ -99,6 +102,7 @@ class Layer:
     marks: str = "trusted"
     compared_with: str | None = None
     archive: LayerArchive | None = None
+    owners: IdMaps | None = None
     origin: str = "allocated"
     source: Provenance | None = None
 
@@ -156,11 +160,23 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
+class ShownIds:
+    """The owners that a container's filesystem shows where they are not those on the disk: `inside` there, `outside` shown.
+
+    own_layer: whether of what the container itself wrote, too.
+    """
+
+    maps: IdMaps
+    own_layer: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Container:
     """A container. state: created, running, paused, restarting, removing, exited, dead, or None where nothing tells.
 
     removed_ns: of a recovered one, the very moment of its removal.
     layer: the key of its own (top) layer in its store. command: the effective argv. config, hostconfig: the raw JSON texts.
+    ids: what its users and groups are on the host, None where they are the host's own, or unknown.
     """
 
     engine: str
@@ -191,6 +207,8 @@ class Container:
     log_path: str | None = None
     log_driver: str | None = None
     layer: str | None = None
+    ids: IdMaps | None = None
+    shown_ids: ShownIds | None = None
     mounts: tuple[Mount, ...] = ()
     config: str | None = None
     hostconfig: str | None = None

@@ -13,6 +13,7 @@ import numpy as np
 from forensics.filesystem import Tree
 from forensics.overlay_marks import Marks, device_whiteouts
 from parsers.errors import FormatError
+from parsers.id_map import IdMaps, shown
 from parsers.overlay_marks import OVERRIDE_STAT, is_fuse_opaque, parse_override_stat
 
 PREFIX = b".wh."
@@ -58,8 +59,11 @@ def _wh_names(tree: Tree) -> tuple[dict[int, bytes], set[int], set[int]]:
     return whiteouts, hints, hinted
 
 
-def with_overrides(tree: Tree) -> Tree:
-    """The tree with the owners and modes that fuse-overlayfs shows: those in xattrs, where the layer's root has such a one."""
+def with_overrides(tree: Tree, owners: IdMaps | None = None) -> Tree:
+    """The tree with the owners and modes that fuse-overlayfs shows: those in xattrs, where the layer's root has such a one.
+
+    owners: the user namespace in which it ran, None for the host's own.
+    """
     name = next((name for name in OVERRIDE_STAT if name in tree.xattrs.get(0, {})), None)
     if name is None:
         return tree
@@ -71,4 +75,6 @@ def with_overrides(tree: Tree) -> Tree:
             continue  # the inode's own stand
         if override is not None:
             uid[row], gid[row], mode[row] = override.uid, override.gid, override.mode
+            if owners is not None:
+                uid[row], gid[row] = shown(owners.uids, override.uid), shown(owners.gids, override.gid)
     return replace(tree, mode=mode, uid=uid, gid=gid)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from construct import Bytes, Int32ul, Int64ul, Struct
 
 from parsers.errors import FormatError
+from parsers.id_map import IDS, MAX_RANGES, IdMaps, IdRange
 from parsers.json_fields import Fields, parse_array, parse_object
 from parsers.layout import Layout
 
@@ -33,7 +34,10 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class LayerRecord:
-    """One of layers.json. diff_digest: of the uncompressed archive it was unpacked from. incomplete: that never ended."""
+    """One of layers.json. diff_digest: of the uncompressed archive it was unpacked from. incomplete: that never ended.
+
+    ids: the user namespace whose owners its files have, None for the store's own.
+    """
 
     id: str
     names: tuple[str, ...]
@@ -42,11 +46,15 @@ class LayerRecord:
     diff_digest: str | None
     diff_size: int | None
     incomplete: bool
+    ids: IdMaps | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """One of images.json. layer: the top one. big_data: the sizes of what lies beside it, by key."""
+    """One of images.json. layer: the top one. big_data: the sizes of what lies beside it, by key.
+
+    mapped: copies of the top layer whose owners are those of user namespaces.
+    """
 
     id: str
     digest: str | None
@@ -54,6 +62,7 @@ class ImageRecord:
     layer: str | None
     created_ns: int | None
     big_data: dict[str, int]
+    mapped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +88,7 @@ class ContainerMetadata:
 
 @dataclass(frozen=True, slots=True)
 class ContainerRecord:
-    """One of containers.json. image: its id. metadata: None where it is no JSON."""
+    """One of containers.json. image: its id. metadata: None where it is no JSON. ids: its user namespace, None without one."""
 
     id: str
     names: tuple[str, ...]
@@ -87,6 +96,7 @@ class ContainerRecord:
     layer: str | None
     created_ns: int | None
     metadata: ContainerMetadata | None
+    ids: IdMaps | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +174,7 @@ def _layer(fields: Fields) -> LayerRecord | None:
         diff_digest=fields.text("diff-digest") or None,
         diff_size=fields.integer("diff-size"),
         incomplete=bool(fields.fields("flags").flag("incomplete")),
+        ids=_ids(fields),
     )
 
 
@@ -181,6 +192,7 @@ def _image(fields: Fields) -> ImageRecord | None:
         layer=_id(fields, "layer"),
         created_ns=fields.time("created"),
         big_data={name: size or 0 for name, size in known.items()},
+        mapped=tuple(name for name in fields.texts("mapped-layers") or () if _ID.fullmatch(name)),
     )
 
 
@@ -195,7 +207,13 @@ def _container(fields: Fields) -> ContainerRecord | None:
         layer=_id(fields, "layer"),
         created_ns=fields.time("created"),
         metadata=_metadata(fields),
+        ids=_ids(fields),
     )
+
+
+def _ids(fields: Fields) -> IdMaps | None:
+    maps = IdMaps(_ranges(fields.items("uidmap")), _ranges(fields.items("gidmap")))
+    return maps if maps.uids or maps.gids else None
 
 
 def _metadata(fields: Fields) -> ContainerMetadata | None:
@@ -221,3 +239,21 @@ def _metadata(fields: Fields) -> ContainerMetadata | None:
         pod=top.flag("pod"),
         privileged=top.flag("privileged"),
     )
+
+
+def _ranges(items: Iterable[Fields]) -> tuple[IdRange, ...]:
+    """A `uidmap` or `gidmap` of containers/storage. What cannot be a range is told among the document's problems."""
+    found: list[IdRange] = []
+    for item in items:
+        inside, outside, count = item.integer("container_id"), item.integer("host_id"), item.integer("size")
+        if (
+            inside is None
+            or outside is None
+            or count is None
+            or min(inside, outside, count) < 0
+            or max(inside, outside, count) > IDS
+        ):
+            item.problem(f"no range of ids: {inside}, {outside}, {count}")
+        elif len(found) < MAX_RANGES:
+            found.append(IdRange(inside, outside, count))
+    return tuple(found)

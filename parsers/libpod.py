@@ -48,7 +48,8 @@ class OtherVolume:
 class LibpodContainer:
     """A container's config. command: what followed the image's name; spec: as it was made, before the first start added to it.
 
-    rootfs: the directory on the host that it had instead of an image; rootfs_overlay: it wrote elsewhere.
+    rootfs: the directory on the host that it had instead of an image; rootfs_overlay: it wrote elsewhere. uts_of: the id of the
+    container whose host name it has.
     user_volumes: the destinations of mounts that the user asked for. create_command: the argv that made it.
     """
 
@@ -77,6 +78,7 @@ class LibpodContainer:
     other_volumes: tuple[OtherVolume, ...]
     secrets: tuple[str, ...]
     networks: tuple[str, ...]
+    uts_of: str | None
     problems: tuple[str, ...]
 
 
@@ -199,6 +201,7 @@ def parse_container(data: bytes, source: str = "") -> LibpodContainer:
         ),
         secrets=tuple(name for each in top.items("secrets") if (name := each.text("Target") or each.text("name"))),
         networks=_networks(top),
+        uts_of=top.text("utsNsCtr") or None,
         problems=tuple(top.problems),
     )
 

@@ -14,10 +14,10 @@ its chain hold, less what layers of the chain hide, plus what they show at anoth
 
 from __future__ import annotations
 
-from forensics.case import deleted, findings, logs, recovery, timeline
+from forensics.case import deleted, findings, logs, recovery, shown_ids, timeline
 
 SCHEMA_VERSION = 1
-PARTS = (deleted, logs, timeline, findings, recovery)
+PARTS = (shown_ids, deleted, logs, timeline, findings, recovery)
 
 _TABLES = """
 CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT) STRICT;
@@ -39,7 +39,7 @@ CREATE TABLE layer (
     id INTEGER PRIMARY KEY, store_id INTEGER NOT NULL REFERENCES store, key TEXT NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL,
     path TEXT NOT NULL, partition INTEGER NOT NULL, directory INTEGER, lower_id INTEGER REFERENCES layer, diff_id TEXT,
     chain_id TEXT, parent TEXT, size_bytes INTEGER, stacked INTEGER NOT NULL, marks TEXT NOT NULL, integrity TEXT,
-    integrity_reason TEXT, origin TEXT NOT NULL, first_entry INTEGER, entries INTEGER NOT NULL,
+    integrity_reason TEXT, origin TEXT NOT NULL, first_entry INTEGER, entries INTEGER NOT NULL, owners TEXT,
     source_partition INTEGER, source_path TEXT, source_inode INTEGER, source_offset INTEGER, source_how TEXT,
     UNIQUE (store_id, key)) STRICT;
 CREATE TABLE chain (
@@ -58,8 +58,8 @@ CREATE TABLE container (
     privileged INTEGER,
     restart_count INTEGER, restart_policy TEXT, error TEXT, oom_killed INTEGER, hostname TEXT, user TEXT, working_dir TEXT,
     log_path TEXT, log_driver TEXT, layer_id INTEGER REFERENCES layer, rootfs TEXT NOT NULL, config TEXT, hostconfig TEXT,
-    origin TEXT NOT NULL, confidence TEXT, sources TEXT, source_partition INTEGER, source_path TEXT, source_inode INTEGER,
-    source_offset INTEGER, source_how TEXT) STRICT;
+    id_map TEXT, shift TEXT, origin TEXT NOT NULL, confidence TEXT, sources TEXT, source_partition INTEGER, source_path TEXT,
+    source_inode INTEGER, source_offset INTEGER, source_how TEXT) STRICT;
 CREATE TABLE container_mount (
     id INTEGER PRIMARY KEY, container INTEGER NOT NULL REFERENCES container, type TEXT NOT NULL, source TEXT,
     destination TEXT NOT NULL, rw INTEGER, name TEXT, driver TEXT, options TEXT) STRICT;
@@ -134,8 +134,8 @@ _SOURCE = (
 
 # The bytes of a metacopy file are another entry's; which one, the layer nearest to the top of the chain tells.
 _FILE_COLUMNS = """
-    c.container_id, c.name AS container, {path}, e.type, e.mode, e.uid, e.gid, e.size, e.mtime_ns, e.atime_ns, e.ctime_ns,
-    e.crtime_ns, CASE WHEN e.merged THEN 1 ELSE e.nlink END AS nlink, e.target, e.rdev,
+    c.container_id, c.name AS container, {path}, e.type, e.mode, {uid} AS uid, {gid} AS gid, e.size, e.mtime_ns, e.atime_ns,
+    e.ctime_ns, e.crtime_ns, CASE WHEN e.merged THEN 1 ELSE e.nlink END AS nlink, e.target, e.rdev,
     CASE WHEN e.metacopy IS NULL THEN k.sha256 ELSE (
         SELECT dk.sha256 FROM metacopy_data m JOIN chain mc ON mc.top = c.layer_id AND mc.layer_id = m.layer_id
         JOIN entry d ON d.id = m.data_entry JOIN layer dl ON dl.id = d.layer_id
@@ -161,7 +161,7 @@ CREATE VIEW containers AS SELECT
     (SELECT name FROM layer WHERE layer.id = container.layer_id) AS layer,
     (SELECT count(*) FROM container_change WHERE container_change.container = container.id) AS changes, config, hostconfig,
     id AS container_number, confidence, sources, removed_ns,
-    (SELECT root FROM store WHERE store.id = container.store_id) AS store
+    (SELECT root FROM store WHERE store.id = container.store_id) AS store, id_map
 FROM container;
 CREATE VIEW images AS SELECT
     engine, namespace, image_id, refs, created_ns, size_bytes, layers, origin, updated_ns, architecture, os, labels, history,
@@ -174,11 +174,11 @@ CREATE VIEW layers AS SELECT
     (SELECT name FROM layer lo WHERE lo.id = layer.lower_id) AS lower, store.root AS store, {_SOURCE.format(t="layer")} AS source,
     layer.id AS layer_number, layer.integrity_reason
 FROM layer JOIN store ON store.id = layer.store_id;
-CREATE VIEW files AS SELECT {_FILE_COLUMNS.format(path="e.path", raw="e.path_raw")}
+CREATE VIEW files AS SELECT {_FILE_COLUMNS.format(path="e.path", raw="e.path_raw", **shown_ids.SQL)}
 FROM container c JOIN chain ch ON ch.top = c.layer_id JOIN layer l ON l.id = ch.layer_id
     JOIN entry e ON e.layer_id = ch.layer_id AND e.mark IS NULL {_CONTENT}
 WHERE {_NOT_HIDDEN}
-UNION ALL SELECT {_FILE_COLUMNS.format(path="p.path", raw="p.path_raw")}
+UNION ALL SELECT {_FILE_COLUMNS.format(path="p.path", raw="p.path_raw", **shown_ids.SQL)}
 FROM container c JOIN chain ch ON ch.top = c.layer_id JOIN placement p ON p.layer_id = ch.layer_id
     JOIN entry e ON e.id = p.entry_id JOIN layer l ON l.id = e.layer_id {_CONTENT}
 WHERE {_NOT_UNPLACED};

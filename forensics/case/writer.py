@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from forensics.case import bolt_keys
+from forensics.case import bolt_keys, shown_ids
 from forensics.case.database import CaseDatabase, create_database
 from forensics.case.entries import LayerEntries, entry_slices, far_time_rows
 from forensics.case.findings import finding_row, rule_row
@@ -52,6 +52,7 @@ from forensics.records import (
 from forensics.survey import Partition
 from forensics.text import raw_if_unequal, readable
 from parsers.errors import CaseError
+from parsers.id_map import as_text
 
 PARCEL_TEXT = 8 << 20  # characters of log lines that are handed over at a time
 _ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False)
@@ -217,7 +218,7 @@ class CaseWriter:
             "marks", "origin")}  # fmt: skip
         self._row("layer", {
             "id": numbered.number, "store_id": store_id, **row, "lower_id": numbered.lower, "first_entry": first_entry,
-            "entries": entries, **_source(layer.source),
+            "entries": entries, "owners": None if layer.owners is None else as_text(layer.owners), **_source(layer.source),
         })  # fmt: skip
         for depth, number in enumerate(numbered.chain):
             self._parcel.insert_row("chain", ("top", "depth", "layer_id"), (numbered.number, depth, number))
@@ -245,7 +246,9 @@ class CaseWriter:
             **row, "store_id": store_id, "command": _json_list(container.command), "env": _json_list(container.env),
             "labels": None if container.labels is None else _json(dict(container.labels)), "layer_id": layer, "rootfs": rootfs,
             "sources": _sources(container.sources), **_source(container.source),
+            "id_map": None if container.ids is None else as_text(container.ids), "shift": shown_ids.shift_of(container.shown_ids),
         })  # fmt: skip
+        self.insert_rows("shown_id", shown_ids.COLUMNS, shown_ids.rows(number, container.shown_ids))
         for mount in container.mounts:
             self.insert("container_mount", {"container": number, **asdict(mount)})
         return number

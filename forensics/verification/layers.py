@@ -15,6 +15,7 @@ from forensics.text import readable
 from forensics.verification.check import Check, Difference, Opened
 from forensics.wh_marks import with_overrides
 from parsers.errors import EvidenceError, FormatError
+from parsers.id_map import from_text
 
 MAX_TOLD = 1000  # differences of one check that are told one by one
 _COLUMNS = (
@@ -28,11 +29,11 @@ def check_entries(opened: Opened) -> Check:
     db = opened.case.db
     facts, differences, left_out = 0, _Told(), 0
     layers = db.execute(
-        "SELECT id, name, path, partition, directory, marks, entries, first_entry FROM layer"
+        "SELECT id, name, path, partition, directory, marks, owners, entries, first_entry FROM layer"
         " WHERE first_entry IS NOT NULL ORDER BY id"
     ).fetchall()
     opened.progress.stage("reading the layers again", len(layers), "layers")
-    for number, name, path, partition, directory, marks, entries, first in layers:
+    for number, name, path, partition, directory, marks, owners, entries, first in layers:
         opened.progress.advance(1)
         fs = opened.filesystems.get(partition)
         if directory is None or directory < 0:
@@ -46,7 +47,7 @@ def check_entries(opened: Opened) -> Check:
         except (FormatError, EvidenceError) as error:
             differences.add(Difference(f"layer {name}", f"{path} cannot be read: {error}"))
             continue
-        tree = with_overrides(tree) if marks == "fuse" else tree
+        tree = with_overrides(tree, from_text(owners) if owners else None) if marks == "fuse" else tree
         rows = _rows_of(opened, number, first, entries)
         for at, now in _entries(tree):
             recorded = rows.pop(at, None)

@@ -1,5 +1,7 @@
 """Stores of containers/storage made in memory: what no engine at hand leaves behind."""
 
+import base64
+import hashlib
 import json
 import sqlite3
 
@@ -330,3 +332,61 @@ def test_a_container_on_a_directory_of_the_host():
     assert (layers[own[CID].layer].path, layers[own[CID].layer].stacked) == ("/srv/root", False)
     assert own[POD].layer is None
     assert "rootfs" in {gap.artefact for gap in contents.gaps}
+
+
+def test_what_was_written_to_an_overlay_on_a_directory():
+    """--rootfs /srv/root:O, and --rootfs of a directory that only a running host has."""
+    configs = {CID: {"rootfs": "/srv/root", "rootfs_overlay": True}, POD: {"rootfs": "/run/gone", "rootfs_overlay": True}}
+    tree = {"srv": {"root": {"etc": {}}, "libpod": {"db.sql": database(configs)}}}
+    tree["g"] = graph_root(**{f"overlay-containers__{own}": {"rootfs": {"upper": {}, "work": {}}} for own in configs})
+    contents = read_host(tree, databases=(b"/srv/libpod",))
+    own = {container.container_id: container.layer for container in contents.containers}
+    layers = {layer.key: layer for layer in contents.layers}
+    upper, lower, alone = layers[own[CID]], layers[f"rootfs/{CID}/lower"], layers[own[POD]]
+    assert (upper.path, upper.lower, upper.marks, upper.kind) == (
+        f"/g/overlay-containers/{CID}/rootfs/upper", lower.key, "trusted", "container",
+    )  # fmt: skip
+    assert (lower.path, lower.kind) == ("/srv/root", "image")
+    assert alone.lower not in layers
+    assert [gap.error for gap in contents.gaps if gap.artefact == "rootfs"] == [
+        f"/run/gone, the root filesystem of {POD}, is not on the disk"
+    ]
+
+
+UTS = {"linux": {"namespaces": [{"type": "uts"}]}}
+
+
+@pytest.mark.parametrize(
+    ("config", "hostname"),
+    [
+        ({"spec": UTS}, CID[:12]),
+        ({"spec": {**UTS, "hostname": "web"}}, "web"),
+        ({"spec": {}}, None),  # the host's own
+        ({"spec": UTS, "utsNsCtr": POD}, "pod"),
+        ({"spec": UTS, "utsNsCtr": CID}, CID[:12]),
+        ({}, None),
+    ],
+)
+def test_host_names(config, hostname):
+    configs = {CID: config, POD: {"spec": {"hostname": "pod"}}}
+    tree = {"srv": {"libpod": {"db.sql": database(configs)}}}
+    contents = read_host(tree, databases=(b"/srv/libpod",))
+    assert {container.container_id: container.hostname for container in contents.containers}[CID] == hostname
+
+
+def test_copies_for_user_namespaces_count_as_the_images():
+    config = b"{}"
+    image = hashlib.sha256(config).hexdigest()
+    layers = [
+        {"id": BASE, "diff-size": 10},
+        {"id": SECOND, "diff-size": 100, "uidmap": [{"container_id": 0, "host_id": 5, "size": 9}]},
+    ]
+    record = {"id": image, "layer": BASE, "mapped-layers": [SECOND], "big-data-sizes": {f"sha256:{image}": 2}}
+    files = {f"={base64.b64encode(f'sha256:{image}'.encode()).decode()}": config}
+    tree = graph_root(**{
+        "overlay-layers__layers.json": document(*layers), "overlay-images__images.json": document(record),
+        f"overlay-images__{image}": files, "overlay-containers__containers.json": b"[]",
+    })  # fmt: skip
+    contents = read(tree)
+    assert [each.size_bytes for each in contents.images] == [112]
+    assert kinds(contents)[SECOND] == "image"

@@ -17,6 +17,7 @@ from parsers.libpod import LibpodContainer
 from parsers.oci_spec import OciSpec, SpecMount
 
 PRIVILEGED = "io.podman.annotations.privileged"
+SHORT_ID = 12
 SYSTEM_MOUNTS = ("/proc", "/dev", "/sys")
 
 
@@ -91,7 +92,7 @@ def _libpod_container(known: KnownContainer, told: Told, libpod: Libpod, volumes
         restart_policy=config.restart_policy if config is not None else None,
         error=state.error if state is not None else None,
         oom_killed=state.oom_killed if state is not None else None,
-        hostname=spec.hostname if spec is not None else None,
+        hostname=_hostname(known.container_id, spec, libpod),
         user=config.user if config is not None else None,
         working_dir=spec.cwd if spec is not None else None,
         log_path=config.log_path if config is not None else None,
@@ -101,6 +102,20 @@ def _libpod_container(known: KnownContainer, told: Told, libpod: Libpod, volumes
         config=told.config_text,
         source=told.source,
     )
+
+
+def _hostname(own: str, spec: OciSpec | None, libpod: Libpod) -> str | None:
+    """What it was given, else the beginning of its id; that of the container whose namespace it shares, else the host's."""
+    told = libpod.containers.get(own)
+    config = told.config if told is not None else None
+    if config is not None and config.uts_of is not None and config.uts_of != own and config.uts_of in libpod.containers:
+        other = libpod.containers[config.uts_of].config
+        if other is None or other.uts_of is not None:  # libpod joins no namespace of one that has joined another's
+            return None
+        return _hostname(config.uts_of, other.spec, libpod)
+    if spec is None or spec.hostname is not None:
+        return spec.hostname if spec is not None else None
+    return own[:SHORT_ID] if any(kind == "uts" and not path for kind, path in spec.namespaces) else None
 
 
 def _image_name(record: ContainerRecord | None) -> str | None:

@@ -75,8 +75,10 @@ def _record(
     config, record = image.config, image.record
     chain = _chain(image.layer, layers)
     diff_ids = [layer.diff_digest for layer in reversed(chain) if layer.diff_digest is not None]
-    sizes = [layer.diff_size for layer in chain if layer.diff_size is not None]
-    complete = record is not None and len(sizes) == len(chain) and (config is None or len(chain) >= len(config.diff_ids))
+    copies = [_chain(top, layers) for top in record.mapped] if record is not None else []
+    all_of_it = {layer.id: layer for each in (chain, *copies) for layer in each}
+    sizes = [layer.diff_size for layer in all_of_it.values() if layer.diff_size is not None]
+    complete = record is not None and len(sizes) == len(all_of_it) and (config is None or len(chain) >= len(config.diff_ids))
     created = record.created_ns if record is not None else None
     return ContainerImage(
         engine=engine,

@@ -154,9 +154,14 @@ def _lower(
             reader.gap("overlay lower", f"l/{directory.lower[0]} leads nowhere", directory.lower_place)
             return f"l/{directory.lower[0]}"
         return parent
-    if record is not None and told != parent:
+    if record is not None and told != parent and not _is_copy(record, told, records):
         reader.gap("overlay lower", f"{told} is below, but layers.json tells of {parent}", directory.lower_place)
     return told
+
+
+def _is_copy(record: LayerRecord, below: str, records: Mapping[str, tuple[LayerRecord, Place]]) -> bool:
+    """Whether a layer is another one with the owners of a user namespace: that one is mounted below it, and has its parent."""
+    return record.ids is not None and below in records and records[below][0].parent == record.parent
 
 
 def _compare_stacks(reader: StoreReader, graph: GraphDriver, lower: Mapping[str, str | None], links: Mapping[str, str]) -> None:

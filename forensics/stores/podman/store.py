@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from forensics.records import Container, ContainerImage, Store, StoreContents
+from forensics.records import Container, ContainerImage, Layer, Store, StoreContents
 from forensics.stores.host_tree import resolve_or_none
 from forensics.stores.podman.artefacts import storage_artefacts
 from forensics.stores.podman.containers import storage_containers
 from forensics.stores.podman.discover import GraphRoot, is_graph_root
+from forensics.stores.podman.id_maps import rootless_ids, with_ids
 from forensics.stores.podman.images import known_images, storage_images
 from forensics.stores.podman.join import known_containers
 from forensics.stores.podman.layers import DriverLayers, Uses, read_graph, storage_layers
@@ -33,18 +34,16 @@ def read_graph_root(root: GraphRoot) -> StoreContents:
     host_root = _host_root(root, libpod)
     volumes_root, volumes = _volumes(reader, root, libpod, host_root)
     known = known_containers(reader, drivers, libpod)
-    given = given_directories(reader, root.tree, known)
-    containers = tuple(
-        replace(each, layer=given[each.container_id].key) if each.container_id in given else each
-        for each in storage_containers(reader, known, libpod, volumes_root)
-    )
+    containers = storage_containers(reader, known, libpod, volumes_root)
+    user = rootless_ids(reader, root.tree, root.place)
     engine = _engine(libpod, containers)
-    layers = list(given.values())
+    layers: list[Layer] = []
     images: list[ContainerImage] = []
     for driver in drivers:
         same = [other for other in others if other.driver.name == driver.name]
         found = known_images(reader, driver)
         tops = {image.layer for image in found} | {record.layer for each in same for record, _ in each.driver.images.values()}
+        tops |= {layer for image in found if image.record is not None for layer in image.record.mapped}
         owned = {each.layer for each in known if each.driver == driver.name}
         uses = Uses(frozenset(filter(None, owned)), frozenset(filter(None, tops)))
         layers += storage_layers(reader, root.place, driver, uses, root.configured.conf, same)
@@ -52,6 +51,15 @@ def read_graph_root(root: GraphRoot) -> StoreContents:
         for other in same:
             records.update((name, each) for name, each in other.driver.layers.items() if name not in records)
         images += storage_images(reader, engine, driver.name, found, records)
+    marks = next((layer.marks for layer in layers if layer.stacked), "trusted" if user is None else "user")
+    given = given_directories(reader, root.tree, known, drivers, marks)
+    layers += (layer for each in given.values() for layer in each)
+    containers = tuple(
+        replace(each, layer=given[each.container_id][0].key) if each.container_id in given else each for each in containers
+    )
+    by_key = {layer.key: layer for layer in layers}
+    stored = {driver.name: driver for driver in drivers}
+    containers = tuple(with_ids(reader, each, own, stored, by_key, user) for each, own in zip(containers, known, strict=True))
     return StoreContents(
         store=Store(
             key=f"{engine}:p{root.place.partition}:{host_root}",
@@ -61,7 +69,7 @@ def read_graph_root(root: GraphRoot) -> StoreContents:
             version=None,
             partition=root.place.partition,
         ),
-        layers=tuple(layers),
+        layers=tuple(replace(layer, owners=user) if layer.marks == "fuse" else layer for layer in layers),
         images=tuple(images),
         containers=containers,
         volumes=storage_volumes(reader, volumes_root, volumes, libpod, containers),
