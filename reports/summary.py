@@ -76,7 +76,10 @@ def _stores(db: sqlite3.Connection) -> list[tuple[str, str]]:
 
 
 def _layers(db: sqlite3.Connection) -> list[tuple[str, str]]:
-    rows = db.execute("SELECT kind, count(*), sum(entries) FROM layers GROUP BY kind ORDER BY kind").fetchall()
+    rows = db.execute(
+        "SELECT iif(kind = 'orphan' AND origin = 'recovered' AND entries <= 1, 'removed and empty', kind) AS what, count(*),"
+        " sum(entries) FROM layers GROUP BY what ORDER BY what = 'removed and empty', what"
+    ).fetchall()
     if not rows:
         return []
     kinds = ", ".join(f"{count} {kind}" for kind, count, _entries in rows)

@@ -191,8 +191,14 @@ def test_container_images(builder, rule, row, expected):
 def test_an_image_without_a_name_counts_where_a_container_runs_it(builder):
     image(builder, refs="[]")
     assert found(builder, "image-untagged") == []
-    builder.container("c" * 64, "web", image_id="sha256:" + "1" * 64)
-    assert found(builder, "image-untagged") == [("low", "a container runs an image without a name")]
+    only = builder.container("c" * 64, "web", image_id="sha256:" + "1" * 64)
+    (told,) = {text.name: findings for text, findings in find(Scene(builder.db, {}))}["image-untagged"]
+    assert (told.severity, told.title, told.container) == ("low", f"container image sha256:{'1' * 12} has no name", only)
+    assert "used by web;" in told.detail
+    builder.container("d" * 64, None, image_id="sha256:" + "1" * 64)
+    (both,) = {text.name: findings for text, findings in find(Scene(builder.db, {}))}["image-untagged"]
+    assert both.container is None
+    assert f"used by web, {'d' * 12};" in both.detail
 
 
 def test_an_altered_layer_names_its_files_and_who_stands_on_it(builder):

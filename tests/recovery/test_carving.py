@@ -125,6 +125,13 @@ def test_a_config_of_which_the_paths_are_anothers_is_not_believed_whole():
     assert clue.confidence == "possible"
 
 
+def test_a_list_of_layers_is_no_container_that_was_lost():
+    layers = json.dumps([{"id": ID, "created": "2026-01-01T00:00:00Z", "diff-digest": f"sha256:{OTHER}"}], separators=(",", ":"))
+    assert carve(blocks(layers.encode())).tried == {}
+    images = json.dumps([{"id": ID, "names": ["shop:1"], "layer": OTHER}], separators=(",", ":"))
+    assert carve(blocks(images.encode())).tried == {"containers/storage JSON": 1}
+
+
 def test_only_free_blocks_are_looked_at():
     data = blocks(config(), config(OTHER, "db"))
     assert [clue.record.name for clue in carve(data, runs=[(0, 1)]).containers] == ["web"]

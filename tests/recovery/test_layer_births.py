@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from forensics.records import Container, Store, StoreContents
+from forensics.records import Container, ContainerImage, Layer, Store, StoreContents
 from forensics.recovery.files.births import layers_before, layers_by_birth
 from forensics.recovery.files.deleted import Numbered
 from forensics.recovery.files.deleted_file import DeletedFile
@@ -41,6 +41,39 @@ def test_containerd_has_the_directory_made_before_the_container():
     both = [replace(container(name, 10 * SECOND + ns), engine="containerd") for name, ns in (("a", 0), ("b", 300_000_000))]
     assert layers_by_birth(both, births) == {"a": "overlayfs/1", "b": "overlayfs/2"}
     assert layers_by_birth(both, [*births, (10 * SECOND + 1, "overlayfs/3")]) == {"a": "overlayfs/1"}
+
+
+def test_after_a_known_init_layer_the_next_one_is_the_containers_own():
+    births = [(10 * SECOND + 12, "overlayfs/3"), (10 * SECOND + 200_000_000, "overlayfs/4")]  # the second: made by docker commit
+    assert layers_by_birth([container("a", 10 * SECOND)], births, [(10 * SECOND + 5, "overlayfs/2")]) == {"a": "overlayfs/3"}
+    assert layers_by_birth([container("a", 10 * SECOND)], births, [(8 * SECOND, "overlayfs/1")]) == {"a": "overlayfs/4"}
+
+
+def test_neither_a_view_nor_an_init_layer_is_a_containers_own():
+    snapshots = b"/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots"
+    born = {
+        b"/2/fs": 5, b"/2/fs/.dockerenv": 6, b"/2/fs/etc": 6, b"/2/fs/etc/hosts": 6, b"/2/work": 5,
+        b"/3/fs": 12, b"/3/fs/root": 12, b"/3/work": 12,
+        b"/4/fs": 200_000_000,
+    }  # fmt: skip
+    deleted = [
+        Numbered(
+            number, 1, DeletedFile(snapshots + path, number, "d", 0o755, 0, 0, 6, "journal", "certain", crtime_ns=SECOND + ns)
+        )
+        for number, (path, ns) in enumerate(born.items(), 1)
+    ]
+    store = Store("docker:p1:/var/lib/docker", "docker", "/var/lib/docker", "overlayfs", None, 1)
+    image = ContainerImage("docker", None, "sha256:i", (), None, None, (), top="overlayfs/1")
+    layer = Layer("overlayfs/1", "1", "image", None, f"{snapshots.decode()}/1/fs", 1)
+    contents = StoreContents(store, (layer,), (image,), (container("a", SECOND, image_id="sha256:i"),))
+    (found,) = with_removed_layers([contents], {1: MemoryFilesystem({})}, deleted).stores
+    assert found.containers[0].layer == "overlayfs/3"
+    assert {each.key: (each.kind, each.lower) for each in found.layers} == {
+        "overlayfs/1": ("image", None),
+        "overlayfs/2": ("init", "overlayfs/1"),
+        "overlayfs/3": ("container", "overlayfs/2"),
+        "overlayfs/4": ("orphan", None),
+    }
 
 
 def test_a_layer_is_the_containers_of_which_the_directory_was_born_next():

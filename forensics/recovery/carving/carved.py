@@ -194,7 +194,8 @@ def _storage(volume: _Volume, offset: int) -> None:
         known_image = ContainerImage("podman", None, image.id, image.names, image.created_ns, None, ())
         known_image = replace(known_image, top=f"overlay/{image.layer}", source=volume.source(offset, more))
         volume.found.images.append(Clue(known_image, confidence, TEXT, "podman"))
-    volume.found.count("containers/storage JSON", known > 0)
+    if known or b'"layer":"' in document.text:  # layers.json begins alike, and makes neither
+        volume.found.count("containers/storage JSON", known > 0)
 
 
 def is_a_containers_record(record: ContainerRecord) -> bool:

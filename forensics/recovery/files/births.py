@@ -2,8 +2,9 @@
 
 Docker notes the time, then has the snapshot of its own files for the container made (`-init`), then the container's own on that.
 So the directories that were born within a second after that time, and before the next container's, are these two, the own one
-last. Clients of containerd have the snapshot made first, and containerd notes the time of the container then: its
-directory is the only one born within a second before, and after the container before it. Where there are more, none is taken.
+last; where the first of them is known to be an init layer, the own one is the next after it. Clients of containerd have the
+snapshot made first, and containerd notes the time of the container then: its directory is the only one born within a second
+before, and after the container before it. Where there are more, none is taken.
 
 Where the time is lost too, the births of the container's own directories tell: Docker makes them right after the layer.
 """
@@ -19,8 +20,13 @@ SOON = 1_000_000_000
 _MOST = {"docker": 2, "containerd": 1}
 
 
-def layers_by_birth(containers: Iterable[Container], births: Sequence[tuple[int, str]]) -> dict[str, str]:
-    """The layer of each removed container without one, by container id. births: when each removed layer's directory was made."""
+def layers_by_birth(
+    containers: Iterable[Container], births: Sequence[tuple[int, str]], inits: Sequence[tuple[int, str]] = ()
+) -> dict[str, str]:
+    """The layer of each removed container without one, by container id.
+
+    births: when each removed layer's directory was made. inits: the same of known init layers, ascending.
+    """
     dated = [(each.created_ns, each) for each in containers if each.created_ns is not None]
     dated.sort(key=lambda each: (each[0], each[1].container_id))
     used = {each.layer for _, each in dated}
@@ -38,6 +44,9 @@ def layers_by_birth(containers: Iterable[Container], births: Sequence[tuple[int,
             if at:
                 since = max(since, dated[at - 1][0])
         near = sorted((born, key) for born, key in births if since <= born < until)
+        init = next((born for born, _ in inits if since <= born < until), None) if container.engine == "docker" else None
+        if init is not None:
+            near = [each for each in near if each[0] >= init][:1]
         if 0 < len(near) <= most and near[-1][1] not in used:
             found[container.container_id] = near[-1][1]
     return found

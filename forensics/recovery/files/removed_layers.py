@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from forensics.filesystem import Filesystem, Tree, lookup
 from forensics.records import Container, Layer, Provenance, StoreContents
@@ -12,6 +12,7 @@ from forensics.recovery.containers.container_directories import is_mount, is_own
 from forensics.recovery.files.births import layers_before, layers_by_birth
 from forensics.recovery.files.deleted import Numbered
 from forensics.recovery.files.past_tree import removed_tree
+from forensics.recovery.files.removed_layer import RemovedLayer, init_births, init_pairs, own_births, pair_births
 from forensics.recovery.files.small_files import small_content
 from forensics.text import readable
 from parsers.docker_layer import INIT_SUFFIX, parse_digest, parse_directory, parse_link, parse_link_target, parse_lower
@@ -19,7 +20,7 @@ from parsers.errors import CtrForensicsError
 
 _DIRECTORY = re.compile(
     rb"(?P<base>.*?/(?:(?P<driver>overlay2|overlay|fuse-overlayfs)|io\.containerd\.snapshotter\.v1\.(?P<snapshotter>[^/]+)/snapshots))"
-    rb"(?:/tempdirs/[^/]+)?/(?P<name>[^/]+)/(?P<part>diff|fs|lower|link)(?P<inside>/.*)?",
+    rb"(?:/tempdirs/[^/]+)?/(?P<name>[^/]+)/(?P<part>diff|fs|lower|link|work)(?P<inside>/.*)?",
     re.DOTALL,
 )
 _SUBVOLUME = re.compile(
@@ -57,41 +58,6 @@ class WithRemoved:
     inferred: set[tuple[int, str]]
 
 
-@dataclass
-class _Removed:
-    """One removed layer directory. files: each with its path in it, b"" for the directory itself.
-
-    subvolume: whether it was one of Btrfs, of which no more came back than what was changed in it, or stood beside that.
-    """
-
-    partition: int
-    base: bytes
-    driver: str
-    name: str
-    files: list[tuple[bytes, Numbered]] = field(default_factory=list)
-    lower: Numbered | None = None
-    link: Numbered | None = None
-    subvolume: bool = False
-
-    @property
-    def key(self) -> str:
-        """As the key of a live layer of this driver."""
-        return f"{self.driver}/{self.name}"
-
-    @property
-    def path(self) -> str:
-        """Where it stood."""
-        if self.subvolume:
-            return f"{readable(self.base)}/{self.name}"
-        return f"{readable(self.base)}/{self.name}/{'fs' if self.base.endswith(b'/snapshots') else 'diff'}"
-
-    @property
-    def root(self) -> Numbered | None:
-        """The directory itself, as it was last."""
-        own = [each for inside, each in self.files if not inside and each.file.type == "d"]
-        return max(own, key=lambda each: (each.file.deleted_ns or 0, each.number), default=None)
-
-
 def with_removed_layers(
     stores: Sequence[StoreContents], filesystems: Mapping[int, Filesystem], deleted: Iterable[Numbered]
 ) -> WithRemoved:
@@ -106,13 +72,14 @@ class _Search:
     def __init__(self, stores: Sequence[StoreContents], filesystems: Mapping[int, Filesystem]) -> None:
         self._stores, self._filesystems = list(stores), filesystems
         self._live = {(layer.partition, layer.path) for s in stores for layer in s.layers if layer.directory is not None}
-        self._removed: dict[tuple[int, bytes, str], _Removed] = {}
+        self._removed: dict[tuple[int, bytes, str], RemovedLayer] = {}
         self._mounts: dict[str, tuple[str, Numbered]] = {}
         self._parents: dict[str, Numbered] = {}
         self._inside: dict[int, Inside] = {}
         self._made: dict[str, int] = {}
         self._mounted: dict[str, int] = {}
         self._begun: dict[str, int] = {}
+        self._inits: dict[tuple[bytes, str], str] = {}
 
     def take(self, each: Numbered) -> None:
         """Sort a deleted file to its layer."""
@@ -156,11 +123,13 @@ class _Search:
         moved = _IN_TEMPDIR.fullmatch(raw) or _RENAMED.fullmatch(raw)
         name = readable(moved[1] if moved is not None else raw)
         driver = readable(match["driver"] or match["snapshotter"])
-        removed = self._removed.setdefault((each.partition, base, name), _Removed(each.partition, base, driver, name))
+        removed = self._removed.setdefault((each.partition, base, name), RemovedLayer(each.partition, base, driver, name))
         if part in (b"diff", b"fs"):
             inside = match["inside"] or b""
             removed.files.append((inside, each))
             self._inside[each.number] = Inside(removed.path, inside or b"/")
+        elif part == b"work":
+            removed.worked = True
         elif part == b"lower":
             removed.lower = each
         else:
@@ -168,7 +137,7 @@ class _Search:
 
     def _take_subvolume(self, each: Numbered, match: re.Match[bytes]) -> None:
         base, name, inside = match["base"], readable(match["name"]), match["inside"] or b""
-        new = _Removed(each.partition, base, "btrfs", name, subvolume=True)
+        new = RemovedLayer(each.partition, base, "btrfs", name, subvolume=True)
         removed = self._removed.setdefault((each.partition, base, name), new)
         removed.files.append((inside, each))
         self._inside[each.number] = Inside(removed.path, inside or b"/")
@@ -177,7 +146,8 @@ class _Search:
         """The stores with what was found."""
         trees: dict[int, dict[int, Tree]] = {}
         own = [each for each in self._removed.values() if each.files]
-        of_store: dict[int, list[_Removed]] = {}
+        self._inits = init_pairs(own)
+        of_store: dict[int, list[RemovedLayer]] = {}
         for each in own:
             store = self._store_of(each)
             if store is not None:
@@ -186,7 +156,7 @@ class _Search:
         inferred: set[tuple[int, str]] = set()
         for number, told in enumerate(self._stores):
             contents = replace(told, containers=tuple(self._with_layer(container) for container in told.containers))
-            by_birth = self._by_birth(contents.containers, of_store.get(number, ()))
+            by_birth = self._by_birth(contents, of_store.get(number, ()))
             inferred |= {(each.partition, each.path) for each in of_store.get(number, ()) if each.key in by_birth.values()}
             contents = replace(contents, containers=tuple(_placed(each, by_birth) for each in contents.containers))
             layers = {layer.key: layer for layer in contents.layers}
@@ -209,12 +179,13 @@ class _Search:
         }
         return WithRemoved(stores, trees, inside, inferred)
 
-    def _by_birth(self, containers: Sequence[Container], removed: Sequence[_Removed]) -> dict[str, str]:
+    def _by_birth(self, contents: StoreContents, removed: Sequence[RemovedLayer]) -> dict[str, str]:
         """The layers of those removed containers of which nothing but times tells them."""
+        containers, layers = contents.containers, contents.layers
         used = {each.layer for each in containers}
-        births = [birth for birth in _births(removed) if birth[1] not in used]
+        births = [birth for birth in own_births(removed) if birth[1] not in used]
         lost = [each for each in containers if each.layer is None and each.origin == "recovered" and each.engine == "docker"]
-        pairs = _pairs(removed)
+        pairs = pair_births(removed)
         found = layers_before(
             [(self._mounted[each.container_id], each.container_id) for each in lost if each.container_id in self._mounted],
             [birth for birth in pairs if birth[1] not in used],
@@ -234,9 +205,17 @@ class _Search:
         found |= {own: layer for own, layer in layers_before(tasks, left, most=1).items() if own in unplaced}
         left = [birth for birth in births if birth[1] not in found.values()]
         rest = [each for each in containers if each not in undated and each.container_id not in found]
-        return {**layers_by_birth(rest, left), **found}
+        return {**layers_by_birth(rest, left, sorted([*init_births(removed), *self._live_inits(layers)])), **found}
 
-    def _store_of(self, removed: _Removed) -> int | None:
+    def _live_inits(self, layers: Iterable[Layer]) -> Iterator[tuple[int, str]]:
+        """When the init layers of Docker's that are still there were made: an image that was committed stands on them."""
+        for layer in layers:
+            if layer.kind == "init" and layer.directory is not None and layer.directory > 0:
+                born = self._filesystems[layer.partition].inode(layer.directory).crtime_ns
+                if born is not None:
+                    yield born, layer.key
+
+    def _store_of(self, removed: RemovedLayer) -> int | None:
         """The place of the store whose directory it was: that with most layers beside it, else the one with this root."""
         beside = readable(removed.base) + "/"
         counts = [
@@ -263,11 +242,12 @@ class _Search:
         except CtrForensicsError:
             return container
 
-    def _layer(self, removed: _Removed, contents: StoreContents, known: Layer | None) -> Layer:
+    def _layer(self, removed: RemovedLayer, contents: StoreContents, known: Layer | None) -> Layer:
         root = removed.root
         users = {container.layer: container for container in contents.containers}
         user = users.get(removed.key)
-        kind = "init" if removed.name.endswith(INIT_SUFFIX) else "container" if user is not None else "orphan"
+        is_init = removed.name.endswith(INIT_SUFFIX) or (contents.store.engine == "docker" and removed.is_init)
+        kind = "container" if user is not None else "init" if is_init else "orphan"
         alike = next((layer for layer in contents.layers if layer.key.startswith(f"{removed.driver}/")), None)
         directory = -root.number if root is not None else None
         source = None
@@ -292,7 +272,7 @@ class _Search:
             origin="recovered", source=source,
         )  # fmt: skip
 
-    def _lower(self, removed: _Removed, contents: StoreContents, user: Container | None) -> str | None:
+    def _lower(self, removed: RemovedLayer, contents: StoreContents, user: Container | None) -> str | None:
         """The key of the layer right below: by the file `lower`, else what the engine puts below such a layer."""
         if removed.lower is not None:
             try:
@@ -303,6 +283,14 @@ class _Search:
                 pass  # then the others may tell
         if (removed.partition, removed.base, removed.name + INIT_SUFFIX) in self._removed:
             return removed.key + INIT_SUFFIX
+        if contents.store.engine == "docker":
+            live = user.container_id + INIT_SUFFIX if user is not None else None
+            init = next((each.key for each in contents.layers if each.name == live), self._inits.get((removed.base, removed.key)))
+            if init is not None:
+                return init
+            if removed.is_init:  # it stood on the image of the container that stood on it
+                own = {key for (base, key), init in self._inits.items() if (base, init) == (removed.base, removed.key)}
+                user = next((each for each in contents.containers if each.layer in own), None)
         chain_id = self._parent(removed)
         below = next((layer.key for layer in contents.layers if chain_id is not None and layer.chain_id == chain_id), None)
         if below is not None:
@@ -310,7 +298,7 @@ class _Search:
         images = {image.image_id: image.top for image in contents.images}
         return images.get(user.image_id) if user is not None and user.image_id is not None else None
 
-    def _parent(self, removed: _Removed) -> str | None:
+    def _parent(self, removed: RemovedLayer) -> str | None:
         """The chain id of the image below the container whose layer, or init layer, a directory was; by Docker's layerdb."""
         own = removed.name.removesuffix(INIT_SUFFIX)
         for container, (driver, file) in self._mounts.items():
@@ -321,7 +309,7 @@ class _Search:
                 continue
         return None
 
-    def _linked(self, removed: _Removed, short: str) -> str | None:
+    def _linked(self, removed: RemovedLayer, short: str) -> str | None:
         """The directory that a short name in `l/` stands for."""
         for each in self._removed.values():
             if each.link is not None and (each.partition, each.base) == (removed.partition, removed.base):
@@ -341,20 +329,6 @@ class _Search:
 def _owned(layer: Layer, own: set[str | None]) -> Layer:
     """A layer that nobody had, and that is a removed container's."""
     return replace(layer, kind="container") if layer.kind == "orphan" and layer.key in own else layer
-
-
-def _births(removed: Iterable[_Removed]) -> list[tuple[int, str]]:
-    """When the directories of snapshots were made."""
-    roots = [(each.root, each.key) for each in removed if each.base.endswith(b"/snapshots")]
-    return [(root.file.crtime_ns, key) for root, key in roots if root is not None and root.file.crtime_ns is not None]
-
-
-def _pairs(removed: Iterable[_Removed]) -> list[tuple[int, str]]:
-    """When Docker's own graph driver made those layers that have an init layer, which containers have only."""
-    inits = {(each.partition, each.base, each.name) for each in removed if each.name.endswith(INIT_SUFFIX)}
-    pairs = [each for each in removed if (each.partition, each.base, each.name + INIT_SUFFIX) in inits]
-    roots = [(each.root, each.key) for each in pairs]
-    return [(root.file.crtime_ns, key) for root, key in roots if root is not None and root.file.crtime_ns is not None]
 
 
 def _placed(container: Container, layers: Mapping[str, str]) -> Container:
