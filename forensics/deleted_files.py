@@ -16,13 +16,14 @@ from forensics.recovery.carving.executables import MOST as MOST_EXECUTABLES
 from forensics.recovery.carving.executables import find_executables
 from forensics.recovery.carving.scan import Hits
 from forensics.recovery.carving.space import UNKNOWN
-from forensics.recovery.files.content import Content, examine
+from forensics.recovery.files.content import MOST_ZEROS, Content, examine
 from forensics.recovery.files.deleted import Numbered
 from forensics.recovery.files.deleted_file import CERTAIN, PROBABLE, DeletedFile
 from forensics.recovery.files.extents import extents_of
-from forensics.recovery.files.fragments import MOST, find_fragments
+from forensics.recovery.files.fragments import MOST, MOST_BYTES, find_fragments
 from forensics.recovery.files.removed_layers import Inside
 from forensics.recovery.files.restored import restored
+from forensics.text import readable
 
 MOST_READ = 2  # times its own size that is read of a filesystem: many deleted files can claim the same blocks
 
@@ -98,6 +99,9 @@ def write_fragments(
                 break
             number += 1
             row = fragment_row(number, partition, fragment, fs.source.locate(fragment.start))
+            if fragment.sha256 is None:
+                error = f"a content without a name of more than {MOST_BYTES:,} bytes is not hashed"
+                case.gaps([Gap("deleted files", error, partition, offset=row["offset"])])
             case.insert_rows("deleted_file", tuple(row), [tuple(row.values())])
             told.add((partition, fragment.start, fragment.size))
     return Fragments(number, told)
@@ -140,6 +144,9 @@ def _rows(
             wanted = hashed and left[each.partition] > 0
             content = examine(filesystems[each.partition], each.file, wanted)
             left[each.partition] -= content.recovered
+            if wanted and content.sha256 is None and content.recovered == each.file.size and not each.file.lost:
+                error = f"more than {MOST_ZEROS:,} bytes of it are holes: it is not hashed"
+                case.gaps([Gap("deleted files", error, each.partition, readable(each.file.path or b""))])
             if hashed and not wanted:
                 hashed = False
                 case.gaps(

@@ -11,7 +11,7 @@ from forensics.findings.grouping import grouped
 from forensics.findings.redact import quoted
 from forensics.findings.rule import Rule, rule
 from forensics.findings.scene import Scene
-from forensics.records import Finding
+from forensics.records import Finding, Gap
 
 MOST = 100_000  # deleted files that are looked at
 
@@ -22,10 +22,12 @@ def deleted_programs(scene: Scene) -> Iterator[Finding]:
         "SELECT d.id, d.container, d.path, d.path_raw, d.size, d.mode, d.sha256, d.partition, d.offset FROM deleted_file d"
         " JOIN container c ON c.id = d.container WHERE c.origin = 'allocated' AND d.type = 'f' AND d.size > 0"
         " AND d.path IS NOT NULL AND d.method <> 'orphan' ORDER BY d.container, d.id LIMIT ?",
-        (MOST,),
+        (MOST + 1,),
     ).fetchall()
+    if len(rows) > MOST:
+        scene.gaps.append(Gap("findings", f"more than {MOST:,} deleted files of containers; the others were not looked into"))
     found: dict[int, list[Finding]] = {}
-    for number, container, text, raw, size, mode, sha256, partition, offset in rows:
+    for number, container, text, raw, size, mode, sha256, partition, offset in rows[:MOST]:
         path = text.encode() if raw is None else raw
         head = scene.read(partition, -number, 0, min(size, HEAD))
         told = _weighed(path, mode or 0, head)

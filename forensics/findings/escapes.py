@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from forensics.filesystem import Filesystem, lookup, read_file, resolve
+from forensics.filesystem import Filesystem, lookup, resolve
 from forensics.filesystems.mounting import rooted
 from forensics.findings.changed_files import ChangedFile
 from forensics.findings.commands_seen import MAX_LINE, MAX_LINES, suspicious
 from forensics.findings.redact import quoted, redacted
 from forensics.findings.rule import Rule, rule
 from forensics.findings.scene import Container, Scene
-from forensics.records import Finding
+from forensics.records import Finding, Gap
+from forensics.text import readable
 from parsers.errors import EvidenceError, FormatError
 
 MAX_HOST_FILE = 1 << 20
@@ -127,12 +128,16 @@ def _host_texts(scene: Scene) -> Iterator[tuple[int, bytes, bytes, int | None]]:
         filesystem = _root_of(scene, partition, top)
         if filesystem is None:
             continue
-        for path in _host_paths(filesystem):
+        for path in _host_paths(scene, partition, filesystem):
             try:
                 number = resolve(filesystem, path)
-                if number is None or filesystem.inode(number).type != "f":
+                inode = filesystem.inode(number) if number is not None else None
+                if number is None or inode is None or inode.type != "f":
                     continue
-                yield partition, path, read_file(filesystem, number, MAX_HOST_FILE), filesystem.inode(number).offset
+                if inode.size > MAX_HOST_FILE:
+                    error = f"{inode.size:,} bytes long; only its last {MAX_HOST_FILE:,} were looked into"
+                    scene.gaps.append(Gap("findings", error, partition, readable(path), inode.offset))
+                yield partition, path, filesystem.read(number, max(0, inode.size - MAX_HOST_FILE), MAX_HOST_FILE), inode.offset
             except (FormatError, EvidenceError):
                 continue  # told where the filesystem's problems are
 
@@ -147,13 +152,17 @@ def _root_of(scene: Scene, partition: int, top: str) -> Filesystem | None:
     return rooted(filesystem, root) if filesystem is not None and root is not None else None
 
 
-def _host_paths(filesystem: Filesystem) -> Iterator[bytes]:
+def _host_paths(scene: Scene, partition: int, filesystem: Filesystem) -> Iterator[bytes]:
     yield from _HOST_FILES
     for directory in _HOST_DIRECTORIES:
         try:
             number = resolve(filesystem, directory)
             if number is not None and filesystem.inode(number).type == "d":
-                for entry in filesystem.entries(number)[:MAX_NAMES]:
+                entries = filesystem.entries(number)
+                if len(entries) > MAX_NAMES:
+                    error = f"{len(entries):,} names; only {MAX_NAMES:,} of these files were looked into"
+                    scene.gaps.append(Gap("findings", error, partition, readable(directory)))
+                for entry in entries[:MAX_NAMES]:
                     if entry.type in ("f", None):
                         yield directory + b"/" + entry.name
         except (FormatError, EvidenceError):

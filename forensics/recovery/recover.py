@@ -82,9 +82,9 @@ def recover(
     clues.containers += journal_clues(hits, roots, limits)
     clues.containers += mentions
     engines = [each.contents.store.engine for each in stores]
-    clues.containers += host_clues(trees, engines)
+    clues.containers += host_clues(trees, engines, limits)
     clues.containers += checkpoint_clues(trees, engines)
-    clues.containers += slack_clues(stores, trees, runtime_of(engines))
+    clues.containers += slack_clues(stores, trees, runtime_of(engines), limits)
     gone = deleted_clues(filesystems or {}, deleted, limits)
     clues.containers += gone.containers
     clues.images += gone.images

@@ -20,7 +20,7 @@ from forensics.timeline.storage import artefact_events, layer_events, network_ev
 
 OF_RECORDS = (
     image_events, build_events, layer_events, volume_events, network_events, artefact_events, container_events, deletion_events,
-    set_time_events, old_key_events,
+    set_time_events,
 )  # fmt: skip
 
 
@@ -31,7 +31,8 @@ def read_events(db: sqlite3.Connection, filesystems: Mapping[int, Filesystem], g
     """
     for events in OF_RECORDS:
         yield from events(db)
-    yield from mount_events(db, filesystems)
+    yield from old_key_events(db, gaps)
+    yield from mount_events(db, filesystems, gaps)
     yield from removal_events(db, filesystems)
-    yield from past_config_events(db, filesystems)
+    yield from past_config_events(db, filesystems, gaps)
     yield from guest_events(db, filesystems, gaps)

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import islice
 from zoneinfo import ZoneInfo
 
 from forensics.filesystem import Filesystem
@@ -21,8 +20,8 @@ from forensics.records import Event, Gap
 from forensics.text import readable
 from forensics.timeline.record import short
 from parsers.errors import EvidenceError, FormatError
-from parsers.package_log import parse_package_log
-from parsers.shell_history import parse_history
+from parsers.package_log import MAX_ACTIONS, parse_package_log
+from parsers.shell_history import MAX_COMMANDS, parse_history
 
 MAX_FILE = 16 << 20  # bytes of one file that are read: its last ones
 MAX_FILES = 5000
@@ -66,6 +65,10 @@ class _File:
     mtime_ns: int | None
     offset: int | None
 
+    def gap(self, error: str, artefact: str = "history or package log") -> Gap:
+        """What of this file is not told."""
+        return Gap(artefact, error, self.partition, self.path, self.offset)
+
     def event(self, time_ns: int, event: str, source: str, message: str, confidence: str) -> Event:
         """An event that this file tells."""
         if self.created_ns is not None and time_ns < self.created_ns:
@@ -85,20 +88,31 @@ def guest_events(db: sqlite3.Connection, filesystems: Mapping[int, Filesystem], 
         if fs is None:
             continue
         if budget <= 0 or events <= 0:
-            gaps.append(Gap("timeline", "more histories and package logs than are read", file.partition, file.path, file.offset))
+            gaps.append(file.gap("more histories and package logs than are read", "timeline"))
             return
         try:
             start = max(0, file.size - MAX_FILE)
+            if start:
+                error = f"{file.size:,} bytes long; only its last {MAX_FILE:,} were read"
+                gaps.append(file.gap(error))
             data = fs.read(file.inode, start, file.size - start)
             data = _unpacked(data) if file.path.endswith(".gz") else data
         except (FormatError, EvidenceError) as error:
-            gaps.append(Gap("history or package log", str(error), file.partition, file.path, file.offset))
+            gaps.append(file.gap(str(error)))
             continue
+        if len(data) == MAX_UNPACKED:
+            gaps.append(file.gap(f"only its first {MAX_UNPACKED:,} bytes, unpacked, were read"))
         budget -= len(data)
         is_log, kind = _kind(file.path) or (False, "")
-        for event in islice(_packages(db, file, kind, data) if is_log else _commands(file, kind, data), events):
+        told = tuple(_packages(db, file, kind, data) if is_log else _commands(file, kind, data))
+        for event in told:
+            if events <= 0:
+                gaps.append(file.gap(f"more than {MAX_EVENTS:,} commands and packages", "timeline"))
+                return
             events -= 1
             yield event
+        if len(told) == (MAX_ACTIONS if is_log else MAX_COMMANDS):
+            gaps.append(file.gap(f"only its first {len(told):,} entries were read"))
 
 
 def _kind(path: str) -> tuple[bool, str] | None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from forensics.filesystem import Filesystem, Inode, lookup
-from forensics.records import Event
+from forensics.records import Event, Gap
 from forensics.text import readable
 from parsers.errors import EvidenceError, FormatError
 
@@ -48,7 +48,7 @@ class _Work:
         )  # fmt: skip
 
 
-def mount_events(db: sqlite3.Connection, filesystems: Mapping[int, Filesystem]) -> Iterator[Event]:
+def mount_events(db: sqlite3.Connection, filesystems: Mapping[int, Filesystem], gaps: list[Gap]) -> Iterator[Event]:
     """The first and last mounts of each container's layer, as far as its work directory tells."""
     for path, partition, directory, first_birth, marked, container in db.execute(_LAYERS).fetchall():
         fs = filesystems.get(partition)
@@ -58,12 +58,12 @@ def mount_events(db: sqlite3.Connection, filesystems: Mapping[int, Filesystem]) 
             base = path.encode().rpartition(b"/")[0]
             work = lookup(fs, base + b"/work")
             if work is not None and lookup(fs, path.encode()) == directory:
-                yield from _mounts(_Work(fs, partition, base + b"/work", work, container), first_birth, marked)
+                yield from _mounts(_Work(fs, partition, base + b"/work", work, container), first_birth, marked, gaps)
         except (FormatError, EvidenceError):
             continue  # the work directory belongs to no layer's content; what is damaged there tells no time
 
 
-def _mounts(work: _Work, first_birth: int | None, marked: int | None) -> Iterator[Event]:
+def _mounts(work: _Work, first_birth: int | None, marked: int | None, gaps: list[Gap]) -> Iterator[Event]:
     """marked: the ctime of the layer's root, where the first mount left its UUID there."""
     made, index, last = work.inode(), work.inode(b"index"), work.inode(b"work")
     if made is not None and last is not None:
@@ -83,12 +83,16 @@ def _mounts(work: _Work, first_birth: int | None, marked: int | None) -> Iterato
     if last is not None and last.crtime_ns is not None:
         message = "the last mount that could write: a start of the container, or docker cp, diff, commit and the like"
         yield work.event(last.crtime_ns, "layer last mounted", message, last, b"work")
-        yield from _shared_whiteouts(work)
+        yield from _shared_whiteouts(work, gaps)
 
 
-def _shared_whiteouts(work: _Work) -> Iterator[Event]:
+def _shared_whiteouts(work: _Work, gaps: list[Gap]) -> Iterator[Event]:
     directory = lookup(work.fs, b"work", work.directory)
-    for entry in work.fs.entries(directory)[:MAX_NAMES] if directory is not None else ():
+    entries = work.fs.entries(directory) if directory is not None else ()
+    if len(entries) > MAX_NAMES:
+        error = f"{len(entries):,} names in a work directory; only {MAX_NAMES:,} were looked at for times of deletions"
+        gaps.append(Gap("timeline", error, work.partition, readable(work.path + b"/work")))
+    for entry in entries[:MAX_NAMES]:
         inode = work.inode(b"work", entry.name) if entry.name.startswith(b"#") else None
         if inode is None or inode.type != "c" or inode.rdev != (0, 0):
             continue

@@ -11,7 +11,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 
-from forensics.records import Event
+from forensics.records import Event, Gap
 from forensics.timeline.record import short
 from parsers.errors import FormatError
 from parsers.go_time import parse_binary
@@ -27,11 +27,17 @@ _KEYS = """SELECT bucket, key, value, file, partition, offset, state FROM bolt_k
 _TOLD = """SELECT container_id, created_ns FROM container UNION SELECT name, time_ns FROM artefact"""
 
 
-def old_key_events(db: sqlite3.Connection) -> Iterator[Event]:
+def old_key_events(db: sqlite3.Connection, gaps: list[Gap]) -> Iterator[Event]:
     """The creation, and the last change, of each record that is not live any more, and that nothing else tells of."""
     numbers = dict(db.execute("SELECT container_id, id FROM container ORDER BY id DESC"))
     told: set[tuple[object, ...]] = set(db.execute(_TOLD))
-    for bucket, key, value, file, partition, offset, state in db.execute(_KEYS, (MAX_KEYS,)).fetchall():
+    rows = db.execute(_KEYS, (MAX_KEYS + 1,)).fetchall()
+    if len(rows) > MAX_KEYS:
+        error = (
+            f"more than {MAX_KEYS:,} times in old pages of bbolt files; those of the others are no events (they are in bolt_keys)"
+        )
+        gaps.append(Gap("timeline", error))
+    for bucket, key, value, file, partition, offset, state in rows[:MAX_KEYS]:
         names = json.loads(bucket)
         try:
             time_ns = parse_binary(value)

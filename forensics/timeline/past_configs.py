@@ -15,7 +15,7 @@ from typing import Any
 
 from forensics.case.deleted_rows import AT, find_deleted_file
 from forensics.filesystem import Filesystem
-from forensics.records import Event
+from forensics.records import Event, Gap
 from forensics.recovery.files.content import read_deleted
 from parsers.docker_container import ContainerConfig, parse_config
 from parsers.errors import EvidenceError, FormatError
@@ -63,11 +63,16 @@ class _Known:
         return Event(time_ns, event, SOURCE, text, self.number, None, confidence, version.partition, version.offset)
 
 
-def past_config_events(db: sqlite3.Connection, filesystems: Mapping[int, Filesystem]) -> Iterator[Event]:
+def past_config_events(db: sqlite3.Connection, filesystems: Mapping[int, Filesystem], gaps: list[Gap]) -> Iterator[Event]:
     """What deleted versions of Docker's containers tell that their live records do not."""
     known = {row[0]: _Known(*row[1:]) for row in db.execute(_KNOWN)}
     versions: dict[str, list[_Version]] = {}
-    for row in db.execute(_VERSIONS, (MAX_CONFIG, MAX_VERSIONS)).fetchall():
+    rows = db.execute(_VERSIONS, (MAX_CONFIG, MAX_VERSIONS + 1)).fetchall()
+    if len(rows) > MAX_VERSIONS:
+        gaps.append(
+            Gap("timeline", f"more than {MAX_VERSIONS:,} deleted versions of config.v2.json; what the others tell is no event")
+        )
+    for row in rows[:MAX_VERSIONS]:
         version = _read(db, filesystems, row)
         if version is not None and version.config.id is not None:
             versions.setdefault(version.config.id, []).append(version)

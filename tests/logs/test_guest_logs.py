@@ -192,4 +192,16 @@ def test_more_than_can_be_told_is_a_gap(tmp_path, monkeypatch):
     monkeypatch.setattr("forensics.timeline.guest_logs.MAX_EVENTS", 3)
     found, gaps = events_of(tmp_path, {b"/a/.bash_history": b"1\n2\n3\n4\n", b"/b/.bash_history": b"5\n"})
     assert [e.message[0] for e in found] == ["1", "2", "3"]
-    assert [gap.path for gap in gaps] == ["/b/.bash_history"]
+    assert [gap.path for gap in gaps] == ["/a/.bash_history"]
+
+
+@pytest.mark.parametrize(
+    ("bound", "error"),
+    [("MAX_COMMANDS", "only its first 2 entries were read"), ("MAX_FILE", "8 bytes long; only its last 2 were read"),
+     ("MAX_TOTAL", "more histories and package logs than are read")],
+)  # fmt: skip
+def test_what_of_a_long_history_is_left_out_is_a_gap(tmp_path, monkeypatch, bound, error):
+    monkeypatch.setattr(f"forensics.timeline.guest_logs.{bound}", 2)
+    monkeypatch.setattr("parsers.shell_history.MAX_COMMANDS", 2)
+    _, gaps = events_of(tmp_path, {b"/a/.bash_history": b"1\n2\n3\n4\n", b"/b/.bash_history": b"5\n"})
+    assert error in [gap.error for gap in gaps]

@@ -1,18 +1,25 @@
 """Where a bound of recovery cuts something off, a gap says so."""
 
 import lzma
+import struct
 from pathlib import Path
 
 import pytest
 
 from forensics.recovery.carving import bolt_pages, carved, documents
 from forensics.recovery.carving.scan import scan_space
-from forensics.recovery.containers import libpod_bolt, libpod_rows
+from forensics.recovery.containers import host_traces, libpod_bolt, libpod_rows
+from forensics.recovery.containers.deleted_clues import deleted_clues
+from forensics.recovery.files.deleted import Numbered
+from forensics.recovery.files.deleted_file import DeletedFile
+from forensics.recovery.files.small_files import LIMIT
 from forensics.recovery.limits import Limits
+from forensics.stores.host_tree import host_trees
 from forensics.stores.reading import Place
 from support.bolt_files import bolt_bytes
 from support.free_space import blocks, space
 from support.memory_filesystem import MemoryFilesystem
+from support.surveys import survey_of
 
 BOLT_STATE = Path(__file__).parent.parent / "data/podman43/bolt_state.db.xz"
 
@@ -82,4 +89,37 @@ def test_journals_and_old_keys_of_podman(monkeypatch):
     assert told(limits) == [
         "more than 1 rollback journals: the rest was not looked at",
         "more than 1 keys: the rest was not looked at",
+    ]
+
+
+def test_a_journal_that_is_longer_than_is_read(monkeypatch):
+    limits = Limits()
+    pages = b"".join(
+        number.to_bytes(4, "big") + bytes(512) + bytes(4) for number in range(1, 9)
+    )  # the sum of zeros is the nonce: 0
+    header = struct.pack(">8sIIIII", bytes.fromhex("d9d505f920a163d7"), 0xFFFFFFFF, 0, 8, 512, 512).ljust(512, b"\0")
+    hits = [scan_space(space(blocks(header + pages)), lambda size: None)]
+    list(libpod_rows.journal_clues(hits, [], limits))
+    assert told(limits) == []
+    monkeypatch.setattr(libpod_rows, "MAX_JOURNAL", 2048)
+    list(libpod_rows.journal_clues(hits, [], limits))
+    assert told(limits) == ["a rollback journal of more than 2,048 bytes: the rest of it was not read"]
+
+
+def test_a_deleted_file_of_an_engine_that_is_too_long():
+    limits = Limits()
+    path = b"/var/lib/docker/containers/" + b"a1" * 32 + b"/config.v2.json"
+    file = DeletedFile(path, 5, "f", 0o600, 0, 0, LIMIT + 1, "journal", "certain", inline=b"{}")
+    deleted_clues({1: MemoryFilesystem({})}, [Numbered(1, 1, file)], limits)
+    assert [(gap.path, gap.error.partition(":")[0]) for gap in limits.gaps] == [(path.decode(), f"{LIMIT + 1:,} bytes long")]
+
+
+def test_names_on_the_host(monkeypatch):
+    limits = Limits()
+    monkeypatch.setattr(host_traces, "MAX_FILES", 1)
+    units = {f"{name}.service": b"[Unit]" for name in ("a", "b")}
+    found, _ = survey_of({"etc": {"systemd": {"system": units}}})
+    list(host_traces.host_clues(host_trees(found), (), limits))
+    assert [(gap.path, gap.error) for gap in limits.gaps] == [
+        ("/etc/systemd/system", "more than 1 names in a directory of the host's: the rest was not looked at")
     ]

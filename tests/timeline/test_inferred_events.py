@@ -93,12 +93,10 @@ def stamp(seconds):
     return utc(T + seconds * S)
 
 
-def past(builder):
+def past(builder, gaps=None):
     with closing(builder.db):
-        disk = MemoryFilesystem({})
-        return [
-            (e.event, (e.time_ns - T) / S, e.message, e.container) for e in past_config_events(builder.db, {1: disk})
-        ]  # fmt: skip
+        found = past_config_events(builder.db, {1: MemoryFilesystem({})}, [] if gaps is None else gaps)
+        return [(e.event, (e.time_ns - T) / S, e.message, e.container) for e in found]
 
 
 def test_old_configurations_tell_earlier_runs_and_names(builder):
@@ -112,6 +110,15 @@ def test_old_configurations_tell_earlier_runs_and_names(builder):
         ("container started", 8, "web: a run was seen to have started", builder.web),
         ("container renamed", 4, "web: was called old before", builder.web),
     ]
+
+
+def test_more_old_configurations_than_are_read_are_a_gap(builder, monkeypatch):
+    monkeypatch.setattr("forensics.timeline.past_configs.MAX_VERSIONS", 1)
+    version(builder, "a" * 64, 2, Running=True, StartedAt=stamp(2))
+    version(builder, "a" * 64, 8, Running=True, StartedAt=stamp(8))
+    gaps = []
+    assert [event for event, *_ in past(builder, gaps)] == ["container started"]
+    assert [gap.error.partition(";")[0] for gap in gaps] == ["more than 1 deleted versions of config.v2.json"]
 
 
 def test_a_removed_containers_configurations_tell_its_whole_life(builder):
@@ -129,7 +136,7 @@ def test_a_block_that_another_file_has_now_tells_nothing(builder):
     assert past(builder) == []
 
 
-def test_old_bolt_keys_tell_of_records_that_are_gone(builder):
+def test_old_bolt_keys_tell_of_records_that_are_gone(builder, monkeypatch):
     moment = bytes.fromhex("010000000EE292EFB813E5968FFFFF")
     for bucket, state in (
         (["v1", "default", "snapshots", "overlayfs", "doomed"], "stale"),
@@ -146,8 +153,14 @@ def test_old_bolt_keys_tell_of_records_that_are_gone(builder):
     builder.insert(
         "bolt_key", file="/x/meta.db", bucket="[]", key="createdat", value_bytes=15, page=6, state="carved", partition=1
     )
+    gaps = []
+    with monkeypatch.context() as bounds:
+        bounds.setattr("forensics.timeline.old_keys.MAX_KEYS", 1)
+        assert len(list(old_key_events(builder.db, gaps))) == 1
+    assert [gap.error.partition(";")[0] for gap in gaps] == ["more than 1 times in old pages of bbolt files"]
     with closing(builder.db):
-        found = [(e.event, e.confidence, e.container, e.source) for e in old_key_events(builder.db)]
+        found = [(e.event, e.confidence, e.container, e.source) for e in old_key_events(builder.db, gaps)]
+    assert len(gaps) == 1
     assert found == [
         ("snapshot created", "probable", None, "stale key of meta.db"),
         ("record created", "possible", None, "stale key of meta.db"),

@@ -23,7 +23,7 @@ from forensics.recovery.containers.container_directories import TASK, log_driver
 from forensics.recovery.containers.containerd import NO_CONTAINERS
 from forensics.recovery.containers.old_records import MOBY
 from forensics.recovery.files.deleted import Numbered
-from forensics.recovery.files.small_files import small_content
+from forensics.recovery.files.small_files import LIMIT, small_content
 from forensics.recovery.limits import Limits
 from forensics.stores.docker.containers import config_record
 from forensics.text import readable
@@ -69,6 +69,7 @@ class _Context:
     fs: Filesystem
     each: Numbered
     match: re.Match[bytes]
+    limits: Limits
 
     @property
     def id(self) -> str:
@@ -81,7 +82,11 @@ class _Context:
         return readable(self.match["root"])
 
     def parsed(self, parse: Callable[[bytes], _T]) -> _T | None:
-        """Its content; None where a part of it is lost or it is damaged."""
+        """Its content; None where a part of it is lost, it is damaged or too long."""
+        file = self.each.file
+        if file.size is not None and file.size > LIMIT:
+            error = f"{file.size:,} bytes long: no more than {LIMIT:,} are read of a deleted file of an engine's"
+            self.limits.cut(error, self.each.partition, readable(file.path or b""))
         try:
             return parse(small_content(self.fs, self.each.file))
         except CtrForensicsError:
@@ -100,7 +105,7 @@ def deleted_clues(
     filesystems: Mapping[int, Filesystem], deleted: Iterable[Numbered], limits: Limits | None = None
 ) -> DeletedClues:
     """Everything that deleted files tell of removed containers and images."""
-    found = DeletedClues()
+    found, limits = DeletedClues(), limits or Limits()
     ranges: dict[int, list[tuple[int, int]]] = {}
     named: dict[tuple[int, bytes], list[_Context]] = {}
     read = 0
@@ -115,12 +120,12 @@ def deleted_clues(
             match = pattern.fullmatch(path)
             if match is not None:
                 read += 1
-                look(_Context(filesystems[each.partition], each, match), found)
+                look(_Context(filesystems[each.partition], each, match, limits), found)
         match = _DIRECTORY.match(path)
         if match is not None and before == len(found.containers) + len(found.images):
-            named.setdefault((each.partition, match["id"]), []).append(_Context(filesystems[each.partition], each, match))
+            named.setdefault((each.partition, match["id"]), []).append(_Context(filesystems[each.partition], each, match, limits))
     told = {clue.record.container_id for clue in found.containers if clue.record.config or clue.record.hostconfig}
-    if read >= MAX_FILES and limits is not None:
+    if read >= MAX_FILES:
         limits.cut(f"more than {MAX_FILES} deleted files of engines: the content of the rest was not read")
     for contexts in named.values():
         _directory(contexts, contexts[0].id in told, found)

@@ -12,6 +12,7 @@ from forensics.records import Container, Provenance
 from forensics.recovery.clues import PROBABLE, Clue
 from forensics.recovery.containers.host_traces import LINK, LINKS
 from forensics.recovery.homes import STORAGE
+from forensics.recovery.limits import Limits
 from forensics.stores.all import FoundStore
 from forensics.stores.containerd.cri import DIRECTORIES
 from forensics.stores.host_tree import HostTree, resolve_or_none
@@ -25,7 +26,9 @@ _ID = re.compile(rb"[0-9a-f]{64}")
 _CONTAINERS = re.compile(rb"[a-z0-9]+-containers")
 
 
-def slack_clues(stores: Sequence[FoundStore], trees: Sequence[HostTree], runtime: str) -> Iterator[Clue[Container]]:
+def slack_clues(
+    stores: Sequence[FoundStore], trees: Sequence[HostTree], runtime: str, limits: Limits
+) -> Iterator[Clue[Container]]:
     """A clue to each container of which such a name is left. runtime: the engine that runs the kubelet's pods."""
     for store in stores:
         key, engine = store.contents.store.key, store.contents.store.engine
@@ -36,11 +39,11 @@ def slack_clues(stores: Sequence[FoundStore], trees: Sequence[HostTree], runtime
             def made(name: re.Match[bytes], own: str = own, cri: bool = cri) -> Container:
                 return Container(own, "k8s.io" if cri else None, name[0].decode(), None)
 
-            yield from _clues(place, "d", _ID, made, key)
+            yield from _clues(place, "d", _ID, made, key, limits)
     for tree in trees:
         links = resolve_or_none(tree, LINKS)
         if links is not None:
-            yield from _clues(links, "l", LINK, lambda name: _linked(name, runtime), None)
+            yield from _clues(links, "l", LINK, lambda name: _linked(name, runtime), None, limits)
 
 
 def _directories(store: FoundStore) -> Iterator[Place]:
@@ -67,13 +70,19 @@ def _linked(name: re.Match[bytes], runtime: str) -> Container:
 
 
 def _clues(
-    place: Place, kind: str, wanted: re.Pattern[bytes], made: Callable[[re.Match[bytes]], Container], key: str | None
+    place: Place,
+    kind: str,
+    wanted: re.Pattern[bytes],
+    made: Callable[[re.Match[bytes]], Container],
+    key: str | None,
+    limits: Limits,
 ) -> Iterator[Clue[Container]]:
     if not isinstance(place.fs, Ext4):
         return
-    for count, found in enumerate(directory_slack(place.fs, place.inode, wanted)):
+    names = directory_slack(place.fs, place.inode, wanted)
+    for found in limits.first(names, MAX_NAMES, "names in a directory's slack", place.partition, readable(place.path)):
         match = wanted.fullmatch(found.name.name)
-        if count >= MAX_NAMES or match is None:
+        if match is None:
             return
         if found.name.type not in (kind, None):
             continue

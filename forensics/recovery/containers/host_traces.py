@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from forensics.records import Container
 from forensics.recovery.clues import CERTAIN, POSSIBLE, Clue
+from forensics.recovery.limits import Limits
 from forensics.stores.containerd.nerdctl import nerdctl_directories
 from forensics.stores.host_tree import HostTree, resolve_or_none
 from forensics.stores.reading import Place, StoreReader
@@ -53,9 +54,17 @@ class _Host:
     reader: StoreReader
     tree: HostTree
     runtime: str
+    limits: Limits
 
-    def children(self, path: bytes, kinds: str) -> Sequence[Place]:
-        return self.reader.children(resolve_or_none(self.tree, path), kinds)[:MAX_FILES]
+    def children(self, path: bytes, kinds: str) -> Iterator[Place]:
+        """What is in a directory that is known by its path."""
+        place = resolve_or_none(self.tree, path)
+        return self.below(place, kinds) if place is not None else iter(())
+
+    def below(self, place: Place, kinds: str) -> Iterator[Place]:
+        """What is in a directory."""
+        found = self.reader.children(place, kinds)
+        return self.limits.first(found, MAX_FILES, "names in a directory of the host's", place.partition, readable(place.path))
 
     def clue(
         self,
@@ -79,12 +88,14 @@ def runtime_of(engines: Sequence[str]) -> str:
     return next((each for each in ("containerd", "crio", "docker") if each in engines), "containerd")
 
 
-def host_clues(trees: Sequence[HostTree], engines: Sequence[str]) -> Iterator[Clue[Container]]:
+def host_clues(trees: Sequence[HostTree], engines: Sequence[str], limits: Limits | None = None) -> Iterator[Clue[Container]]:
     """All that is named on the hosts; most of them are there still, and their clues are for nothing. engines: of the stores."""
     runtime = runtime_of(engines)
     podman = "podman" if "podman" in engines or "containerd" not in engines else "containerd"
     for tree in trees:
-        host = _Host(StoreReader(), tree, runtime)  # what is damaged here is no gap: nothing of a live container is read
+        host = _Host(
+            StoreReader(), tree, runtime, limits or Limits()
+        )  # what is damaged here is no gap: nothing of a live container is read
         yield from _kubelet_links(host)
         yield from _kubelet_files(host)
         yield from _networks(host, podman)
@@ -125,7 +136,7 @@ def _kubelet_files(host: _Host) -> Iterator[Clue[Container]]:
 def _networks(host: _Host, otherwise: str) -> Iterator[Clue[Container]]:
     """otherwise: the engine where CNI's id does not tell it; nerdctl's begins with the namespace."""
     for network in host.children(NETWORKS, "d"):
-        for file in host.reader.children(network, "f")[:MAX_FILES]:
+        for file in host.below(network, "f"):
             text = host.reader.load(file, "CNI address", bytes, MAX_TEXT) if _ADDRESS.fullmatch(file.name) else None
             match = _CNI_ID.fullmatch((text or b"").split(b"\n")[0].strip().decode("ascii", "replace"))
             if match is not None:
@@ -148,12 +159,12 @@ def _nerdctl(host: _Host) -> Iterator[Clue[Container]]:
     for store in nerdctl_directories(host.reader, host.tree):
         for part, what in ((b"containers", "nerdctl's directory"), (b"etchosts", "directory of its hosts file")):
             for namespace in host.reader.children(host.reader.child(store, part), "d"):
-                for directory in host.reader.children(namespace, "d")[:MAX_FILES]:
+                for directory in host.below(namespace, "d"):
                     if _ID.fullmatch(directory.name):
                         told = {"namespace": readable(namespace.name)}
                         yield host.clue(directory, directory.name.decode(), "file", what, CERTAIN, "containerd", **told)
         for namespace in host.reader.children(host.reader.child(store, b"names"), "d"):
-            for file in host.reader.children(namespace, "f")[:MAX_FILES]:
+            for file in host.below(namespace, "f"):
                 text = host.reader.load(file, "nerdctl's name", bytes, MAX_TEXT) or b""
                 if _ID.fullmatch(text.strip()):
                     told = {"namespace": readable(namespace.name), "name": readable(file.name)}

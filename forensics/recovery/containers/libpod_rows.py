@@ -85,7 +85,7 @@ def journal_clues(
     store = roots[0][1] if len(roots) == 1 else None
     for each in hits:
         for offset in limits.first(each.of(JOURNAL), MAX_JOURNALS, "rollback journals", each.space.partition):
-            found = _read_journal(each.space, offset)
+            found = _read_journal(each.space, offset, limits)
             pages = {number: content for number, (_, content) in found.items()}
 
             def locate(
@@ -122,13 +122,16 @@ def _pages(data: bytes) -> tuple[int, dict[int, bytes]]:
     return size, {number: data[at : at + size] for number, at in enumerate(range(0, len(data), size), 1)}
 
 
-def _read_journal(space: Space, offset: int) -> dict[int, tuple[int, bytes]]:
+def _read_journal(space: Space, offset: int, limits: Limits) -> dict[int, tuple[int, bytes]]:
     run = space.run(offset)
     try:
         data = space.source.read(offset, min(MAX_JOURNAL, run[1] - offset)) if run is not None else b""
     except CtrForensicsError:
         return {}
-    return journal_pages(data)[1]
+    size, pages = journal_pages(data)
+    if len(data) == MAX_JOURNAL and pages and max(at for at, _ in pages.values()) + 2 * size + 16 > MAX_JOURNAL:
+        limits.cut(f"a rollback journal of more than {MAX_JOURNAL:,} bytes: the rest of it was not read", space.partition)
+    return pages
 
 
 def _clues(

@@ -286,6 +286,10 @@ class _Finder:
 
     def _may_keep(self, size: int) -> bool:
         if size > min(MAX_INLINE, self.left):
+            error = f"compressed contents: {ALL_INLINE:,} bytes are kept in all, {MAX_INLINE:,} of one file; others count as lost"
+            told = Problem("deleted files", "/", error)
+            if told not in self.fs.problems:
+                self.fs.problems.append(told)
             return False
         self.left -= size
         return True

@@ -10,7 +10,7 @@ from itertools import chain, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.filesystem import NO_TIME, Extent
+from forensics.filesystem import NO_TIME, Extent, Problem
 from forensics.filesystems.bulk.blocks import read_content
 from forensics.filesystems.bulk.problems import ProblemLog
 from forensics.filesystems.ext4.attributes import Attributes
@@ -28,6 +28,7 @@ from forensics.filesystems.ext4.reuse import TICK, Reuse, read_reuse
 from forensics.filesystems.past.paths import BEFORE, Life, PastPaths
 from forensics.recovery.files.deleted_file import CERTAIN, POSSIBLE, PROBABLE, DeletedFile
 from forensics.recovery.files.ext4_unnamed import Unnamed
+from forensics.recovery.files.journalled import MOST as MOST_BLOCKS
 from forensics.recovery.files.journalled import Journalled, journalled
 from forensics.recovery.files.standing import Standing, standing
 from forensics.recovery.files.unallocated import Unallocated, unallocated
@@ -210,7 +211,10 @@ class _Finder:
         if number not in self.held or moment < self.history.end:
             kept = self._journalled(record, number, moment, extents or [])
             stands, sure = self._standing(kept.rest, moment)
-            sure &= kept.sure and not kept.lost
+            sure &= kept.sure and not kept.lost and not kept.cut
+            if kept.cut:
+                error = f"more than {MOST_BLOCKS:,} of its blocks stand in the journal, too; the rest was taken from its place"
+                self.fs.problems.append(Problem("deleted files", f"inode {number}", error))
         return DeletedFile(
             path=None, inode=number, type=kind, mode=record.mode & 0xFFF, uid=record.uid, gid=record.gid, size=record.size,
             method="journal", confidence=CERTAIN if sure and not unknown else PROBABLE, generation=record.generation,

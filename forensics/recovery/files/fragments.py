@@ -30,7 +30,7 @@ from parsers.ext4_xattr import MAGIC as XATTR_MAGIC
 
 MOST = 20_000  # of one filesystem
 FEW = 3  # blocks of a run that is cut in all ways
-MOST_BYTES = 256 << 20  # of one content
+MOST_BYTES = 256 << 20  # of one content that is hashed
 CHUNK = 4 << 20
 ZERO, FULL, PADDED, METADATA = 0, 1, 2, 3
 """What a block holds: nothing; content up to its last byte; content that ends in it; a directory, extents, attributes."""
@@ -40,11 +40,11 @@ Kinds = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """A content without a name: where it begins in the filesystem's source, its length, its SHA-256."""
+    """A content without a name: where it begins in the filesystem's source, its length, its SHA-256 (None: too long)."""
 
     start: int
     size: int
-    sha256: str
+    sha256: str | None
 
 
 def find_fragments(fs: Filesystem, known: Iterable[DeletedFile]) -> Iterator[Fragment]:
@@ -66,9 +66,9 @@ def find_fragments(fs: Filesystem, known: Iterable[DeletedFile]) -> Iterator[Fra
             for begin, length in _contents(fs.source, start, end, size):
                 if count > MOST:
                     return
-                if length <= MOST_BYTES and not taken.free_bytes(begin, length):
+                if not taken.free_bytes(begin, length):
                     count += 1
-                    yield Fragment(begin, length, _sha256(fs.source, begin, length))
+                    yield Fragment(begin, length, _sha256(fs.source, begin, length) if length <= MOST_BYTES else None)
 
 
 def _extents(known: Iterable[DeletedFile]) -> Unallocated:

@@ -20,13 +20,14 @@ MOST = 1 << 16  # blocks of one file that are looked for
 class Journalled:
     """A content in two parts. kept: what stands in the journal; rest: what stands in its place; lost: (first byte, length).
 
-    sure: whether it is known of each block which of them it is.
+    sure: whether it is known of each block which of them it is. cut: not all of its blocks were looked for in the journal.
     """
 
     kept: list[Extent] = field(default_factory=list)
     rest: list[Extent] = field(default_factory=list)
     lost: list[tuple[int, int]] = field(default_factory=list)
     sure: bool = True
+    cut: bool = False
 
 
 def journalled(history: History, extents: Iterable[Extent], since: int | None, begin: int, moment: int) -> Journalled:
@@ -43,6 +44,7 @@ def journalled(history: History, extents: Iterable[Extent], since: int | None, b
         first = extent.offset // size
         low, high = np.searchsorted(history.blocks, [first, first + -(-extent.length // size)])
         done = 0
+        found.cut |= bool(high - low > MOST)
         for block in history.blocks[low : min(high, low + MOST)].tolist():
             row = history.at(block, moment)
             if row is None or history.moment[row] < begin:
