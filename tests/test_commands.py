@@ -148,6 +148,37 @@ def test_show_tells_everything_about_one_container(shop, busiest, capfdbinary):
     }
 
 
+NOWHERE = {
+    "none": "its log driver is none: what it wrote was kept nowhere",
+    "journald": "its log driver is journald: its lines went to systemd's journal, and none of them is in a journal on this disk",
+    "json-file": "its log driver is json-file, its file /var/log/c.log",
+    "syslog": "its log driver is syslog: its lines went to where that sends them (syslog-address=udp://10.0.0.9:514, tag=web)",
+    None: "how it was logged is not known",
+}
+
+
+@pytest.mark.parametrize("driver", NOWHERE)
+def test_where_the_lines_are_that_the_case_has_not(driver, tmp_path, capfdbinary):
+    options = {"tag": "web", "syslog-address": "udp://10.0.0.9:514"} if driver == "syslog" else {}
+    hostconfig = json.dumps({"LogConfig": {"Type": driver, "Config": options}})
+    builder = CaseBuilder(tmp_path / "case.db")
+    builder.container("c" * 64, "web", log_driver=driver, log_path="/var/log/c.log", hostconfig=hostconfig)
+    case = builder.finish()
+    out, err = run(capfdbinary, "logs", case, "web")
+    assert (out, err) == (b"", f"web: the case has no line of it; {NOWHERE[driver]}\n")
+    assert (b"syslog-address=udp://10.0.0.9:514, tag=web" in run(capfdbinary, "show", case, "web")[0]) == bool(options)
+
+
+def test_health_is_told_as_of_the_record(tmp_path, capfdbinary):
+    builder = CaseBuilder(tmp_path / "case.db")
+    for name, state in (("sick", {"Health": {"Status": "unhealthy"}}), ("odd", {"Health": 1}), ("none", {})):
+        builder.container(name * 16, name, config=json.dumps({"State": state}))
+    case = builder.finish()
+    told = {name: run(capfdbinary, "show", case, name)[0].decode() for name in ("sick", "odd", "none")}
+    assert "health          unhealthy, when the record was written" in told["sick"]
+    assert "health" not in told["odd"] + told["none"]
+
+
 def test_ls_names_what_the_files_view_has(shop, busiest, capfdbinary):
     found = ask(shop, f"SELECT path, size, sha256 FROM files WHERE container_id = '{busiest['container_id']}'")
     out, _err = run(capfdbinary, "ls", shop, busiest["name"], "-R")

@@ -14,7 +14,8 @@ import typer
 
 from forensics.case.log_filter import LogFilter
 from forensics.case.lookup import Case, find_container, open_case
-from forensics.commands.output import Destination, ForceOption, Format, FormatOption, OutputOption, open_output, write_rows
+from forensics.commands.log_place import why_no_lines
+from forensics.commands.output import Destination, ForceOption, Format, FormatOption, OutputOption, open_output, say, write_rows
 from forensics.commands.tables import CaseArgument, destination
 from forensics.commands.times import parse_time
 from forensics.text import harmless, utc
@@ -92,10 +93,12 @@ def logs(
         if format is not Format.TABLE:
             cursor = opened.db.execute(*wanted.select("*"))
             write_rows(cursor, [column[0] for column in cursor.description], format, to)
-        elif number is not None:
+        elif own is not None:
             _write(_as_docker(opened.db.execute(*wanted.select(_PRINTED)), timestamps), to)
         else:
             _write(_of_all(opened, wanted, timestamps), to)
+        if own is not None and (reason := why_no_lines(opened, own)) is not None:
+            say(reason)
 
 
 def _expression(pattern: str | None) -> re.Pattern[str] | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from forensics.case.lookup import Case, FoundContainer, find_container, open_case
 from forensics.commands.browse import ContainerName
+from forensics.commands.log_place import log_options
 from forensics.commands.output import ForceOption, Format, FormatOption, OutputOption, decoded, write_lines
 from forensics.commands.tables import CaseArgument, destination, select
 from forensics.text import counted, utc
@@ -97,7 +98,7 @@ def _lines(case: Case, container: FoundContainer) -> Iterator[str]:
         ("networks", map(_network, _all(case, _NETWORKS, keys))),
         ("layers, the container's own first", _layers(_all(case, _LAYERS, keys), row)),
         ("changes", map(_change, _all(case, _CHANGES, keys))),
-        ("logs", (("driver", row["log_driver"]), ("path", row["log_path"]))),
+        ("logs", _logs(row)),
         ("findings, the gravest first", map(_finding, _all(case, _FINDINGS, keys))),
         ("sources, the surest first", map(_source, _sources(row))),
         ("could not be read", map(_gap, _all(case, _GAPS, keys))),
@@ -152,12 +153,27 @@ def _state(row: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
     yield "exit code", _text(row["exit_code"]) if row["state"] not in NOT_ENDED else None
     yield "error", row["error"] or None
     yield "out of memory", "killed" if row["oom_killed"] else None
+    yield "health", _health(row)
     yield "pid", _text(row["pid"] or None)
     yield "created", _time(row["created_ns"])
     yield "started", _time(row["started_ns"])
     yield "finished", _time(row["finished_ns"])
     yield "removed", _time(row["removed_ns"])
     yield "restarts", _joined(_text(row["restart_count"]), row["restart_policy"] and f"policy {row['restart_policy']}")
+
+
+def _health(row: Mapping[str, Any]) -> str | None:
+    """What Docker's record has; the daemon writes it at starts and stops, and keeps later checks in its memory."""
+    state = _object(row["config"]).get("State")
+    health = state.get("Health") if isinstance(state, dict) else None
+    status = health.get("Status") if isinstance(health, dict) else None
+    return f"{status}, when the record was written" if isinstance(status, str) and status else None
+
+
+def _logs(row: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
+    yield "driver", row["log_driver"]
+    yield "options", log_options(row["hostconfig"])
+    yield "path", row["log_path"]
 
 
 def _mount(mount: Mapping[str, Any]) -> tuple[str, str | None]:

@@ -15,7 +15,7 @@ from forensics.stores.reading import Place, StoreReader
 from forensics.text import readable
 from parsers.errors import EvidenceError, FormatError
 from parsers.journal import JournalEntry, JournalFile, header
-from parsers.log_record import Damage, LogRecord, as_text, instant
+from parsers.log_record import Damage, LogRecord, as_text
 
 PLACES = (b"/var/log/journal", b"/run/log/journal")
 PROGRAMS = (
@@ -43,7 +43,6 @@ WANTED = frozenset((
 ))  # fmt: skip
 _CONTAINER = (b"CONTAINER_ID_FULL=", b"CONTAINER_ID=")
 _FILE = re.compile(rb".+\.journal~?")
-_STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
 ERRORS = b"3"  # the priority that Docker and Podman give what containers write to stderr
 
 
@@ -153,9 +152,8 @@ def _entry(journal: _Journal, entry: JournalEntry, numbers: Iterator[int]) -> It
         return
     stream = "stderr" if fields.get(b"PRIORITY") == ERRORS else "stdout"
     partial = fields.get(b"CONTAINER_PARTIAL_MESSAGE") == b"true" and fields.get(b"CONTAINER_PARTIAL_LAST") != b"true"
-    time_ns = _stamp(fields.get(b"SYSLOG_TIMESTAMP", b"")) or entry.realtime_ns
     joiner = journal.joiners.setdefault(container, Joiner(owner.number if owner is not None else None))
-    yield from joiner.lines(file, [LogRecord(entry.offset, time_ns, stream, text, raw, not partial)])
+    yield from joiner.lines(file, [LogRecord(entry.offset, entry.realtime_ns, stream, text, raw, not partial)])
 
 
 def _program(fields: Mapping[bytes, bytes]) -> str | None:
@@ -163,9 +161,3 @@ def _program(fields: Mapping[bytes, bytes]) -> str | None:
         if fields.get(name):
             return readable(fields[name])
     return None
-
-
-def _stamp(text: bytes) -> int | None:
-    """The time that the engine itself gave a line, which is finer than the journal's."""
-    match = _STAMP.fullmatch(text)
-    return None if match is None else instant(match[1], match[2], match[3])
