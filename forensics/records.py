@@ -303,6 +303,7 @@ class BuildRecord:
 
     kind: build, or a cache record's type: regular, source.local, exec.cachemount ... parent: the record that it builds on, the
     first of several. layer: the key of the layer with its files. size_bytes: of what it added, None where that was not counted.
+    mutable: whether it can still be written to; shared: whether a container image of the engine has it, too.
     """
 
     engine: str
@@ -317,6 +318,8 @@ class BuildRecord:
     layer: str | None = None
     size_bytes: int | None = None
     usage_count: int | None = None
+    mutable: bool | None = None
+    shared: bool | None = None
     details: Mapping[str, str] = field(default_factory=dict)
     origin: str = "allocated"
     source: Provenance | None = None

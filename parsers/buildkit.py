@@ -28,7 +28,8 @@ _PARENTS = ("cache.parent", "cache.mergeParents", "cache.lowerDiffParent", "cach
 class CacheRecord:
     """One record of the build cache. type: regular, source.local, exec.cachemount ... parents: several of a merged one.
 
-    snapshot: its name; mutable: the record that it was made from and shares its files with. refs: images that were pulled for it.
+    snapshot: its name; mutable: the record that it was made from and shares its files with. committed: False where it can still
+    be written to. merged: it is its parents, one on the other. refs: images that were pulled for it.
     """
 
     id: str
@@ -40,9 +41,12 @@ class CacheRecord:
     parents: tuple[str, ...]
     snapshot: str | None
     mutable: str | None
+    committed: bool
     size: int | None
     blob: str | None
     chain_id: str | None
+    diff_id: str | None
+    merged: bool
     refs: tuple[str, ...]
     problems: tuple[str, ...]
 
@@ -101,9 +105,12 @@ def parse_cache_record(record_id: str, values: Mapping[bytes, bytes]) -> CacheRe
         parents=tuple(parents),
         snapshot=text("cache.snapshot"),
         mutable=text("cache.equalMutable"),
+        committed=known.get("snapshot.committed") is True,
         size=number("snapshot.size"),
         blob=text("cache.blob"),
         chain_id=text("cache.chainID"),
+        diff_id=text("cache.diffID"),
+        merged=bool(known.get("cache.mergeParents")),
         refs=tuple(each for each in refs if isinstance(each, str)),
         problems=tuple(problems),
     )

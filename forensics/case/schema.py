@@ -75,9 +75,9 @@ CREATE TABLE network (
 CREATE TABLE build_record (
     id INTEGER PRIMARY KEY, store_id INTEGER NOT NULL REFERENCES store, engine TEXT NOT NULL, record_id TEXT NOT NULL,
     kind TEXT NOT NULL, description TEXT, created_ns INTEGER, last_used_ns INTEGER, completed_ns INTEGER, parent TEXT,
-    snapshot TEXT, layer_id INTEGER REFERENCES layer, size_bytes INTEGER, usage_count INTEGER, details TEXT NOT NULL,
-    origin TEXT NOT NULL, source_partition INTEGER, source_path TEXT, source_inode INTEGER, source_offset INTEGER,
-    source_how TEXT) STRICT;
+    snapshot TEXT, layer_id INTEGER REFERENCES layer, size_bytes INTEGER, usage_count INTEGER, mutable INTEGER, shared INTEGER,
+    details TEXT NOT NULL, origin TEXT NOT NULL, source_partition INTEGER, source_path TEXT, source_inode INTEGER,
+    source_offset INTEGER, source_how TEXT) STRICT;
 CREATE TABLE artefact (
     id INTEGER PRIMARY KEY, store_id INTEGER NOT NULL REFERENCES store, engine TEXT NOT NULL, kind TEXT NOT NULL,
     name TEXT NOT NULL, namespace TEXT, path TEXT, time_ns INTEGER, details TEXT NOT NULL, origin TEXT NOT NULL,
@@ -220,7 +220,8 @@ CREATE VIEW networks AS SELECT
 FROM network;
 CREATE VIEW build_records AS SELECT
     engine, record_id, kind, description, created_ns, last_used_ns, completed_ns, parent, snapshot,
-    (SELECT name FROM layer WHERE layer.id = build_record.layer_id) AS layer, size_bytes, usage_count, details, origin,
+    (SELECT name FROM layer WHERE layer.id = build_record.layer_id) AS layer, size_bytes, usage_count, mutable, shared,
+    details, origin,
     {_SOURCE.format(t="build_record")} AS source, layer_id AS layer_number, store_id
 FROM build_record;
 CREATE VIEW artefacts AS SELECT

@@ -283,7 +283,7 @@ class CaseWriter:
         self.insert("build_record", {
             **{k: getattr(build, k) for k in (
                 "engine", "record_id", "kind", "description", "created_ns", "last_used_ns", "completed_ns", "parent", "snapshot",
-                "size_bytes", "usage_count", "origin")},
+                "size_bytes", "usage_count", "mutable", "shared", "origin")},
             "store_id": store_id, "layer_id": layer, "details": _json(dict(build.details)), **_source(build.source),
         })  # fmt: skip
 

@@ -80,7 +80,9 @@ LISTINGS = (
         "build_records",
         "engine, store_id, created_ns, record_id",
         "record_id AS id, engine, kind, seconds(created_ns) AS created, seconds(coalesce(completed_ns, last_used_ns)) AS ended,"
-        " description, '#' || layer_number AS layer, size_bytes AS size, parent, nullif(origin, 'allocated') AS origin",
+        " description, '#' || layer_number AS layer, size_bytes AS size, usage_count AS used, parent,"
+        " CASE WHEN kind != 'build' AND mutable THEN 'mutable' WHEN shared THEN 'shared' END AS state,"
+        " nullif(origin, 'allocated') AS origin",
     ),
     Listing(
         "networks",

@@ -1,6 +1,7 @@
 """What was built: the cache records and builds that a real daemon left, and made-up damage."""
 
 import calendar
+import json
 import lzma
 import re
 import time
@@ -8,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from forensics.records import ContainerImage
+from forensics.stores.buildkit.builds import read_builds
+from forensics.stores.buildkit.shared import shared_records
 from forensics.stores.buildkit.standalone import find_buildkit_roots, read_buildkit
 from forensics.stores.docker.discover import DockerRoot
 from forensics.stores.docker.store import read_docker
-from forensics.stores.reading import Place
+from forensics.stores.reading import Place, StoreReader
 from parsers.buildkit import parse_cache_record, parse_graph_snapshot, parse_history
+from parsers.docker_layer import chain_ids
 from parsers.errors import FormatError
 from support.memory_filesystem import MemoryFilesystem
 from support.on_disk import survey_of
@@ -20,7 +25,14 @@ from support.on_disk import survey_of
 DATA = Path(__file__).parent.parent / "data" / "buildkit"
 FILES = {path.name.removesuffix(".xz"): lzma.decompress(path.read_bytes()) for path in sorted(DATA.glob("*.xz"))}
 # a snapshot that was never committed, and one that another's record names as its twin
+CONTAINERD = DATA / "containerd"
 MUTABLE, CACHE_MOUNT = "p8y1w0bglpxusitaxiols5vzd", "ecy5ktfwelxl650ld3bmxu9y3"
+
+MUTABLES = {"j70ccs66v1ewt5wibnm6niza1", "tt4n8rh7nwt95iwhlx42sp2p4", "l3kxl5oj44qgblw4mgr0jlngv"}
+
+
+def image(number, diff_ids):
+    return ContainerImage("docker", None, str(number), (), None, None, tuple(diff_ids))
 
 
 def store(files):
@@ -59,6 +71,63 @@ def test_every_record_that_the_daemon_lists():
         assert (record.description or "").strip() == told["Description"].strip()
         assert (record.kind, record.parent) == (told["Type"], told.get("Parent"))
         assert record.usage_count >= int(told["Usage count"])
+
+
+def test_every_record_of_the_containerd_image_store():
+    """Field by field as the daemon's API has them, with merged records (COPY --link) and such as share one directory."""
+    told = json.loads((CONTAINERD / "du.json").read_text())
+    images = [image(number, diff_ids) for number, diff_ids in enumerate(json.loads((CONTAINERD / "images.json").read_text()))]
+    data = lzma.decompress((CONTAINERD / "metadata_v2.db.xz").read_bytes())
+    fs = MemoryFilesystem({"containerd-overlayfs": {"metadata_v2.db": data}})
+    records = {each.record_id: each for each in read_builds(StoreReader(), "docker", Place(1, fs, fs.root, b"/"), (), images)}
+    assert len(told) == 20
+    for each in told:
+        record = records.pop(each["ID"])
+        assert (record.kind, record.description or "") == (each["Type"], each["Description"])
+        assert (record.size_bytes, record.usage_count) == (each["Size"], each["UsageCount"])
+        assert record.created_ns == nanoseconds(each["CreatedAt"].replace("T", " ").replace("Z", " "))
+        assert record.last_used_ns == nanoseconds(each["LastUsedAt"].replace("T", " ").replace("Z", " "))
+        # the daemon calls one that was never exported shared where all below it is: no image has it
+        assert record.shared == (each["Shared"] and "chain_id" in record.details)
+        assert record.mutable == (each["ID"] in MUTABLES)
+    twins = {each.details["mutable"]: each for each in records.values()}
+    assert set(twins) == MUTABLES, "what is left shares the files of one that is listed"
+
+
+def test_shared_where_images_are_not_known():
+    fs = store(FILES)
+    root = fs.find(fs.root, b"buildkit")
+    records = read_builds(StoreReader(), "docker", Place(1, fs, root, b"/buildkit"), ())
+    assert {(each.shared, each.mutable) for each in records if each.kind == "build"} == {(None, None)}
+    assert {each.shared for each in records} == {None}
+    listed = {told["ID"]: told["Mutable"] == "true" for told in told_by_the_daemon()}
+    assert {each.record_id: each.mutable for each in records if each.record_id in listed} == listed
+
+
+def cache_record(name, diff_id=None, parents=(), merged=False):
+    below = {b"cache.mergeParents": list(parents)} if merged else {b"cache.parent": parents[0] if parents else None}
+    values = {b"cache.diffID": diff_id, **below}
+    return parse_cache_record(name, {key: json.dumps({"value": value}).encode() for key, value in values.items() if value})
+
+
+def test_stacks_of_records_that_make_no_sense():
+    tall = [cache_record(f"t{n}", f"sha256:{n}", [f"t{n - 1}"] if n else []) for n in range(600)]
+    circle = [cache_record("a", "sha256:a", ["b"]), cache_record("b", "sha256:b", ["a"]), cache_record("c", "sha256:c", ["c"])]
+    orphan = cache_record("o", "sha256:o", ["gone"])
+    doubled = [cache_record("m0", "sha256:m")]
+    doubled += [cache_record(f"m{n}", parents=[f"m{n - 1}", f"m{n - 1}"], merged=True) for n in range(1, 60)]
+    chains = set(chain_ids([f"sha256:{n}" for n in range(600)]))
+    found = shared_records([*tall, *circle, orphan, *doubled], {}, chains)
+    assert found == {f"t{n}" for n in range(500)}, "no more layers than can be mounted"
+
+
+def test_a_merged_record_is_its_parents_on_each_other():
+    base, left, right = cache_record("x", "sha256:x"), cache_record("l", "sha256:l", ["x"]), cache_record("r", "sha256:r")
+    merged = cache_record("m", parents=["l", "r"], merged=True)
+    top = cache_record("t", "sha256:t", ["m"])
+    chains = set(chain_ids(["sha256:x", "sha256:l", "sha256:r", "sha256:t"]))
+    assert shared_records([top, merged, right, left, base], {}, chains) == {"x", "l", "r", "m", "t"}
+    assert shared_records([top, merged, right, left, base], {}, {chain_ids(["sha256:x", "sha256:l"])[-1]}) == {"x", "l"}
 
 
 def test_the_builds():

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from forensics.file_source import FileSource
-from forensics.records import BuildRecord, Layer, Provenance
+from forensics.records import BuildRecord, ContainerImage, Layer, Provenance
 from forensics.stores.bolt import open_database, walk_database
+from forensics.stores.buildkit.shared import shared_records
 from forensics.stores.reading import Place, StoreReader
 from forensics.text import readable
 from parsers.buildkit import (
@@ -27,6 +28,7 @@ from parsers.buildkit import (
     parse_history,
 )
 from parsers.containerd_records import Node, Path, gather
+from parsers.docker_layer import chain_ids
 from parsers.errors import FormatError
 
 METADATA = (b"metadata_v2.db", b"metadata.db")
@@ -34,14 +36,27 @@ HISTORY = (b"history.db", b"history_c8d.db")
 VIEW = "-view"  # the end of the name of a snapshot that is another's, mounted read-only
 
 
-def read_builds(reader: StoreReader, engine: str, root: Place, layers: Sequence[Layer]) -> tuple[BuildRecord, ...]:
-    """Every cache record and every build under BuildKit's directory, oldest first. layers: all that may hold records' files."""
-    layer_of = _layer_finder(_graph_snapshots(reader, root), layers)
+def read_builds(
+    reader: StoreReader, engine: str, root: Place, layers: Sequence[Layer], images: Iterable[ContainerImage] | None = None
+) -> tuple[BuildRecord, ...]:
+    """Every cache record and every build under BuildKit's directory, oldest first.
+
+    layers: all that may hold records' files. images: the engine's; None where they are not known.
+    """
+    snapshots = _graph_snapshots(reader, root)
+    layer_of = _layer_finder(snapshots, layers)
+    chains = {chain for image in images for chain in chain_ids(image.layers)} if images is not None else None
     found = []
     for directory in (root, *(place for place in reader.children(root, "d") if b"-" in place.name)):
         for name in METADATA:
-            for record, where in _cache_records(reader, reader.child(directory, name)):
-                found.append(_cache_record(engine, record, layer_of(record), where))
+            records = list(_cache_records(reader, reader.child(directory, name)))
+            shared = shared_records([record for record, _ in records], snapshots, chains) if chains is not None else None
+            sizes = {record.mutable: record.size for record, _ in records}
+            for record, where in records:
+                known = record if record.size is not None else replace(record, size=sizes.get(record.id))
+                found.append(
+                    _cache_record(engine, known, layer_of(record), None if shared is None else record.id in shared, where)
+                )
     for name in HISTORY:
         for build, where in _history(reader, reader.child(root, name)):
             found.append(_build(engine, build, where))
@@ -132,7 +147,7 @@ def _layer_finder(snapshots: Mapping[str, GraphSnapshot], layers: Sequence[Layer
     return layer_of
 
 
-def _cache_record(engine: str, record: CacheRecord, layer: str | None, where: Provenance) -> BuildRecord:
+def _cache_record(engine: str, record: CacheRecord, layer: str | None, shared: bool | None, where: Provenance) -> BuildRecord:
     details = {
         "parents": " ".join(record.parents[1:]),
         "mutable": record.mutable or "",
@@ -152,6 +167,8 @@ def _cache_record(engine: str, record: CacheRecord, layer: str | None, where: Pr
         layer=layer,
         size_bytes=record.size,
         usage_count=record.usage_count,
+        mutable=not record.committed,
+        shared=shared,
         details={name: text for name, text in details.items() if text},
         source=where,
     )

@@ -59,7 +59,7 @@ def read_docker(root: DockerRoot, space: EngineNamespace | None = None) -> Store
         layers += namespace_layers(space, own)
         image_records += namespace_images(space)
     buildkit = _part(reader, root, b"buildkit")
-    builds = read_builds(reader, "docker", buildkit, layers) if buildkit is not None else ()
+    builds = read_builds(reader, "docker", buildkit, layers, image_records) if buildkit is not None else ()
     layers = built_layers(builds, layers)
     tell_swarm(reader, _part(reader, root, b"swarm"))
     driver_name = _main_driver(stored, drivers, snapshotters)
