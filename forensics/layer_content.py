@@ -77,14 +77,17 @@ class LayerContent:
         self.present.add(numbered.number)
         self._next_entry += len(tree)
         if numbered.layer.kind == "container":
-            changes = self._changes(numbered.layer, merger.chain, delta)
+            changes = self._changes(numbered, merger.chain, delta)
             if changes is not None:
                 self.changes[numbered.number] = changes
 
-    def _changes(self, layer: Layer, chain: Sequence[LayerTree], delta: Delta) -> Sequence[tuple[str, bytes]] | None:
-        """What `docker diff` would say; None where it cannot be told. chain: the layer's own, topmost first."""
+    def _changes(self, numbered: NumberedLayer, chain: Sequence[LayerTree], delta: Delta) -> Sequence[tuple[str, bytes]] | None:
+        """What `docker diff` would say; None where it cannot be told, as without all layers below. chain: its own, topmost
+        first."""
+        layer = numbered.layer
         if layer.compared_with is None:
-            return docker_changes(chain, delta) if layer.stacked else None
+            whole = not numbered.dangling and all(number in self.present for number in numbered.chain[1:])
+            return docker_changes(chain, delta) if layer.stacked and whole else None
         base = next((each for each in self._layers.values() if each.layer.key == layer.compared_with), None)
         if base is None:
             return None

@@ -226,11 +226,12 @@ def _write_records(
     for container in contents.containers:
         own = by_key.get(container.layer) if container.layer is not None else None
         state = rootfs_state(own, content.present, recovered)
-        number = case.container(store_id, container, own.number if own else None, state)
+        changes = content.changes.get(own.number) if own is not None else None
+        number = case.container(store_id, container, own.number if own else None, state, changes is not None)
         written.append(LogOwner(number, contents.store.key, contents.store.partition, container))
         if own is not None:
             owners.containers.setdefault(own.number, number)
-            case.changes(number, content.changes.get(own.number, ()))
+            case.changes(number, changes or ())
     for volume in contents.volumes:
         case.volume(store_id, volume)
     for network in contents.networks:

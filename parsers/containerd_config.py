@@ -1,16 +1,22 @@
-"""containerd's config.toml: where it keeps its data.
+"""containerd's config.toml and command line: where it keeps its data.
 
-Source: containerd v1.2 to v2.2, cmd/containerd/server/config/config.go and docs/man/containerd-config.toml.5.md. A plugin's table
-is `plugins.overlayfs` in version 1, `plugins."io.containerd.snapshotter.v1.overlayfs"` from version 2 on. A snapshotter of its
-own process is in `proxy_plugins`, by its socket; from 1.7 on `exports.root` may say where it keeps its snapshots.
+Source: containerd v1.2 to v2.2, cmd/containerd/server/config/config.go, cmd/containerd/command/main.go (options) and
+docs/man/containerd-config.toml.5.md. A plugin's table is `plugins.overlayfs` in version 1,
+`plugins."io.containerd.snapshotter.v1.overlayfs"` from version 2 on. A snapshotter of its own process is in `proxy_plugins`, by
+its socket; from 1.7 on `exports.root` may say where it keeps its snapshots.
 """
 
 from __future__ import annotations
 
+import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from parsers.errors import FormatError
+
+PROGRAM = re.compile(r"(^|/)(docker-)?containerd$", re.ASCII)
+_OPTIONS = {"config": "config", "c": "config", "root": "root", "state": "state"}
 
 SNAPSHOTTER = "io.containerd.snapshotter.v1."
 
@@ -29,6 +35,27 @@ class ContainerdConfig:
     proxies: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class ContainerdOptions:
+    """The options of a containerd command line that tell where its files are; its `root` and `state` count before a config's."""
+
+    config: str | None = None
+    root: str | None = None
+    state: str | None = None
+
+
+def containerd_options(argv: Sequence[str]) -> ContainerdOptions:
+    """The last of each option counts; `--name value`, `--name=value` and either with one dash are the same."""
+    found: dict[str, str] = {}
+    for i, word in enumerate(argv):
+        name, equals, value = word.partition("=")
+        option = _OPTIONS.get(name.removeprefix("-").removeprefix("-")) if name.startswith("-") else None
+        if option is not None and (equals or i + 1 < len(argv)):
+            found[option] = value if equals else argv[i + 1]
+    told = {name: path for name, value in found.items() if (path := _path(value)) is not None}
+    return ContainerdOptions(told.get("config"), told.get("root"), told.get("state"))
+
+
 def parse_config(data: bytes, source: str = "") -> ContainerdConfig:
     """Raises FormatError where the document is no TOML."""
     try:
@@ -39,8 +66,9 @@ def parse_config(data: bytes, source: str = "") -> ContainerdConfig:
     paths = {}
     for name, table in sorted(plugins.items() if isinstance(plugins, dict) else ()):
         path = table.get("root_path") if isinstance(table, dict) else None
-        if isinstance(path, str) and path.startswith("/"):
-            paths[name.removeprefix(SNAPSHOTTER)] = path
+        own = name.removeprefix(SNAPSHOTTER)
+        if isinstance(path, str) and path.startswith("/") and "." not in own:
+            paths[own] = path
     proxies = {}
     proxied = top.get("proxy_plugins")
     for name, table in sorted(proxied.items() if isinstance(proxied, dict) else ()):

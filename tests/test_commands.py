@@ -228,6 +228,18 @@ def test_what_was_deleted_can_be_read_from_its_layer(shop, capfdbinary):
         assert row["path"].encode() in listed
 
 
+def test_diff_says_where_changes_are_not_known(tmp_path, capfd):
+    builder = CaseBuilder(tmp_path / "x.db")
+    builder.container("ab" * 32, "web", compared=0)
+    case = builder.finish()
+    assert cli.run(["diff", str(case), "web"]) == 0
+    printed = capfd.readouterr()
+    assert (printed.out, printed.err) == (
+        "", "what web changed is not known: its layer, or one below it, is not there\n"
+    )  # fmt: skip
+    assert ask(case, "SELECT changes FROM containers")[0]["changes"] is None
+
+
 def test_diff_prints_as_docker_does(shop, busiest, capfdbinary):
     out, _err = run(capfdbinary, "diff", shop, busiest["name"])
     told = ask(shop, f"SELECT kind, path FROM changes WHERE container_id = '{busiest['container_id']}'")

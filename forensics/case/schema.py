@@ -57,9 +57,9 @@ CREATE TABLE container (
     finished_ns INTEGER, removed_ns INTEGER, exit_code INTEGER, pid INTEGER, command TEXT, env TEXT, labels TEXT, pod TEXT,
     privileged INTEGER,
     restart_count INTEGER, restart_policy TEXT, error TEXT, oom_killed INTEGER, hostname TEXT, user TEXT, working_dir TEXT,
-    log_path TEXT, log_driver TEXT, layer_id INTEGER REFERENCES layer, rootfs TEXT NOT NULL, config TEXT, hostconfig TEXT,
-    id_map TEXT, shift TEXT, origin TEXT NOT NULL, confidence TEXT, sources TEXT, source_partition INTEGER, source_path TEXT,
-    source_inode INTEGER, source_offset INTEGER, source_how TEXT) STRICT;
+    log_path TEXT, log_driver TEXT, layer_id INTEGER REFERENCES layer, rootfs TEXT NOT NULL, compared INTEGER,
+    config TEXT, hostconfig TEXT, id_map TEXT, shift TEXT, origin TEXT NOT NULL, confidence TEXT, sources TEXT,
+    source_partition INTEGER, source_path TEXT, source_inode INTEGER, source_offset INTEGER, source_how TEXT) STRICT;
 CREATE TABLE container_mount (
     id INTEGER PRIMARY KEY, container INTEGER NOT NULL REFERENCES container, type TEXT NOT NULL, source TEXT,
     destination TEXT NOT NULL, rw INTEGER, name TEXT, driver TEXT, options TEXT) STRICT;
@@ -159,7 +159,8 @@ CREATE VIEW containers AS SELECT
     env, labels, pod, privileged, restart_count, rootfs, origin, {_SOURCE.format(t="container")} AS source, restart_policy,
     error, oom_killed, hostname, user, working_dir, log_path, log_driver,
     (SELECT name FROM layer WHERE layer.id = container.layer_id) AS layer,
-    (SELECT count(*) FROM container_change WHERE container_change.container = container.id) AS changes, config, hostconfig,
+    iif(compared = 0, NULL, (SELECT count(*) FROM container_change WHERE container_change.container = container.id)) AS changes,
+    config, hostconfig,
     id AS container_number, confidence, sources, removed_ns,
     (SELECT root FROM store WHERE store.id = container.store_id) AS store, id_map
 FROM container;

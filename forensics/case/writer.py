@@ -235,8 +235,9 @@ class CaseWriter:
             **_source(image.source),
         })  # fmt: skip
 
-    def container(self, store_id: int, container: Container, layer: int | None, rootfs: str) -> int:
-        """A container with its mounts; answers its number in the case. layer: the number of its own layer."""
+    def container(self, store_id: int, container: Container, layer: int | None, rootfs: str, compared: bool) -> int:
+        """A container with its mounts; answers its number in the case. layer: the number of its own layer. compared: its changes
+        are known."""
         row = {k: getattr(container, k) for k in (
             "engine", "namespace", "container_id", "name", "image", "image_id", "state", "created_ns", "started_ns",
             "finished_ns", "removed_ns", "exit_code", "pid", "pod", "privileged", "restart_count", "restart_policy", "error",
@@ -245,7 +246,7 @@ class CaseWriter:
         number = self.insert("container", {
             **row, "store_id": store_id, "command": _json_list(container.command), "env": _json_list(container.env),
             "labels": None if container.labels is None else _json(dict(container.labels)), "layer_id": layer, "rootfs": rootfs,
-            "sources": _sources(container.sources), **_source(container.source),
+            "compared": int(compared), "sources": _sources(container.sources), **_source(container.source),
             "id_map": None if container.ids is None else as_text(container.ids), "shift": shown_ids.shift_of(container.shown_ids),
         })  # fmt: skip
         self.insert_rows("shown_id", shown_ids.COLUMNS, shown_ids.rows(number, container.shown_ids))

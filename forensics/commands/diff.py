@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from forensics.case.lookup import find_container, open_case
 from forensics.commands.browse import ContainerName
-from forensics.commands.output import ForceOption, Format, FormatOption, OutputOption, write_lines, write_rows
+from forensics.commands.output import ForceOption, Format, FormatOption, OutputOption, say, write_lines, write_rows
 from forensics.commands.tables import CaseArgument, destination
 
 
@@ -22,6 +22,9 @@ def diff(
     with open_case(case) as opened:
         found = find_container(opened, container)
         to = destination(opened, output, force)
+        (compared,) = opened.db.execute("SELECT compared FROM container WHERE id = ?", (found.number,)).fetchone()
+        if compared == 0:
+            say(f"what {found.name or found.container_id} changed is not known: its layer, or one below it, is not there")
         columns = ("kind", "path", "path_raw")
         rows = opened.db.execute(
             "SELECT kind, path, path_raw FROM container_change WHERE container = ? ORDER BY path, kind", (found.number,)

@@ -32,6 +32,9 @@ def _of_store(reader: StoreReader, store: FoundStore) -> Iterator[Place]:
             directories += [root, *workers, *(reader.child(worker, b"snapshots") for worker in workers)]
     containerd = store.containerd.root.place if store.containerd is not None else None
     directories += [each for each in reader.children(containerd, "d") if each.name.startswith(b"io.containerd.")]
+    if store.containerd is not None:  # snapshotters that have a place of their own
+        own = store.containerd.context.snapshotters.values()
+        directories += [directory for each in own for directory in (each.root, each.place)]
     for directory in directories:
         for place in reader.children(directory, "f"):
             if place.name.endswith(b".db") and reader.head(place, _MAGIC_AT + 4)[_MAGIC_AT:] == _MAGIC:

@@ -26,10 +26,15 @@ def layer(number, kind, directory, chain, dangling=False, **more):
     return NumberedLayer(number, Layer(f"l{number}", f"l{number}", kind, directory, "/", 1, **more), chain, dangling)
 
 
-def told(*layers):
+def written(*layers):
     case = create_autospec(CaseWriter, instance=True)
     content = LayerContent(case, {1: Disk()}, ContentPlan("none"), create_autospec(Progress, instance=True))
     content.write(1, layers)
+    return case, content
+
+
+def told(*layers):
+    case, _ = written(*layers)
     return [call.args[1] for call in case.anomaly.call_args_list]
 
 
@@ -51,3 +56,17 @@ def test_a_whiteout_that_hides_nothing_is_told(layers):
 ])  # fmt: skip
 def test_what_a_whiteout_hid_in_a_layer_that_is_gone_is_not_known(layers):
     assert told(*layers) == []
+
+
+CONTAINER = layer(2, "container", BASE, (2, 1), lower="l1")
+
+
+@pytest.mark.parametrize(("layers", "known"), [
+    ((layer(1, "image", OWN, (1,)), CONTAINER), {2}),
+    ((layer(1, "image", None, (1,)), CONTAINER), set()),
+    ((layer(1, "image", OWN, (1,), dangling=True, lower="gone"),
+      layer(2, "container", BASE, (2, 1), dangling=True, lower="l1")), set()),
+])  # fmt: skip
+def test_changes_are_told_only_against_all_that_was_below(layers, known):
+    _, content = written(*layers)
+    assert content.changes.keys() == known

@@ -1,7 +1,9 @@
 """Removed containers of which containerd's directory still has something: the records are an engine's own, of CRI 2.1 and ctr."""
 
 import json
+import lzma
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -148,3 +150,16 @@ def test_a_snapshotters_bucket_that_an_old_page_of_containers_leads_to_is_no_con
     found = containerd_clues(store, (), "containerd", "key")
     assert found.keys == len(keys)
     assert any(clue.record.container_id == "overlayfs" for clue in found.containers) is is_container
+
+
+def test_a_view_that_was_collected_is_no_container():
+    """The old record in meta.db tells no kind; that of the snapshotter does."""
+    files = Path(__file__).parent.parent / "data" / "containerd"
+    meta, native = (lzma.decompress((files / f"views-1.7-{name}.db.xz").read_bytes()) for name in ("meta", "native"))
+    parts = {META: {"meta.db": meta}, "io.containerd.snapshotter.v1.native": {"metadata.db": native}}
+    found, _ = survey_of({"var": {"lib": {"containerd": parts}}, "etc": {"hostname": b"h\n"}})
+    (root,) = find_containerd_roots(found, StoreReader())
+    clues = containerd_clues(read_containerd(root), (), "containerd", "key")
+    told = {clue.record.container_id for clue in clues.containers}
+    assert "view-native" not in told
+    assert "view-stargz" in told  # of which the snapshotter's record is not there

@@ -19,6 +19,7 @@ from forensics.stores.reading import Place, StoreReader
 from parsers.buildkit import parse_cache_record, parse_graph_snapshot, parse_history
 from parsers.docker_layer import chain_ids
 from parsers.errors import FormatError
+from support.bolt_files import bolt_bytes
 from support.memory_filesystem import MemoryFilesystem
 from support.on_disk import survey_of
 
@@ -186,3 +187,10 @@ def test_no_build(data):
 def test_a_build_that_never_ended():
     build = parse_history(b"\x0a\x01r" + b"\x2a\x06\x12\x04oops" + b"\x32\x02\x08\x05" + b"\x3a\x03\x10\x80\x7f")
     assert (build.ref, build.error, build.created_ns, build.completed_ns) == ("r", "oops", 5 * 10**9, None)
+
+
+def test_a_snapshotters_directory_is_no_worker():
+    """/var/lib/containerd-nydus: named as a worker on containerd would be, with a metadata.db, but a snapshotter's."""
+    nydus = {"metadata.db": bolt_bytes("containerd-2.1-overlayfs"), "snapshots": {"1": {"fs": {}}}}
+    found, reader = survey_of({"var": {"lib": {"containerd-nydus": nydus}}})
+    assert find_buildkit_roots(found, reader, ()) == ()

@@ -230,7 +230,8 @@ def test_two_records_after_one_directory_decide_nothing():
     births = {1: 10, 2: 20, 3: 30}
     reader = SimpleNamespace(inode=lambda place: SimpleNamespace(crtime_ns=births[place.inode]), gaps=[])
     reader.gap = lambda *told: reader.gaps.append(told)
-    snapshotter = Snapshotter("overlayfs", Place(1, None, 9, b"/"), None, {}, directories, True, "trusted")
+    place = Place(1, None, 9, b"/")
+    snapshotter = Snapshotter("overlayfs", place, None, {}, directories, True, "trusted", place)
     meta = MetaDb()
     for key, created in (("a", 11), ("b", 21), ("c", 22), ("d", 31)):
         meta.snapshots["n", "overlayfs", key] = Snapshot("n", "overlayfs", key, f"n/1/{key}", None, {}, created, 0, ())

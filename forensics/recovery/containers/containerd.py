@@ -7,7 +7,7 @@ which Docker kept it: these bear its id, and that is all they tell.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from forensics.file_source import FileSource
@@ -26,7 +26,7 @@ from forensics.stores.containerd.store import ContainerdStore
 from forensics.stores.reading import StoreReader
 from forensics.text import readable
 from parsers import containerd_meta
-from parsers.containerd_snapshots import SNAPSHOTS, parse_snapshots, split_name
+from parsers.containerd_snapshots import SNAPSHOTS, StoredSnapshot, parse_snapshots, split_name
 from parsers.errors import FormatError
 from parsers.oci_spec import OciSpec, parse_spec
 
@@ -41,6 +41,9 @@ _IDENTIFIER = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")  # containerd v2
 
 NO_CONTAINERS = frozenset(("buildkit",))
 """Namespaces whose snapshots are no containers'."""
+
+READ_ONLY = ("committed", "view")
+"""Kinds of snapshots that no container writes to."""
 
 SNAPSHOTTERS = frozenset(("overlayfs", "native", "btrfs", "zfs", "devmapper", "erofs", "blockfile", "stargz", "fuse-overlayfs"))
 
@@ -76,6 +79,8 @@ def containerd_clues(
     images = {**_images(reader, store, past, old), **store.images}
     context = replace(store.context, meta=past, images=images)
     live = {(each.namespace, each.id) for records in (meta.containers, meta.sandboxes) for each in records}
+    in_databases = list(_snapshotters_old(context, limits))
+    read_only = {(name, each.name) for name, _, each in in_databases if each.kind in READ_ONLY}
     for each in old:
         record = each.record
         if isinstance(record, containerd_meta.Container | containerd_meta.Sandbox):
@@ -83,11 +88,13 @@ def containerd_clues(
                 clue = container_clue(reader, context, record, each, engine, key)
                 found.containers.append(clue)
                 found.artefacts += [_runtime_spec(record, clue)] if engine == "docker" and record.spec is not None else []
+        elif isinstance(record, containerd_meta.Snapshot) and (record.snapshotter, record.name) in read_only:
+            continue
         elif (reference := reference_of(record)) is not None and (record.namespace, reference) not in live:
             source = meta.provenance(record.offset, f"{each.how}, record of its {type(record).__name__.lower()}")
             parent = record.parent if isinstance(record, containerd_meta.Snapshot) else None
             found.containers.append(referred_clue(context, record.namespace, reference, parent, source, engine, key))
-    found.containers += _snapshotter_clues(context, live, dockers, engine, key, limits)
+    found.containers += _snapshotter_clues(in_databases, live, dockers, engine, key, context)
     found.images += _image_clues(store, past, images, old, engine, key)
     return found
 
@@ -159,10 +166,8 @@ def referred_clue(
     return Clue(_of_engine(made, engine), POSSIBLE, REFERENCE, key)
 
 
-def _snapshotter_clues(
-    context: Context, live: Collection[tuple[str, str]], dockers: Collection[str], engine: str, key: str, limits: Limits
-) -> Iterator[Clue[Container]]:
-    """The containers that old records of the snapshotters' own databases refer to, with the directories that they had."""
+def _snapshotters_old(context: Context, limits: Limits) -> Iterator[tuple[str, Provenance, StoredSnapshot]]:
+    """The old records of the snapshotters' own databases, each with its snapshotter and its place."""
     for snapshotter in context.snapshotters.values():
         database = snapshotter.database
         bolt = open_database(StoreReader(), database, "metadata.db") if database is not None else None
@@ -173,15 +178,28 @@ def _snapshotter_clues(
         known = [each.key for each in old if each.basis != "page" and not each.missing]
         in_order = sorted(known, key=lambda each: ((*each.bucket, each.key), each.value is not None))
         for snapshot in parse_snapshots(each for each in in_order if (*each.bucket, each.key)[:2] == SNAPSHOTS):
-            namespace, own = split_name(snapshot.name)
-            mine = (namespace in dockers) == (engine == "docker") and (namespace, own) not in live
-            if not mine or snapshot.kind in ("committed", "view") or not is_a_containers(namespace, own):
-                continue
             source = key_provenance(file, database.partition, snapshot.offset, "old page, record of its snapshot")
-            parent = split_name(snapshot.parent)[1] if snapshot.parent is not None else None
-            clue = referred_clue(context, namespace, own, parent, source, engine, key)
-            layer = f"{snapshotter.name}/{snapshot.id}" if snapshot.id is not None else None
-            yield replace(clue, record=replace(clue.record, layer=layer))
+            yield snapshotter.name, source, snapshot
+
+
+def _snapshotter_clues(
+    old: Iterable[tuple[str, Provenance, StoredSnapshot]],
+    live: Collection[tuple[str, str]],
+    dockers: Collection[str],
+    engine: str,
+    key: str,
+    context: Context,
+) -> Iterator[Clue[Container]]:
+    """The containers that old records of the snapshotters' own databases refer to, with the directories that they had."""
+    for name, source, snapshot in old:
+        namespace, own = split_name(snapshot.name)
+        mine = (namespace in dockers) == (engine == "docker") and (namespace, own) not in live
+        if not mine or snapshot.kind in READ_ONLY or not is_a_containers(namespace, own):
+            continue
+        parent = split_name(snapshot.parent)[1] if snapshot.parent is not None else None
+        clue = referred_clue(context, namespace, own, parent, source, engine, key)
+        layer = f"{name}/{snapshot.id}" if snapshot.id is not None else None
+        yield replace(clue, record=replace(clue.record, layer=layer))
 
 
 def _spec(record: containerd_meta.Container) -> OciSpec | None:

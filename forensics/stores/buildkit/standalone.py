@@ -91,4 +91,8 @@ def _workers(reader: StoreReader, root: Place) -> list[Place]:
 
 
 def _is_worker(reader: StoreReader, place: Place) -> bool:
+    """Whether it has cache records; containerd-nydus ..., a snapshotter's, has its database right beside `snapshots`."""
+    snapshots = reader.child(place, b"snapshots")
+    if snapshots is not None and reader.child(snapshots, b"metadata.db") is None:
+        return False
     return any(reader.child(place, name) is not None for name in METADATA)

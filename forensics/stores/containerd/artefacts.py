@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from forensics.records import Artefact
+from forensics.stores.containerd.layers import SnapshotLayers
 from forensics.stores.containerd.meta import MetaDb
 from forensics.stores.reading import Place, StoreReader
 from forensics.text import readable
@@ -14,23 +15,30 @@ MAX_TEXT = 4096
 
 
 def containerd_artefacts(
-    reader: StoreReader, meta: MetaDb, content: Place | None, blobs: Mapping[str, Place], namespaces: Collection[str]
+    reader: StoreReader,
+    meta: MetaDb,
+    layers: SnapshotLayers,
+    content: Place | None,
+    blobs: Mapping[str, Place],
+    namespaces: Collection[str],
 ) -> tuple[Artefact, ...]:
     """The namespaces that are asked for and what is in them, every ingest, and the blobs that no namespace has."""
     return (
         *_namespaces(meta, namespaces),
-        *namespace_artefacts("containerd", meta, namespaces),
+        *namespace_artefacts("containerd", meta, layers, namespaces),
         *_ingests(reader, meta, content),
         *_forgotten(reader, meta, blobs),
     )
 
 
-def namespace_artefacts(engine: str, meta: MetaDb, namespaces: Collection[str]) -> Iterator[Artefact]:
+def namespace_artefacts(engine: str, meta: MetaDb, layers: SnapshotLayers, namespaces: Collection[str]) -> Iterator[Artefact]:
     """The leases, snapshots, names of images and contents that namespaces have records of; engine: whose the namespaces are."""
     yield from _leases(engine, meta, namespaces)
-    for _, snapshot in sorted(meta.snapshots.items()):
+    for where, snapshot in sorted(meta.snapshots.items()):
         if snapshot.namespace in namespaces:
-            told = {"snapshotter": snapshot.snapshotter, "parent": snapshot.parent or "", **snapshot.labels}
+            stored = layers.by_key[where].stored if where in layers.by_key else None
+            kind = stored.kind if stored is not None else None
+            told = {"snapshotter": snapshot.snapshotter, "kind": kind or "", "parent": snapshot.parent or "", **snapshot.labels}
             details = {name: text for name, text in told.items() if text}
             source = meta.provenance(snapshot.offset)
             yield Artefact(

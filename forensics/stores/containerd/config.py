@@ -1,30 +1,33 @@
-"""Where the containerd daemons of a host were told to keep their data: config.toml and what it imports, defaults, homes."""
+"""Where the containerd daemons of a host were told to keep their data: command lines, config.toml and what it imports, homes."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from forensics.stores.host_tree import HostTree, resolve_or_none
+from forensics.stores.rancher import data_directories
 from forensics.stores.reading import StoreReader
+from forensics.stores.services import option_lines, service_commands
 from forensics.stores.users import users
 from forensics.text import readable
-from parsers.containerd_config import ContainerdConfig, parse_config
+from parsers.containerd_config import PROGRAM, ContainerdConfig, ContainerdOptions, containerd_options, parse_config
 
 MAX_FILE = 1 << 20
 MAX_CONFIGS = 100
 CONFIGS = (
     (b"/etc/containerd/config.toml", b"/var/lib/containerd", b"/run/containerd"),
-    (b"/var/lib/rancher/k3s/agent/etc/containerd/config.toml", b"/var/lib/rancher/k3s/agent/containerd",
-     b"/run/k3s/containerd"),
-    (b"/var/lib/rancher/rke2/agent/etc/containerd/config.toml", b"/var/lib/rancher/rke2/agent/containerd",
-     b"/run/k3s/containerd"),
     (b"/var/snap/microk8s/current/args/containerd.toml", b"/var/snap/microk8s/common/var/lib/containerd",
      b"/var/snap/microk8s/common/run/containerd"),
     (b"/etc/k0s/containerd.toml", b"/var/lib/k0s/containerd", b"/run/k0s/containerd"),
 )  # fmt: skip
 """A config file, and the data and state directories of a daemon that goes by it and is not told others."""
+
+OPTION_FILES = (b"/etc/default/containerd", b"/etc/sysconfig/containerd", b"/etc/conf.d/containerd")
+
+_PATTERN = re.compile(rb"[*?\[]")
 
 _NO_SNAPSHOTTERS = frozenset((b"run", b"containerd"))
 """Parts of sockets' paths that are no snapshotter's own name."""
@@ -47,27 +50,56 @@ class Configured:
 
 
 def configured_daemons(reader: StoreReader, tree: HostTree) -> Iterator[Configured]:
-    """Every daemon of a host that a config file or a default tells of; one that never ran is among them."""
+    """Every daemon of a host that a command line, a config file or a default tells of; one that never ran is among them."""
+    config, root, state = CONFIGS[0]
+    homes = users(reader, tree)
+    for options, how in _command_lines(reader, tree, [user.home for user in homes]):
+        path = options.config.encode() if options.config is not None else config
+        yield _daemon(reader, tree, path, root, state, options, how)
+    for data in data_directories(reader, tree):
+        path = data + b"/agent/etc/containerd/config.toml"
+        yield _daemon(reader, tree, path, data + b"/agent/containerd", b"/run/k3s/containerd")
     for path, root, state in CONFIGS:
         yield _daemon(reader, tree, path, root, state)
-    for user in users(reader, tree):
+    for user in homes:
         yield _daemon(reader, tree, user.home + b"/" + ROOTLESS_CONFIG, user.home + b"/" + ROOTLESS, None)
 
 
-def _daemon(reader: StoreReader, tree: HostTree, path: bytes, root: bytes, state: bytes | None) -> Configured:
+def _command_lines(reader: StoreReader, tree: HostTree, homes: list[bytes]) -> Iterator[tuple[ContainerdOptions, str]]:
+    """Those that tell anything."""
+    lines = [*service_commands(reader, tree, PROGRAM, "containerd", homes)]
+    for words, how in (*lines, *option_lines(reader, tree, OPTION_FILES, "containerd's options")):
+        options = containerd_options(words)
+        if options != ContainerdOptions():
+            yield options, how
+
+
+def _daemon(
+    reader: StoreReader,
+    tree: HostTree,
+    path: bytes,
+    root: bytes,
+    state: bytes | None,
+    options: ContainerdOptions | None = None,
+    how: str = "",
+) -> Configured:
+    """A daemon. path: of its config; root, state: what it goes by where nothing says otherwise; options: of its command line."""
     told = list(_configs(reader, tree, path))
-    roots = [config.root for config in told if config.root is not None]
+    roots = [(config.root, readable(path)) for config in told if config.root is not None]
     states = [config.state for config in told if config.state is not None]
+    if options is not None:
+        roots += [(options.root, how)] if options.root is not None else []
+        states += [options.state] if options.state is not None else []
     paths: dict[str, tuple[bytes, ...]] = {}
     for config in told:
         paths |= {name: _proxy_roots(address.encode(), path) for name, address in config.proxies.items()}
     for config in told:
         paths |= {name: (where.encode(), *paths.get(name, ())) for name, where in config.root_paths.items()}
     return Configured(
-        root=roots[-1].encode() if roots else root,
+        root=roots[-1][0].encode() if roots else root,
         state=states[-1].encode() if states else state,
         root_paths=paths,
-        how=readable(path) if roots else "default",
+        how=roots[-1][1] if roots else "default",
     )
 
 
@@ -94,11 +126,25 @@ def _configs(reader: StoreReader, tree: HostTree, path: bytes) -> Iterator[Conta
             continue
         yield config
         for pattern in config.imports:
-            base = name.rpartition(b"/")[0]
-            full = pattern.encode() if pattern.startswith("/") else base + b"/" + pattern.encode()
-            directory, _, last = full.rpartition(b"/")
-            for place in reader.children(resolve_or_none(tree, directory)):
-                found = directory + b"/" + place.name
-                if fnmatchcase(readable(place.name), readable(last)) and found not in seen:
+            full = pattern.encode() if pattern.startswith("/") else name.rpartition(b"/")[0] + b"/" + pattern.encode()
+            for found in _matching(reader, tree, full):
+                if found not in seen:
                     seen.add(found)
                     pending.append(found)
+
+
+def _matching(reader: StoreReader, tree: HostTree, pattern: bytes) -> list[bytes]:
+    """The paths that match a pattern as Go's filepath.Glob has it, in order."""
+    paths = [b""]
+    for part in pattern.split(b"/"):
+        if _PATTERN.search(part) is None:
+            paths = [path + b"/" + part for path in paths] if part else paths
+            continue
+        wanted = readable(part).replace("[^", "[!")
+        paths = [
+            path + b"/" + place.name
+            for path in paths[:MAX_CONFIGS]
+            for place in reader.children(resolve_or_none(tree, path or b"/"))
+            if fnmatchcase(readable(place.name), wanted)
+        ]
+    return [path for path in paths[: MAX_CONFIGS + 1] if resolve_or_none(tree, path) is not None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from forensics.stores.containerd.config import Configured, configured_daemons
@@ -15,6 +15,7 @@ META = b"io.containerd.metadata.v1.bolt"
 CONTENT = b"io.containerd.content.v1.content"
 SNAPSHOTTERS = b"io.containerd.snapshotter.v1."
 TASKS = (b"io.containerd.runtime.v2.task", b"io.containerd.runtime.v1.linux")
+SNAPSHOTS, DATABASE = b"snapshots", b"metadata.db"
 _NAMES = frozenset((META, CONTENT, *TASKS))
 
 
@@ -23,7 +24,7 @@ class ContainerdRoot:
     """A data directory. host_path: None where no host mounts its partition. state: the state directory, where it is on a disk.
 
     snapshotters: the directories of those that were given one of their own, by their name. states: directories on the disk that
-    look like some daemon's state directory, of which nothing tells whose.
+    look like some daemon's state directory, strays: a snapshotter's, of which nothing tells whose.
     """
 
     place: Place
@@ -33,6 +34,7 @@ class ContainerdRoot:
     state: Place | None = None
     snapshotters: Mapping[str, Place] = field(default_factory=dict)
     states: tuple[Place, ...] = ()
+    strays: tuple[Place, ...] = ()
 
 
 def find_containerd_roots(found: Survey, reader: StoreReader) -> tuple[ContainerdRoot, ...]:
@@ -54,7 +56,19 @@ def find_containerd_roots(found: Survey, reader: StoreReader) -> tuple[Container
                     states.append(place)
     known = {(root.state.partition, root.state.inode) for root in roots.values() if root.state is not None}
     others = tuple(place for place in states if (place.partition, place.inode) not in known)
-    return tuple(replace(roots[key], states=others) for key in sorted(roots))
+    strays = tuple(_strays(found, reader, roots.values())) if roots else ()
+    return tuple(replace(roots[key], states=others, strays=strays) for key in sorted(roots))
+
+
+def _strays(found: Survey, reader: StoreReader, roots: Iterable[ContainerdRoot]) -> Iterator[Place]:
+    """Directories that look like a snapshotter's, and are in no data directory and named by no configuration."""
+    known = {(place.partition, place.inode) for root in roots for place in root.snapshotters.values()}
+    known |= {(child.partition, child.inode) for root in roots for child in reader.children(root.place)}
+    for partition in found.partitions:
+        if partition.filesystem is not None:
+            for place in directories_with(partition.volume.number, partition.filesystem, SNAPSHOTS.__eq__, _has_snapshots):
+                if (place.partition, place.inode) not in known and reader.child(place, DATABASE) is not None:
+                    yield place
 
 
 def part(reader: StoreReader, root: ContainerdRoot, name: bytes) -> Place | None:
@@ -78,6 +92,10 @@ def _has_shape(names: Mapping[bytes, int]) -> bool:
 def _has_any_shape(names: Mapping[bytes, int]) -> bool:
     """As _has_shape, or of a state directory."""
     return _has_shape(names) or not names.keys().isdisjoint(TASKS)
+
+
+def _has_snapshots(names: Mapping[bytes, int]) -> bool:
+    return SNAPSHOTS in names
 
 
 def _configured(tree: HostTree, daemon: Configured, place: Place) -> ContainerdRoot:

@@ -105,9 +105,14 @@ def _layer(
     directory = snapshotter.directories.get(str(stored.id))
     content = directory.content if directory is not None and not is_remote(stored) else None
     parent = snapshotter.snapshots.get(stored.parent) if stored.parent is not None else None
-    if directory is None and snapshotter.directories:
+    shown_elsewhere = snapshotter.name == "blockfile" and stored.kind == "view"  # it is its parent's file
+    if directory is None and snapshotter.directories and not shown_elsewhere:
         reader.gap("snapshot", f"{stored.name}: its directory {stored.id} is missing", snapshotter.place)
-    place = content or snapshotter.place
+    place = directory.place if directory is not None else snapshotter.place
+    where = readable((content or place).path)
+    if directory is None and snapshotter.directories:
+        where += f"/snapshots/{stored.id}"
+    lower = layer_key(snapshotter.name, parent.id if parent is not None else None, stored.parent) if stored.parent else None
     chain_id = key if key.startswith("sha256:") else None
     parent_key = record.parent if record is not None else split_name(stored.parent)[1] if stored.parent is not None else None
     return Layer(
@@ -115,14 +120,15 @@ def _layer(
         name=key or stored.name,
         kind=_kind(stored, key, used),
         directory=content.inode if content is not None else None,
-        path=readable(place.path) if content is not None else f"{readable(place.path)}/snapshots/{stored.id}/fs",
+        path=where,
         partition=place.partition,
-        lower=layer_key(snapshotter.name, parent.id if parent is not None else None, stored.parent) if stored.parent else None,
+        lower=lower,
         diff_id=diff_id,
         chain_id=chain_id,
         parent=parent_key,
         size_bytes=stored.size,
         stacked=snapshotter.stacked,
+        compared_with=lower if used and not snapshotter.stacked and stored.kind == "active" else None,
         marks="none" if stored.parent is None and stored.kind == "active" else snapshotter.marks,
         source=snapshotter.provenance(reader, stored),
     )

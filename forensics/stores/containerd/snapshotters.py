@@ -3,28 +3,41 @@
 overlayfs            snapshots/<id>/fs     what the layer holds, for an overlay mount
 native               snapshots/<id>        a whole root filesystem
 btrfs                {active,view,snapshots}/<id>   a subvolume, a whole root filesystem
+blockfile            snapshots/<id>        a disk image of a whole root filesystem: not read
+erofs                snapshots/<id>/fs     as overlayfs, but of layers of container images layer.erofs, an EROFS: not read
+devmapper            a thin volume each, in a pool of the host's: not read
 
-Source: containerd v1.2 to v2.2, plugins/snapshots/{overlay,native,btrfs}; fuse-overlayfs-snapshotter and stargz-snapshotter use
-overlayfs' layout. A snapshot's record is removed before its directory is, by default much later.
+Source: containerd v1.2 to v2.2, plugins/snapshots/{overlay,native,btrfs,blockfile,erofs,devmapper}; fuse-overlayfs-snapshotter,
+stargz-snapshotter, soci-snapshotter and nydus-snapshotter use overlayfs' layout. A snapshot's record is removed before its
+directory is, by default much later.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from forensics.file_source import FileSource
 from forensics.records import Provenance
 from forensics.stores.bolt import key_provenance, open_database, walk_database
-from forensics.stores.containerd.discover import SNAPSHOTTERS, ContainerdRoot, part
+from forensics.stores.containerd.discover import DATABASE, SNAPSHOTTERS, ContainerdRoot, part
 from forensics.stores.reading import Place, StoreReader, subvolume_is_here
 from forensics.text import readable
+from parsers.containerd_meta import Snapshot
 from parsers.containerd_snapshots import SNAPSHOTS, StoredSnapshot, parse_snapshots
 
-DATABASE = b"metadata.db"
 STACKED = frozenset(("overlayfs", "fuse-overlayfs", "stargz", "nydus", "overlaybd", "soci"))
 WHOLE = frozenset(("native", "btrfs"))
+UNREAD = {
+    "blockfile": "each is a disk image of its own (snapshots/<id>), which is not looked into",
+    "devmapper": "each is a thin volume in a device mapper pool, which is not looked into",
+    "erofs": "those of container images are EROFS files (snapshots/<id>/layer.erofs), which are not looked into; what containers"
+    " wrote is read",
+    "zfs": "each is a ZFS dataset, which is not read",
+}
+"""Snapshotters whose snapshots are known, and why their files are not."""
+
 REMOTE = ("containerd.io/snapshot/remote", "containerd.io/snapshot/nydus-blob", "containerd.io/snapshot/nydus-bootstrap")
 """Labels of snapshots whose files were fetched as they were read, and are not in their directory."""
 
@@ -46,7 +59,8 @@ class SnapshotDirectory:
 class Snapshotter:
     """One snapshotter. snapshots: by name; directories: by their own name, `17`, `new-1234`. stacked, marks: as of Layer.
 
-    inferred: the names of snapshots that no record of metadata.db tells of.
+    root: where it keeps all its things; place: the directory of its snapshots, that one or one in it. inferred: the names of
+    snapshots that no record of metadata.db tells of.
     """
 
     name: str
@@ -56,6 +70,7 @@ class Snapshotter:
     directories: Mapping[str, SnapshotDirectory]
     stacked: bool
     marks: str
+    root: Place
     inferred: frozenset[str] = frozenset()
 
     def provenance(self, reader: StoreReader, snapshot: StoredSnapshot) -> Provenance:
@@ -68,8 +83,9 @@ class Snapshotter:
         return key_provenance(source, self.database.partition, snapshot.offset)
 
 
-def read_snapshotters(reader: StoreReader, root: ContainerdRoot) -> dict[str, Snapshotter]:
-    """Every snapshotter that has anything on the disk, by name."""
+def read_snapshotters(reader: StoreReader, root: ContainerdRoot, records: Iterable[Snapshot] = ()) -> dict[str, Snapshotter]:
+    """Every snapshotter that has anything on the disk, by name. records: of meta.db, by which those are found whose place no
+    configuration tells."""
     names = [place.name for place in reader.children(root.place) if place.name.startswith(SNAPSHOTTERS)]
     found_places = {readable(name.removeprefix(SNAPSHOTTERS)): part(reader, root, name) for name in names}
     places = {name: place for name, place in found_places.items() if place is not None}
@@ -79,15 +95,44 @@ def read_snapshotters(reader: StoreReader, root: ContainerdRoot) -> dict[str, Sn
         snapshotter = _read(reader, name, place)
         if snapshotter.snapshots or snapshotter.directories:
             found[name] = snapshotter
-    return found
+    wanted: dict[str, set[str]] = {}
+    for record in records:
+        if record.snapshotter not in found and record.name is not None:
+            wanted.setdefault(record.snapshotter, set()).add(record.name)
+    for name, place in _by_records(reader, root, wanted):
+        found[name] = _read(reader, name, place)
+    return dict(sorted(found.items()))
+
+
+def _database_of(reader: StoreReader, place: Place) -> tuple[Place, Place | None]:
+    """The directory that holds a snapshotter's snapshots, and its metadata.db: stargz and soci have it one directory deeper, and
+    beside that one another of the same name."""
+    inner = reader.child(place, b"snapshotter")
+    inside = reader.child(inner, DATABASE) if inner is not None else None
+    return (inner, inside) if inner is not None and inside is not None else (place, reader.child(place, DATABASE))
+
+
+def _by_records(reader: StoreReader, root: ContainerdRoot, wanted: Mapping[str, set[str]]) -> Iterator[tuple[str, Place]]:
+    """Directories of no known snapshotter whose metadata.db has most of the snapshots that meta.db tells of. wanted: by name."""
+    names = {}
+    for place in root.strays if wanted else ():
+        database = reader.child(place, DATABASE)
+        quiet = StoreReader()  # whatever it is, it may be no snapshotter's
+        bolt = open_database(quiet, database, "metadata.db") if database is not None else None
+        if bolt is not None and database is not None:
+            names[place] = {each.name for each in parse_snapshots(walk_database(quiet, database, "metadata.db", bolt, SNAPSHOTS))}
+    for name, snapshots in sorted(wanted.items()):
+        there = [place for place, told in names.items() if 2 * len(told & snapshots) > len(snapshots)]
+        if len(there) == 1:
+            yield name, there[0]
+        elif there:
+            paths = ", ".join(readable(place.path) for place in there)
+            reader.gap("snapshotter", f"the snapshots of {name} may be in any of {paths}; none is read", root.place)
 
 
 def _read(reader: StoreReader, name: str, place: Place) -> Snapshotter:
-    database = reader.child(place, DATABASE)
-    if database is None:  # stargz and others keep theirs one directory deeper
-        inner = reader.child(place, b"snapshotter")
-        if inner is not None and reader.child(inner, DATABASE) is not None:
-            place, database = inner, reader.child(inner, DATABASE)
+    root = place
+    place, database = _database_of(reader, root)
     artefact = f"{name} snapshotter's metadata.db"
     bolt = open_database(reader, database, artefact) if database is not None else None
     snapshots = {}
@@ -98,12 +143,15 @@ def _read(reader: StoreReader, name: str, place: Place) -> Snapshotter:
             snapshots[snapshot.name] = snapshot
     stacked = name not in WHOLE
     directories = _btrfs(reader, place) if name == "btrfs" else _directories(reader, place, stacked)
-    if snapshots and name not in STACKED | WHOLE:
-        reader.gap("snapshotter", f"the snapshots of {name} are not read, only what its metadata.db tells of them", place)
+    if snapshots and name in UNREAD:
+        reader.gap("snapshotter", f"{len(snapshots)} snapshots of {name}: {UNREAD[name]}", place)
+    elif snapshots and name not in STACKED | WHOLE:
+        what = f"{len(snapshots)} snapshots of {name}, whose layout is not known: what looks as overlayfs' is read"
+        reader.gap("snapshotter", what, place)
     remote = sum(is_remote(snapshot) for snapshot in snapshots.values())
     if remote:
         reader.gap("snapshotter", f"{remote} snapshots of {name} were never on this disk as a whole", place)
-    return Snapshotter(name, place, database, snapshots, directories, stacked, _marks(reader, name, directories))
+    return Snapshotter(name, place, database, snapshots, directories, stacked, _marks(reader, name, directories), root)
 
 
 def is_remote(snapshot: StoredSnapshot) -> bool:
@@ -112,8 +160,12 @@ def is_remote(snapshot: StoredSnapshot) -> bool:
 
 
 def _directories(reader: StoreReader, place: Place, stacked: bool) -> dict[str, SnapshotDirectory]:
+    """What stands for each snapshot: a directory, or with blockfile a file."""
     found = {}
-    for directory in reader.children(reader.child(place, b"snapshots"), "d?"):
+    for directory in reader.children(reader.child(place, b"snapshots"), "df?"):
+        if reader.type(directory) == "f":
+            found[readable(directory.name)] = SnapshotDirectory(directory, None)
+            continue
         content = reader.child(directory, b"fs") if stacked else directory
         if content is not None and (reader.type(content) != "d" or reader.child(directory, EROFS) is not None):
             content = None

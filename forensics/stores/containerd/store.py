@@ -61,7 +61,7 @@ def read_containerd(root: ContainerdRoot) -> ContainerdStore:
     if database is None:
         reader.gap("containerd's meta.db", "missing", root.place)
     meta = read_meta(reader, database)
-    snapshotters = with_rebuilt(reader, meta, read_snapshotters(reader, root))
+    snapshotters = with_rebuilt(reader, meta, read_snapshotters(reader, root, meta.snapshots.values()))
     content = read_content(reader, blobs, meta)
     images = read_images(reader, meta, content)
     if not meta.whole:
@@ -104,6 +104,6 @@ def containerd_contents(store: ContainerdStore, without: Collection[str] = ()) -
         containers=containers,
         volumes=nerdctl_volumes(reader, store.context.nerdctl, containers),
         networks=cni_networks(reader, root, containers, store.context.nerdctl.hosts),
-        artefacts=containerd_artefacts(reader, store.meta, part(reader, root, CONTENT), store.blobs, namespaces),
+        artefacts=containerd_artefacts(reader, store.meta, store.layers, part(reader, root, CONTENT), store.blobs, namespaces),
         gaps=tuple(dict.fromkeys(reader.gaps)),
     )

@@ -137,7 +137,7 @@ def namespace_images(space: EngineNamespace) -> tuple[ContainerImage, ...]:
 
 def namespace_artefacts(space: EngineNamespace) -> tuple[Artefact, ...]:
     """What else the namespace holds: leases, snapshots, contents, and the specs of running containers."""
-    return (*records_of("docker", space.store.meta, (space.namespace,)), *_runtime_specs(space))
+    return (*records_of("docker", space.store.meta, space.store.layers, (space.namespace,)), *_runtime_specs(space))
 
 
 def _by_containers(root: DockerRoot, spaces: Sequence[EngineNamespace], ids: _Ids, claimed: _Claimed) -> EngineNamespace | None:
