@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
+from forensics.case.told import SANDBOX, STATE
 from forensics.text import counted
 
 LISTED_GAPS = 5
@@ -129,13 +130,12 @@ def _deleted(db: sqlite3.Connection) -> list[tuple[str, str]]:
 def _containers(db: sqlite3.Connection) -> tuple[tuple[str | int | None, ...], ...]:
     """The first ones, with the columns that tell anything: the engine, namespace and store where containers have several."""
     rows = db.execute(
-        "SELECT substr(c.container_id, 1, 12), iif(c.pod IS NULL, c.name, c.pod || '/' || c.name),"
+        f"SELECT substr(c.container_id, 1, 12), iif(c.pod IS NULL, c.name, iif({SANDBOX}, c.pod, c.pod || '/' || c.name)),"
         " iif((SELECT count(DISTINCT engine) FROM container) > 1, c.engine, NULL),"
         " iif((SELECT count(DISTINCT namespace) FROM container) > 1, c.namespace, NULL),"
         f" {STORE_WHERE_SEVERAL},"
         " iif(c.image GLOB 'sha256:*', substr(c.image, 1, 19), c.image),"
-        " coalesce(c.state, '?') || iif(c.state = 'exited', ' (' || coalesce(c.exit_code, '?') || ')', '')"
-        " || iif(c.privileged, ', privileged', ''),"
+        f" {STATE} || iif(c.privileged, ', privileged', ''),"
         " (SELECT group_concat(kind || ' ' || n, ', ') FROM (SELECT kind, count(*) AS n FROM container_change"
         " WHERE container = c.id GROUP BY kind ORDER BY kind)),"
         " nullif(c.rootfs, 'complete'), nullif(c.origin, 'allocated')"
@@ -182,7 +182,10 @@ def _gaps(db: sqlite3.Connection) -> list[tuple[str, str]]:
 
 def _next(db: sqlite3.Connection, case: Path) -> list[tuple[str, str]]:
     (gaps,) = db.execute("SELECT count(*) FROM gaps").fetchone()
-    rows = db.execute("SELECT name, container_id FROM containers ORDER BY origin, changes DESC, created_ns").fetchall()
+    rows = db.execute(
+        "SELECT name, container_id FROM containers c ORDER BY origin, (SELECT count(*) FROM findings f"
+        " WHERE f.container_number = c.container_number AND f.severity = 'high') DESC, changes DESC, created_ns"
+    ).fetchall()
     file = quote(str(case))
     commands = [f"containers {file}"] if len(rows) > LISTED_CONTAINERS else []
     if rows:

@@ -125,6 +125,22 @@ def test_containers_of_one_id_in_two_namespaces_are_told_apart(tmp_path, capfdbi
     ]  # fmt: skip
 
 
+def test_a_listing_of_nothing_says_so(tmp_path, capfdbinary):
+    out, err = run(capfdbinary, "gaps", CaseBuilder(tmp_path / "case.db").finish())
+    assert (out.split(), err) == ([b"artefact", b"partition", b"path", b"offset", b"error"], "there is none in this case\n")
+
+
+def test_a_volume_names_its_containers(tmp_path, capfdbinary):
+    builder = CaseBuilder(tmp_path / "case.db")
+    builder.container("c" * 64, "web")
+    used = json.dumps(["c" * 64])
+    builder.insert(
+        "volume", store_id=builder.store, engine="docker", name="data", used_by=used, origin="allocated", labels=None, path=None
+    )
+    out, _err = run(capfdbinary, "volumes", builder.finish())
+    assert out.splitlines()[1].split() == [b"data", b"docker", b"web"]
+
+
 def test_env_labels_and_commands_are_json_in_json(shop, capfdbinary):
     rows = json.loads(run(capfdbinary, "containers", shop, "-f", "json")[0])
     for row in (row for row in rows if row["origin"] == "allocated"):

@@ -149,7 +149,9 @@ def _process(row: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
 
 
 def _state(row: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
-    yield "state", row["state"]
+    removed = row["origin"] != "allocated"
+    last = None if row["state"] in (None, "removing", "dead") else f"last known {row['state']}"
+    yield "state", _joined("removed", last, by="; ") if removed else row["state"]
     yield "exit code", _text(row["exit_code"]) if row["state"] not in NOT_ENDED else None
     yield "error", row["error"] or None
     yield "out of memory", "killed" if row["oom_killed"] else None

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from forensics.case.lookup import Case, evidence_files, open_case
-from forensics.commands.output import Destination, ForceOption, Format, FormatOption, OutputOption, write_rows
+from forensics.case.told import STATE
+from forensics.commands.output import Destination, ForceOption, Format, FormatOption, OutputOption, say, write_rows
 from forensics.text import utc
 
 CaseArgument = Annotated[Path, typer.Argument(metavar="CASE", help="The case file that carve made.", show_default=False)]
@@ -32,12 +33,12 @@ LISTINGS = (
     Listing(
         "containers",
         "Every container, with its image, state and times.",
-        "containers",
+        "containers c",
         "engine, namespace, created_ns, container_id",
         "substr(container_id, 1, 12) AS id, name, pod, engine, namespace,"
         " iif((SELECT max(n) FROM (SELECT count(DISTINCT store_id) AS n FROM container GROUP BY engine)) > 1, store, NULL)"
         " AS store, image,"
-        " state || iif(state IN ('exited', 'dead'), ' (' || coalesce(exit_code, '?') || ')', '') AS state,"
+        f" {STATE} AS state,"
         " seconds(created_ns) AS created, seconds(finished_ns) AS finished, iif(privileged, 'yes', NULL) AS privileged, changes,"
         " nullif(rootfs, 'complete') AS rootfs, nullif(origin, 'allocated') AS origin",
     ),
@@ -71,7 +72,8 @@ LISTINGS = (
         "Named and anonymous volumes, and who used them.",
         "container_volumes",
         "engine, name",
-        "name, engine, driver, path, list(used_by) AS used_by, seconds(created_ns) AS created,"
+        "name, engine, driver, path, (SELECT group_concat(coalesce(c.name, substr(c.container_id, 1, 12)), ', ')"
+        " FROM containers c JOIN json_each(used_by) u ON u.value = c.container_id) AS used_by, seconds(created_ns) AS created,"
         " nullif(origin, 'allocated') AS origin",
     ),
     Listing(
@@ -154,6 +156,8 @@ def select(case: Case, sql: str, form: Format, to: Destination, values: Sequence
         write_rows(cursor, columns, form, to)
         return
     rows = cursor.fetchall()
+    if not rows:
+        say("there is none in this case")
     filled = [n for n in range(len(columns)) if not rows or any(row[n] is not None for row in rows)]
     write_rows(([row[n] for n in filled] for row in rows), [columns[n] for n in filled], form, to)
 

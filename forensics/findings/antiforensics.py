@@ -10,10 +10,11 @@ from forensics.findings.redact import quoted
 from forensics.findings.rule import Rule, rule
 from forensics.findings.scene import Scene
 from forensics.records import Finding
-from forensics.text import utc
+from forensics.text import counted, utc
 
 SECOND = 1_000_000_000
 DAY = 86_400 * SECOND
+MINUTE = 60_000_000_000
 NEAR_THE_END = 3600 * SECOND
 _HISTORY = re.compile(
     rb"/\.(?:\w+_)?history$|/\.(?:bash|zsh|ash|sh|mysql|psql|python|node_repl|lesshst|viminfo)\w*(?:history|hst|info)$"
@@ -124,7 +125,8 @@ def removed_before_power_off(scene: Scene) -> Iterator[Finding]:
         times = [t for t in (container.created_ns, container.started_ns, container.finished_ns) if t is not None]
         if times and last is not None and 0 <= last - max(times) <= NEAR_THE_END:
             told = f"it was there at {utc(max(times))}, the last trace on the host is of {utc(last)}"
-            yield container.finding("medium", "removed soon before the power went off", told)
+            minutes = max(1, -(-(last - max(times)) // MINUTE))
+            yield container.finding("medium", f"removed within {counted(minutes, 'minute')} before the power went off", told)
 
 
 def _last_moment(scene: Scene) -> int | None:

@@ -136,7 +136,7 @@ def _what_was_deleted(deleted: Deleted) -> Iterator[str]:
             "all" if deleted.of_containers == deleted.total else f"{deleted.of_containers:,}" if deleted.of_containers else "none"
         )
         own = f"{number} of them containers' own"
-        yield f"{counted(deleted.total, 'deleted file')} left traces on the disk, {own}.{whole}"
+        yield f"{counted(deleted.total, 'deleted file')}, directories and the like left traces on the disk, {own}.{whole}"
 
 
 def _when(timeline: Timeline, inventory: Inventory) -> Iterator[str]:

@@ -16,10 +16,13 @@ LANES = ("engine", "files", "deletions", "logs")
 _LANE = """CASE WHEN event LIKE '%log line' THEN 'logs'
     WHEN event LIKE 'deleted %' OR event LIKE '% deleted%' OR event LIKE '%deletion' OR event LIKE 'whiteout %' THEN 'deletions'
     WHEN source IN ('crtime', 'mtime', 'ctime', 'atime') THEN 'files' ELSE 'engine' END"""
+# An engine rewrites its own files all the time: what it deleted of them says less than its records
+_ENGINES_OWN = "EXISTS (SELECT 1 FROM stores WHERE root <> '' AND instr(timeline.path, root || '/') = 1)"
 # What the list tells one by one: not what stands behind it (the whiteouts, times that a deleted inode still has) ...
 _TOLD = (
     f"{_LANE} IN ('engine', 'deletions') AND event NOT LIKE 'whiteout %'"
     " AND (event NOT LIKE 'deleted %' OR event = 'deleted file changed')"
+    f" AND ({_LANE} = 'engine' OR container_number IS NOT NULL OR NOT {_ENGINES_OWN})"
 )
 # ... and of files what says that a container made or wrote them: a directory's time of modification tells nothing more
 _TOLD_FILES = (

@@ -233,7 +233,7 @@ def test_containers_removed_at_the_end(builder):
     builder.container("b" * 64, "late", origin="recovered", created_ns=now - hour // 2)
     builder.container("c" * 64, "early", origin="recovered", created_ns=now - 9 * hour, finished_ns=now - 8 * hour)
     builder.container("d" * 64, "unknown", origin="recovered")
-    assert found(builder, "removed-late") == [("medium", "removed soon before the power went off")]
+    assert found(builder, "removed-late") == [("medium", "removed within 30 minutes before the power went off")]
 
 
 def test_files_deleted_while_open(builder):

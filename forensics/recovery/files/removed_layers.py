@@ -274,11 +274,14 @@ class _Search:
 
     def _lower(self, removed: RemovedLayer, contents: StoreContents, user: Container | None) -> str | None:
         """The key of the layer right below: by the file `lower`, else what the engine puts below such a layer."""
+        unknown = None
         if removed.lower is not None:
             try:
                 short = parse_lower(self._content(removed.lower))[0]
                 name = self._linked(removed, short)
-                return f"{removed.driver}/{name}" if name is not None else f"{removed.driver}/l/{short}"
+                if name is not None:
+                    return f"{removed.driver}/{name}"
+                unknown = f"{removed.driver}/l/{short}"
             except CtrForensicsError:
                 pass  # then the others may tell
         if (removed.partition, removed.base, removed.name + INIT_SUFFIX) in self._removed:
@@ -296,7 +299,7 @@ class _Search:
         if below is not None:
             return below
         images = {image.image_id: image.top for image in contents.images}
-        return images.get(user.image_id) if user is not None and user.image_id is not None else None
+        return (images.get(user.image_id) if user is not None and user.image_id is not None else None) or unknown
 
     def _parent(self, removed: RemovedLayer) -> str | None:
         """The chain id of the image below the container whose layer, or init layer, a directory was; by Docker's layerdb."""
