@@ -5,6 +5,7 @@ Source of the fields: cri-o v1.20 to v1.33: internal/oci/container.go (Container
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from parsers.errors import FormatError
@@ -58,6 +59,14 @@ def parse_state(data: bytes, source: str = "") -> CrioState:
         error=top.text("error") or None,
         problems=tuple(top.problems),
     )
+
+
+def parse_exit_file(data: bytes, source: str = "") -> int:
+    """The exit code in a file that conmon writes (v2.0, src/conmon.c and ctr_exit.c). Raises FormatError where it is none."""
+    text = data.strip()
+    if not re.fullmatch(rb"-?[0-9]{1,9}", text):
+        raise FormatError(f"{text[:20]!r} is no exit code", source, 0)
+    return int(text)
 
 
 def parse_annotations(annotations: dict[str, str]) -> CrioAnnotations | None:

@@ -26,6 +26,20 @@ class StorageConf:
     mount_options: str | None
     transient: bool
 
+    def over(self, other: StorageConf) -> StorageConf:
+        """What another one says, except where this one says otherwise; their additional stores are added up."""
+        return StorageConf(
+            driver=self.driver or other.driver,
+            graph_root=self.graph_root or other.graph_root,
+            run_root=self.run_root or other.run_root,
+            image_store=self.image_store or other.image_store,
+            rootless_path=self.rootless_path or other.rootless_path,
+            additional_stores=tuple(dict.fromkeys((*other.additional_stores, *self.additional_stores))),
+            mount_program=self.mount_program or other.mount_program,
+            mount_options=self.mount_options or other.mount_options,
+            transient=self.transient or other.transient,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class EngineConf:

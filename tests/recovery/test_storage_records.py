@@ -212,6 +212,16 @@ def test_the_end_of_a_config_tells_the_name_and_what_follows():
     assert record.log_path.endswith("ctr.log")
 
 
+def test_a_pod_is_no_container():
+    """Its config has an id and a name, too; as real podman 5.8 writes it."""
+    pod = {
+        "id": ID, "name": "pod1", "labels": {"pl": "1"}, "cgroupParent": "/libpod_parent", "sharesCgroup": True, "hasInfra": True,
+        "created": TIME, "CreateCommand": ["podman", "pod", "create"], "ExitPolicy": "continue", "lockID": 129,
+        "ResourceLimits": {"cpu": {}},
+    }  # fmt: skip
+    assert carve(blocks(ID.encode() + b"pod1" + text_of(pod) + b"\x01\x02")) == []
+
+
 def test_an_end_that_is_cut_off_is_possible():
     document = text_of(config(ID, "web"))
     start, stop = document.index(b'"id"'), document.index(b'"rootfsImageName"')

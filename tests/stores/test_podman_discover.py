@@ -1,5 +1,6 @@
 """Graphroots are found wherever they are, once, with the configuration that is in force there."""
 
+import sqlite3
 from types import SimpleNamespace
 
 from forensics.host import Host
@@ -113,3 +114,54 @@ def test_a_damaged_configuration_is_told():
     assert [root.how for root in roots] == ["default"]
     assert gaps
     assert {gap.artefact for gap in gaps} == {"storage.conf"}
+
+
+def test_drop_ins_say_what_counts_last():
+    """As Podman 5.8 reads them: of root, of all, the system's over those that were shipped."""
+    files = {
+        "storage.conf": b'[storage]\ngraphroot = "/one"\nrunroot = "/r"\n',
+        "storage.conf.d": {"10.conf": b'[storage]\ngraphroot = "/two"\n', "20.txt": b"["},
+        "storage.rootful.conf.d": {"10.conf": b'[storage]\ngraphroot = "/three"\n'},
+    }
+    trees = {"one": ROOT, "two": ROOT, "three": ROOT, "usr": {"share": {"containers": {"storage.conf.d": {}}}}}
+    found = {path: how for _, path, _, how in told({"etc": {"containers": files}, **trees})}
+    assert found == {
+        "/one": "shape",
+        "/two": "/etc/containers/storage.conf.d/10.conf",  # of users
+        "/three": "/etc/containers/storage.rootful.conf.d/10.conf",
+    }
+
+
+def test_drop_ins_of_users():
+    passwd = b"bob:x:1001:1001::/srv/bob:/bin/sh\n"
+    system = {"storage.rootless.conf.d": {"1001": {"1.conf": b'[storage]\ngraphroot = "$HOME/pods"\n'}, "x": b""}}
+    mine = {".config": {"containers": {"storage.conf.d": {"1.conf": b'[storage.options]\nmount_program = "/bin/f"\n'}}}}
+    tree = {"etc": {"passwd": passwd, "containers": system}, "srv": {"bob": {"pods": ROOT, **mine}}}
+    (root,), _ = find(tree)
+    assert (root.host_path, root.configured.conf.mount_program) == (b"/srv/bob/pods", "/bin/f")
+
+
+RUN = {"overlay": {}, "overlay-layers": {}, "overlay-containers": {"volatile-containers.json": b"[]"}}
+
+
+def run_roots(tree):
+    roots, _ = find(tree)
+    return [(readable(root.host_path), root.run and readable(root.run.path)) for root in roots]
+
+
+def test_a_run_root_is_no_store():
+    conf = b'[storage]\ngraphroot = "/g"\nrunroot = "/r"\n'
+    assert run_roots({"etc": etc(storage_conf=conf), "g": ROOT, "r": RUN}) == [("/g", "/r")]
+    store, run = {"lib": {"containers": {"storage": ROOT}}}, {"containers": {"storage": RUN}}
+    assert run_roots({"var": store, "run": run}) == [("/var/lib/containers/storage", "/run/containers/storage")]
+
+
+def test_the_database_in_a_run_root_tells_whose_it_is():
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.execute("CREATE TABLE DBConfig (GraphRoot TEXT, VolumeDir TEXT, GraphDriver TEXT)")
+    connection.execute("INSERT INTO DBConfig VALUES ('/g', '/g/volumes', 'overlay')")
+    run = {**RUN, "db.sql": connection.serialize()}
+    connection.close()
+    assert run_roots({"g": ROOT, "h": ROOT, "r": run}) == [("/g", "/r"), ("/h", None)]
+    assert run_roots({"h": ROOT, "r": run}) == [("/h", None), ("/r", None)]  # nobody's: by itself
+    assert run_roots({"g": ROOT, "r": {**run, "overlay-images": {}}}) == [("/g", None), ("/r", None)]  # images are no run root's

@@ -15,41 +15,7 @@ from forensics.stores.reading import Place
 from parsers.storage_conf import StorageConf
 from support.docker_stores import stack
 from support.memory_filesystem import MemoryFilesystem, Node
-
-BASE, SECOND, OWN, IMAGE, CID, POD = (letter * 64 for letter in "abcdef")
-LINKS = {BASE: "A" * 26, SECOND: "B" * 26, OWN: "C" * 26}
-
-
-def layer(name, *below, **more):
-    lower = {"lower": ":".join(f"l/{LINKS[each]}" for each in below).encode()} if below else {"empty": {}}
-    return {"diff": {}, "link": LINKS[name].encode(), "work": {}, **lower, **more}
-
-
-def document(*records):
-    return json.dumps(records, separators=(",", ":")).encode()
-
-
-def graph_root(**changes):
-    """A container on an image of two layers."""
-    tree = {
-        "overlay": {
-            "l": {link: f"../{name}/diff" for name, link in LINKS.items()},
-            BASE: layer(BASE),
-            SECOND: layer(SECOND, BASE),
-            OWN: layer(OWN, SECOND, BASE),
-            ".has-mount-program": b"false",
-        },
-        "overlay-layers": {"layers.json": document({"id": BASE}, {"id": SECOND, "parent": BASE}, {"id": OWN, "parent": SECOND})},
-        "overlay-images": {"images.json": document({"id": IMAGE, "layer": SECOND, "names": ["localhost/x:1"]})},
-        "overlay-containers": {"containers.json": document({"id": CID, "names": ["web"], "layer": OWN, "image": IMAGE})},
-    }
-    for path, thing in changes.items():
-        *directories, name = path.split("__")
-        inside = tree
-        for directory in directories:
-            inside = inside[directory]
-        inside[name] = thing
-    return tree
+from support.storage_trees import BASE, CID, IMAGE, LINKS, OWN, POD, SECOND, document, graph_root, layer
 
 
 def read(tree, conf=None):
@@ -218,6 +184,24 @@ def test_a_pod_of_privileged_containers_has_no_privileged_sandbox(kind, privileg
     spec = {**SPEC, "process": process, "annotations": annotations}
     (container,) = crio({**CRIO, "privileged": True}, **{"config.json": json.dumps(spec).encode()}).containers
     assert container.privileged is privileged
+
+
+def test_cri_o_was_ended_before_it_wrote_that_a_container_had():
+    """conmon leaves the exit code in userdata; what state.json says of an end counts first."""
+    running = {name: value for name, value in STATE.items() if name not in ("exitCode", "finished")} | {"status": "running"}
+    late = Node(b"9", mtime_ns=1795225999000000000)
+    (container,) = crio(**{"state.json": json.dumps(running).encode(), "exit": late}).containers
+    assert (container.state, container.exit_code, container.finished_ns) == ("exited", 9, 1795225999000000000)
+    (container,) = crio(exit=late).containers
+    assert (container.exit_code, container.finished_ns) == (137, 1795225853000000000)
+    contents = crio(**{"state.json": json.dumps(running).encode(), "exit": b"no code"})
+    assert (contents.containers[0].state, contents.containers[0].exit_code) == ("running", None)
+    assert "exit file" in {gap.artefact for gap in contents.gaps}
+
+
+def test_cri_o_leaves_out_an_attempt_of_zero():
+    (container,) = crio({name: value for name, value in CRIO.items() if name != "attempt"}).containers
+    assert container.restart_count == 0
 
 
 def test_cri_o_with_a_damaged_spec():

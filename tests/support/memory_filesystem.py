@@ -14,6 +14,7 @@ class Node:
     content: bytes | dict | str
     crtime_ns: int | None = None
     xattrs: dict = field(default_factory=dict)
+    mtime_ns: int = 0
 
     @property
     def type(self):
@@ -44,7 +45,7 @@ class MemoryFilesystem:
     def inode(self, number):
         node = self.nodes[number]
         size = len(node.content) if node.type == "f" else 0
-        return Inode(number, node.type, 0o755, 0, 0, size, 1, 0, 0, 0, node.crtime_ns)
+        return Inode(number, node.type, 0o755, 0, 0, size, 1, node.mtime_ns, 0, 0, node.crtime_ns)
 
     def entries(self, number):
         node = self.nodes[number]

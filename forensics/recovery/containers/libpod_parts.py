@@ -50,7 +50,7 @@ def own_paths(own: str, paths: Iterable[str | None]) -> bool:
 def config_beginning(own: str, name: bytes, text: bytes, source: Provenance) -> Container | None:
     """The container with an id and a name of which a config begins so."""
     part = _part(text) if NAME.fullmatch(name) else None
-    if part is None or part.id not in (None, own) or not own_paths(own, part.paths):
+    if part is None or part.id not in (None, own) or not own_paths(own, part.paths) or not _is_a_containers(part):
         return None
     return _record(own, readable(name), part, source)
 
@@ -65,9 +65,16 @@ def config_end(text: bytes, source: Provenance) -> Container | None:
         or part.name is None
         or not NAME.fullmatch(part.name.encode())
         or not own_paths(own, part.paths)
+        or not _is_a_containers(part)
     ):
         return None
     return _record(own, part.name, part, source)
+
+
+def _is_a_containers(part: ContainerPart) -> bool:
+    """Whether it has what a pod's config, which has an id and a name, too, has not."""
+    told = (part.created_ns, part.image_id, part.image_name, part.args, part.env, part.cwd, part.log_path)
+    return bool(part.paths) or any(each is not None for each in told)
 
 
 def _part(text: bytes) -> ContainerPart | None:

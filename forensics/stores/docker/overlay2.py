@@ -8,7 +8,7 @@ l/<short name>        symlink to ../<name>/diff, what the kernel follows when it
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 
 from forensics.stores.docker.graph_driver import GraphDriver, LayerDirectory, layer_files, layer_name
 from forensics.stores.reading import Place, StoreReader
@@ -19,9 +19,17 @@ MAX_LOWER_TEXT = 64 << 10  # 500 layers of 29 bytes are 14 KiB
 LINKS = b"l"
 
 
-def read_overlay2(reader: StoreReader, top: Place | None, others: Container[bytes] = ()) -> GraphDriver:
-    """All layer directories of overlay2, and the short names of those that have one. others: directories that are no layers."""
-    return _read(reader, top, "overlay2", None, others)
+def read_overlay2(
+    reader: StoreReader,
+    top: Place | None,
+    others: Container[bytes] = (),
+    follow: Callable[[Place], Place | None] | None = None,
+) -> GraphDriver:
+    """All layer directories of overlay2, and the short names of those that have one. others: directories that are no layers.
+
+    follow: what stands where a `diff` that is a symlink leads, where there are such.
+    """
+    return _read(reader, top, "overlay2", None, others, follow)
 
 
 def read_fuse_overlayfs(reader: StoreReader, top: Place) -> GraphDriver:
@@ -29,7 +37,14 @@ def read_fuse_overlayfs(reader: StoreReader, top: Place) -> GraphDriver:
     return _read(reader, top, "fuse-overlayfs", "fuse", ())
 
 
-def _read(reader: StoreReader, top: Place | None, driver: str, marks: str | None, others: Container[bytes]) -> GraphDriver:
+def _read(
+    reader: StoreReader,
+    top: Place | None,
+    driver: str,
+    marks: str | None,
+    others: Container[bytes],
+    follow: Callable[[Place], Place | None] | None = None,
+) -> GraphDriver:
     directories: dict[str, LayerDirectory] = {}
     links: dict[str, str] = {}
     if top is None:
@@ -39,7 +54,10 @@ def _read(reader: StoreReader, top: Place | None, driver: str, marks: str | None
         if place.name == LINKS or place.name in others:
             continue
         name = layer_name(place)
-        diff = layer_files(reader, "overlay2 diff", reader.child(place, b"diff"))
+        found = reader.child(place, b"diff")
+        if found is not None and follow is not None and reader.type(found) == "l":
+            found = follow(found)
+        diff = layer_files(reader, "overlay2 diff", found)
         directories[name] = LayerDirectory(name, place, diff, *_lower(reader, place))
         link = _link(reader, place, name, by_symlink)
         if link is not None:

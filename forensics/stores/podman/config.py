@@ -14,8 +14,13 @@ from parsers.storage_conf import EngineConf, StorageConf, parse_containers_conf,
 MAX_FILE = 1 << 20
 SYSTEM_ROOT = b"/var/lib/containers/storage"
 SYSTEM_CONFS = (b"/etc/containers/storage.conf", b"/usr/share/containers/storage.conf")
+CONF_DIRS = (b"/usr/share/containers/storage", b"/etc/containers/storage")
+ROOT_DROP_INS = tuple(top + end for top in CONF_DIRS for end in (b".conf.d", b".rootful.conf.d"))
+USER_DROP_INS = tuple(top + end for top in CONF_DIRS for end in (b".conf.d", b".rootless.conf.d"))
+SYSTEM_RUN_ROOT = b"/run/containers/storage"
 HOME_ROOT = b".local/share/containers/storage"
 HOME_CONF = b".config/containers/storage.conf"
+HOME_DROP_INS = b".config/containers/storage.conf.d"
 ENGINE_CONFS = (b"/usr/share/containers/containers.conf", b"/etc/containers/containers.conf")
 ENGINE_DROP_INS = (b"/usr/share/containers/containers.conf.d", b"/etc/containers/containers.conf.d")
 HOME_ENGINE_CONF = b".config/containers/containers.conf"
@@ -28,7 +33,8 @@ class Configured:
     """A graphroot that a configuration or a default tells of. conf: what is in force there. home: of the user whose it is.
 
     stores: other graphroots whose layers may be used. databases: where db.sql or bolt_state.db may be, beside the graphroot
-    itself. volumes: where named volumes are, if elsewhere. networks: directories with the networks' files.
+    itself. volumes: where named volumes are, if elsewhere. networks: directories with the networks' files. run_root: where a
+    running host keeps what is not to outlive it.
     """
 
     root: bytes
@@ -39,11 +45,13 @@ class Configured:
     databases: tuple[bytes, ...] = ()
     volumes: bytes | None = None
     networks: tuple[bytes, ...] = ()
+    run_root: bytes | None = None
 
 
 def configured_storage(reader: StoreReader, tree: HostTree) -> Iterator[Configured]:
     """Every graphroot that a host's users may have; one that was never made is among them. The system's comes first."""
     system, how = _first_conf(reader, tree, SYSTEM_CONFS)
+    system, how = _with_drop_ins(reader, tree, system, how, ROOT_DROP_INS)
     engine = list(_engine_confs(reader, tree, ENGINE_CONFS, ENGINE_DROP_INS))
     root = system.graph_root.encode() if system is not None and system.graph_root else SYSTEM_ROOT
     yield _configured(root, how if root != SYSTEM_ROOT else "default", system, None, engine)
@@ -51,6 +59,8 @@ def configured_storage(reader: StoreReader, tree: HostTree) -> Iterator[Configur
         yield _configured(SYSTEM_ROOT, "default", system, None, engine)
     for user in users(reader, tree):
         own, how = _first_conf(reader, tree, (user.home + b"/" + HOME_CONF,))
+        of_user = tuple(top + b".rootless.conf.d/" + user.uid for top in CONF_DIRS if user.uid is not None)
+        own, how = _with_drop_ins(reader, tree, own, how, (*USER_DROP_INS, *of_user, user.home + b"/" + HOME_DROP_INS))
         mine = (user.home + b"/" + HOME_ENGINE_CONF,)
         told = [*engine, *_engine_confs(reader, tree, mine, (user.home + b"/" + HOME_ENGINE_DROP_INS,))]
         path = own.graph_root or own.rootless_path if own is not None else None
@@ -66,7 +76,7 @@ def _configured(root: bytes, how: str, conf: StorageConf | None, home: bytes | N
     static = [each.static_dir.encode() for each in engine if each.static_dir]
     volumes = [each.volume_path.encode() for each in engine if each.volume_path]
     networks = [each.network_dir.encode() for each in engine if each.network_dir]
-    run_root = conf.run_root.encode() if conf is not None and conf.run_root else None
+    run_root = conf.run_root.encode() if conf is not None and conf.run_root else SYSTEM_RUN_ROOT if home is None else None
     return Configured(
         root=b"/" + b"/".join(part for part in root.split(b"/") if part),
         how=how,
@@ -76,6 +86,7 @@ def _configured(root: bytes, how: str, conf: StorageConf | None, home: bytes | N
         databases=(*static[-1:], *([run_root] if run_root is not None else ())),
         volumes=volumes[-1] if volumes else None,
         networks=(*networks[-1:], *(NETWORK_DIRS if home is None else ())),
+        run_root=run_root,
     )
 
 
@@ -86,6 +97,19 @@ def _first_conf(reader: StoreReader, tree: HostTree, paths: tuple[bytes, ...]) -
         if conf is not None:
             return conf, readable(path)
     return None, "default"
+
+
+def _with_drop_ins(
+    reader: StoreReader, tree: HostTree, conf: StorageConf | None, how: str, directories: tuple[bytes, ...]
+) -> tuple[StorageConf | None, str]:
+    """A storage.conf with what the files in these directories say otherwise, the last one above all. Podman 5.8 reads such."""
+    for directory in directories:
+        for place in reader.children(resolve_or_none(tree, directory), "f"):
+            more = reader.load(place, "storage.conf", parse_storage_conf, MAX_FILE) if place.name.endswith(b".conf") else None
+            if more is not None:
+                conf = more if conf is None else more.over(conf)
+                how = readable(place.path)
+    return conf, how
 
 
 def _engine_confs(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from forensics.records import Container, Mount
 from forensics.stores.podman.join import KnownContainer
+from forensics.stores.podman.userdata import Userdata
 from forensics.stores.reading import StoreReader
 from parsers.container_storage import ContainerMetadata, ContainerRecord
 from parsers.crio import CrioAnnotations, CrioState, parse_annotations
 from parsers.oci_spec import OciSpec
 
 POD_NAMESPACE, POD_NAME = "io.kubernetes.pod.namespace", "io.kubernetes.pod.name"
-STATES = {"stopped": "exited", "creating": "created"}
+EXITED = "exited"
+STATES = {"stopped": EXITED, "creating": "created"}
 
 
 def is_crio(known: KnownContainer) -> bool:
@@ -32,6 +34,7 @@ def crio_container(reader: StoreReader, known: KnownContainer) -> Container:
     is_sandbox = told is not None and told.type == "sandbox"
     privileged = metadata.privileged if metadata is not None and not is_sandbox else None
     created = state.created_ns if state is not None else None
+    ended, code, finished = _end(known.data)
     return Container(
         engine="crio",
         namespace=None,
@@ -39,18 +42,18 @@ def crio_container(reader: StoreReader, known: KnownContainer) -> Container:
         name=(told.name if told is not None else None) or _name(record),
         image=(told.image if told is not None else None) or (metadata.image_name if metadata is not None else None),
         image_id=(record.image if record is not None else None) or (metadata.image_id if metadata is not None else None),
-        state=_state(state),
+        state=EXITED if ended else _state(state),
         created_ns=created or (record.created_ns if record is not None else None),
         started_ns=state.started_ns if state is not None else None,
-        finished_ns=state.finished_ns if state is not None else None,
-        exit_code=state.exit_code if state is not None else None,
+        finished_ns=finished,
+        exit_code=code,
         pid=state.pid if state is not None else None,
         command=spec.args if spec is not None else None,
         env=spec.env if spec is not None else None,
         labels=labels,
         pod=_pod(metadata, labels or {}),
         privileged=privileged if privileged is not None else spec.privileged if spec is not None else None,
-        restart_count=metadata.attempt if metadata is not None else None,
+        restart_count=metadata.attempt or 0 if metadata is not None else None,  # left out where it is zero
         error=state.error if state is not None else None,
         oom_killed=state.oom_killed if state is not None else None,
         hostname=(spec.hostname if spec is not None else None) or (told.hostname if told is not None else None),
@@ -69,6 +72,14 @@ def _name(record: ContainerRecord | None) -> str | None:
     if record is None:
         return None
     return record.names[0] if record.names else record.metadata.name if record.metadata is not None else None
+
+
+def _end(data: Userdata) -> tuple[bool, int | None, int | None]:
+    """Whether a container ended after CRI-O last wrote its state, as conmon tells it; its exit code, and when it ended."""
+    state = data.state
+    if state is not None and (state.exit_code is not None or data.exit is None):
+        return False, state.exit_code, state.finished_ns
+    return (data.exit is not None, *(data.exit or (None, None)))
 
 
 def _state(state: CrioState | None) -> str | None:

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 
 from forensics.stores.host_tree import HostTree, host_trees, resolve_or_none
 from forensics.stores.podman.config import SYSTEM_ROOT, Configured, configured_storage
+from forensics.stores.podman.libpod import read_libpod
 from forensics.stores.reading import Place, StoreReader
 from forensics.stores.shape import directories_with
 from forensics.survey import Survey
+from forensics.text import readable
 
 DRIVERS = (b"overlay", b"vfs", b"btrfs", b"zfs", b"aufs", b"overlay2", b"devmapper")
 PARTS = (b"-layers", b"-images", b"-containers")
@@ -20,7 +22,8 @@ _NAMES = frozenset(driver + part for driver in DRIVERS for part in PARTS)
 class GraphRoot:
     """A graphroot. host_path: its path on the host, None where no host mounts its partition. how: what told of it.
 
-    configured: what the configuration says of it, as far as any does.
+    configured: what the configuration says of it, as far as any does. neighbours: all others on the disk. run: its run root,
+    where that is on the disk: the records of a transient store are there.
     """
 
     place: Place
@@ -28,6 +31,8 @@ class GraphRoot:
     how: str
     tree: HostTree | None
     configured: Configured
+    neighbours: tuple[Place, ...] = ()
+    run: Place | None = None
 
 
 def find_graph_roots(found: Survey, reader: StoreReader) -> tuple[GraphRoot, ...]:
@@ -48,7 +53,26 @@ def find_graph_roots(found: Survey, reader: StoreReader) -> tuple[GraphRoot, ...
         if partition.filesystem is not None:
             for place in directories_with(partition.volume.number, partition.filesystem, _NAMES.__contains__, _has_shape):
                 roots.setdefault((place.partition, place.inode), _on_host(place, trees, told))
-    return tuple(roots[key] for key in sorted(roots))
+    found_roots = _with_run_roots(reader, [roots[key] for key in sorted(roots)])
+    return tuple(replace(root, neighbours=tuple(each.place for each in found_roots if each is not root)) for root in found_roots)
+
+
+def _with_run_roots(reader: StoreReader, roots: Sequence[GraphRoot]) -> list[GraphRoot]:
+    """The graphroots, with their run roots, which have the same shape but never an image.
+
+    The configuration tells which is whose, or the database of a transient store, which is in its run root.
+    """
+    owners: dict[int, GraphRoot] = {}
+    for run in roots:
+        if run.host_path is None or any(reader.child(run.place, driver + PARTS[1]) for driver in DRIVERS):
+            continue
+        told = read_libpod(StoreReader(), [run.place]).graph_root
+        for root in roots:
+            same_host = root is not run and root.tree is run.tree and root.host_path is not None
+            if same_host and (readable(root.host_path or b"") == told or root.configured.run_root == run.host_path):
+                owners.setdefault(id(run), root)
+    runs = {id(owner): run for run in reversed(roots) if (owner := owners.get(id(run))) is not None}
+    return [replace(root, run=runs[id(root)].place) if id(root) in runs else root for root in roots if id(root) not in owners]
 
 
 def is_graph_root(reader: StoreReader, place: Place) -> bool:

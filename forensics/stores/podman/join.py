@@ -52,6 +52,8 @@ def known_containers(reader: StoreReader, drivers: Sequence[StoredDriver], libpo
         for cid in sorted({*driver.containers, *directories} - found.keys()):
             record, place = driver.containers.get(cid, (None, directories.get(cid)))
             data = read_userdata(reader, driver.containers_place, cid)
+            if data.spec is None and driver.run_place is not None:
+                data = read_userdata(reader, driver.run_place, cid)
             told = libpod.containers.get(cid)
             if record is None:
                 reader.gap("container", f"{cid} is not in containers.json", place)

@@ -2,6 +2,7 @@
 
 overlay/<layer id>/{diff,diff1...,link,lower,empty}; `lower` as Docker's overlay2 has it, and layers.json has the parent, too
 overlay/l/<short name> -> ../<layer id>/diff
+overlay/<layer id>/diff -> <additional layer store>/<base64 of the image's name>/<digest>/diff, an absolute path
 overlay/.has-mount-program     `true` where fuse-overlayfs mounts, and whiteouts are `.wh.` files
 overlay/<layer id>/composefs-data/composefs.blob: `diff` then holds objects, not files
 overlay/{staging,tempdirs}     what was being unpacked, what was being removed
@@ -16,6 +17,7 @@ from dataclasses import dataclass, replace
 from forensics.records import Layer
 from forensics.stores.docker.graph_driver import GraphDriver
 from forensics.stores.docker.overlay2 import read_overlay2
+from forensics.stores.host_tree import HostTree, resolve_or_none
 from forensics.stores.podman.marks import overlay_marks
 from forensics.stores.podman.storage import StoredDriver
 from forensics.stores.reading import Place, StoreReader, tar_split
@@ -54,11 +56,19 @@ class Uses:
         return kinds
 
 
-def read_graph(reader: StoreReader, driver: StoredDriver) -> GraphDriver:
-    """The directories of the overlay driver."""
+def read_graph(reader: StoreReader, driver: StoredDriver, tree: HostTree | None) -> GraphDriver:
+    """The directories of the overlay driver; of a layer in an additional layer store, where its `diff` leads on the host."""
+
+    def follow(diff: Place) -> Place | None:
+        target = reader.target(diff)
+        place = resolve_or_none(tree, target) if tree is not None and target is not None and target.startswith(b"/") else None
+        if place is None and target is not None:
+            reader.gap("additional layer store", f"{readable(target)}, where the layer's files are, is not on the disk", diff)
+        return place
+
     if driver.name != "overlay":
         return GraphDriver("overlay", {}, {})
-    return read_overlay2(reader, driver.directory, NOT_LAYERS)
+    return read_overlay2(reader, driver.directory, NOT_LAYERS, follow)
 
 
 def layer_key(driver: str, name: str) -> str:
@@ -73,10 +83,11 @@ def storage_layers(
     uses: Uses,
     conf: StorageConf | None,
     others: Sequence[DriverLayers],
+    own: GraphDriver,
 ) -> tuple[Layer, ...]:
     """Every layer that layers.json or a directory tells of. others: additional stores; of these, what is needed from here."""
     if driver.name == "overlay":
-        return tuple(_overlay_layers(reader, root, driver, uses, conf, others))
+        return tuple(_overlay_layers(reader, root, DriverLayers(driver, own), uses, conf, others))
     kinds = uses.kinds({name: record.parent for name, (record, _) in driver.layers.items()})
     if driver.name == "vfs":
         return tuple(_vfs_layers(reader, root, driver, kinds))
@@ -92,12 +103,12 @@ def storage_layers(
 def _overlay_layers(
     reader: StoreReader,
     root: Place,
-    driver: StoredDriver,
+    own: DriverLayers,
     uses: Uses,
     conf: StorageConf | None,
     others: Sequence[DriverLayers],
 ) -> Iterator[Layer]:
-    own = DriverLayers(driver, read_graph(reader, driver))
+    driver = own.driver
     stores = (own, *others)
     home: dict[str, DriverLayers] = {}
     links: dict[str, str] = {}

@@ -32,7 +32,8 @@ _T = TypeVar("_T", LayerRecord, ImageRecord, ContainerRecord)
 class StoredDriver:
     """What the metadata of one driver say, by id, each with the file that says it.
 
-    directory: of the driver's layers. layers_place: of what is told of them. containers_place: of the containers.
+    directory: of the driver's layers. layers_place: of what is told of them. containers_place: of the containers; run_place: of
+    what they have in the run root.
     """
 
     name: str
@@ -43,11 +44,13 @@ class StoredDriver:
     layers_place: Place | None
     images_place: Place | None
     containers_place: Place | None
+    run_place: Place | None = None
 
 
-def read_drivers(reader: StoreReader, root: Place) -> tuple[StoredDriver, ...]:
-    """The drivers that have anything in a graphroot, by name."""
+def read_drivers(reader: StoreReader, root: Place, run: Place | None = None) -> tuple[StoredDriver, ...]:
+    """The drivers that have anything in a graphroot, by name. run: its run root, where it is on the disk."""
     present = {place.name: place for place in reader.children(root, "d")}
+    fleeting = {place.name: place for place in reader.children(run, "d")}
     found = []
     for driver in sorted(DRIVERS):
         if any(driver + part in present for part in PARTS):
@@ -56,26 +59,35 @@ def read_drivers(reader: StoreReader, root: Place) -> tuple[StoredDriver, ...]:
                 StoredDriver(
                     name=readable(driver),
                     directory=present.get(driver),
-                    layers=_read(reader, layers, b"layers.json", parse_layers),
-                    images=_read(reader, images, b"images.json", parse_images),
-                    containers=_read(reader, containers, b"containers.json", parse_containers),
+                    layers=_read(reader, layers, fleeting.get(driver + PARTS[0]), b"layers.json", parse_layers),
+                    images=_read(reader, images, None, b"images.json", parse_images),
+                    containers=_read(reader, containers, fleeting.get(driver + PARTS[2]), b"containers.json", parse_containers),
                     layers_place=layers,
                     images_place=images,
                     containers_place=containers,
+                    run_place=fleeting.get(driver + PARTS[2]),
                 )
             )
     return tuple(found)
 
 
 def _read(
-    reader: StoreReader, directory: Place | None, name: bytes, parse: Callable[[bytes], tuple[tuple[_T, ...], tuple[str, ...]]]
+    reader: StoreReader,
+    directory: Place | None,
+    fleeting: Place | None,
+    name: bytes,
+    parse: Callable[[bytes], tuple[tuple[_T, ...], tuple[str, ...]]],
 ) -> dict[str, tuple[_T, Place]]:
-    """The records of a document and of its volatile twin, by id; what containers with --rm left is in the latter."""
+    """The records of a document and of its volatile twin, by id; what containers with --rm left is in the latter.
+
+    fleeting: the directory in the run root, which has the volatile twin of a transient store.
+    """
     found: dict[str, tuple[_T, Place]] = {}
     if directory is None:
         return found
-    for file in (name, b"volatile-" + name):
-        place = reader.child(directory, file)
+    volatile = b"volatile-" + name
+    for where, file in ((directory, name), (directory, volatile), (fleeting, volatile)):
+        place = reader.child(where, file) if where is not None else None
         if place is None:
             continue
         records, problems = reader.load(place, readable(file), parse, MAX_DOCUMENT) or ((), ())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from forensics.records import Container, ContainerImage, Layer, Store, StoreContents
+from forensics.stores.docker.graph_driver import GraphDriver
+from forensics.stores.docker.overlay2 import LINKS
 from forensics.stores.host_tree import resolve_or_none
 from forensics.stores.podman.artefacts import storage_artefacts
 from forensics.stores.podman.containers import storage_containers
@@ -23,14 +25,17 @@ from forensics.stores.reading import Place, StoreReader
 from forensics.text import readable
 
 BY_CONFIGURATION_ONLY = "shape"
+OVERLAY = "overlay"
 
 
 def read_graph_root(root: GraphRoot) -> StoreContents:
     """Everything that a graphroot tells; whatever of it is damaged is a gap."""
     reader = StoreReader()
-    drivers = read_drivers(reader, root.place)
+    drivers = read_drivers(reader, root.place, root.run)
     libpod = read_libpod(reader, _database_directories(reader, root))
+    graphs = {driver.name: read_graph(reader, driver, root.tree) for driver in drivers}
     others = _additional(reader, root)
+    others += _image_stores(reader, root, graphs, others)
     host_root = _host_root(root, libpod)
     volumes_root, volumes = _volumes(reader, root, libpod, host_root)
     known = known_containers(reader, drivers, libpod)
@@ -46,7 +51,7 @@ def read_graph_root(root: GraphRoot) -> StoreContents:
         tops |= {layer for image in found if image.record is not None for layer in image.record.mapped}
         owned = {each.layer for each in known if each.driver == driver.name}
         uses = Uses(frozenset(filter(None, owned)), frozenset(filter(None, tops)))
-        layers += storage_layers(reader, root.place, driver, uses, root.configured.conf, same)
+        layers += storage_layers(reader, root.place, driver, uses, root.configured.conf, same, graphs[driver.name])
         records = dict(driver.layers)
         for other in same:
             records.update((name, each) for name, each in other.driver.layers.items() if name not in records)
@@ -83,6 +88,7 @@ def _database_directories(reader: StoreReader, root: GraphRoot) -> list[Place]:
     """Where libpod's database may be: in the graphroot, its libpod/, or where containers.conf says."""
     found = [root.place, *reader.children(root.place, "d")]
     found = [place for place in found if place is root.place or place.name == b"libpod"]
+    found += [root.run] if root.run is not None else []
     if root.tree is not None and root.how != BY_CONFIGURATION_ONLY:
         for path in root.configured.databases:
             place = resolve_or_none(root.tree, path)
@@ -99,7 +105,28 @@ def _additional(reader: StoreReader, root: GraphRoot) -> list[DriverLayers]:
         if place is None or not is_graph_root(reader, place):
             reader.gap("additional image store", f"{readable(path)} is not on the disk", root.place)
         elif (place.partition, place.inode) != (root.place.partition, root.place.inode):
-            found += [DriverLayers(driver, read_graph(reader, driver)) for driver in read_drivers(reader, place)]
+            found += [DriverLayers(driver, read_graph(reader, driver, root.tree)) for driver in read_drivers(reader, place)]
+    return found
+
+
+def _image_stores(
+    reader: StoreReader, root: GraphRoot, graphs: Mapping[str, GraphDriver], others: Sequence[DriverLayers]
+) -> list[DriverLayers]:
+    """Graphroots of no configuration (`podman --imagestore`) with layers below this one's, by short names: those are random."""
+    graph = graphs.get(OVERLAY)
+    if graph is None:
+        return []
+    known = set(graph.links).union(*(each.graph.links for each in others))
+    missing = {link for directory in graph.directories.values() for link in directory.lower or ()} - known
+    found = []
+    for place in root.neighbours:
+        links = (
+            {readable(each.name) for each in reader.children(reader.child(place, OVERLAY.encode(), LINKS))} if missing else set()
+        )
+        if missing & links:
+            drivers = [driver for driver in read_drivers(reader, place) if driver.name == OVERLAY]
+            found += [DriverLayers(driver, read_graph(reader, driver, root.tree)) for driver in drivers]
+            missing -= links
     return found
 
 

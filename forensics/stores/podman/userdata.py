@@ -5,22 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from forensics.stores.reading import Place, StoreReader
-from parsers.crio import CrioState, parse_state
+from parsers.crio import CrioState, parse_exit_file, parse_state
 from parsers.json_fields import parse_object
 from parsers.oci_spec import OciSpec, parse_spec
 
 MAX_JSON = 16 << 20
+MAX_EXIT = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Userdata:
-    """spec: config.json, None where missing or damaged. state: CRI-O's state.json. buildah_image: what Buildah began with."""
+    """spec: config.json, None where missing or damaged. state: CRI-O's state.json. buildah_image: what Buildah began with.
+
+    exit: what conmon left there when the container's process had ended: its exit code, and when that was written.
+    """
 
     spec: OciSpec | None = None
     spec_text: str | None = None
     state: CrioState | None = None
     buildah_image: str | None = None
     buildah: bool = False
+    exit: tuple[int, int | None] | None = None
 
 
 def read_userdata(reader: StoreReader, containers: Place | None, container_id: str) -> Userdata:
@@ -43,4 +48,11 @@ def read_userdata(reader: StoreReader, containers: Place | None, container_id: s
     fields = reader.load(buildah, "buildah.json", parse_object, MAX_JSON)
     if fields is not None:
         reader.tell("buildah.json", fields.problems, buildah)
-    return Userdata(spec, text, state, fields.text("image") or None if fields is not None else None, buildah is not None)
+    image = fields.text("image") or None if fields is not None else None
+    return Userdata(spec, text, state, image, buildah is not None, _exit(reader, reader.child(place, b"exit")))
+
+
+def _exit(reader: StoreReader, place: Place | None) -> tuple[int, int | None] | None:
+    code = reader.load(place, "exit file", parse_exit_file, MAX_EXIT)
+    inode = reader.inode(place) if place is not None and code is not None else None
+    return (code, inode.mtime_ns) if code is not None and inode is not None else None
