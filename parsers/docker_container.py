@@ -117,6 +117,7 @@ class HostConfig:
     restart_policy: str | None
     auto_remove: bool | None
     network_mode: str | None
+    userns_mode: str | None
     log_driver: str | None
     mounts: tuple[MountPoint, ...]
     tmpfs: dict[str, str]
@@ -178,6 +179,7 @@ def parse_hostconfig(data: bytes, source: str = "") -> HostConfig:
         restart_policy=f"{name}:{most}" if name == "on-failure" and most else name,
         auto_remove=top.flag("AutoRemove"),
         network_mode=network_mode,
+        userns_mode=top.text("UsernsMode") or None,
         log_driver=log_driver,
         mounts=(*(bind for bind in binds if bind is not None), *(_asked(mount) for mount in top.items("Mounts"))),
         tmpfs=top.text_map("Tmpfs") or {},

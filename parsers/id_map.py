@@ -6,7 +6,7 @@ Source: Linux, user_namespaces(7): /proc/PID/uid_map; shadow, subuid(5); contain
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from parsers.errors import FormatError
@@ -35,14 +35,7 @@ class IdMaps:
 
 def parse_subordinate(data: bytes, owners: Collection[bytes]) -> tuple[tuple[int, int], ...]:
     """The (first, count) of the lines of /etc/subuid or /etc/subgid that are one user's, by name or by number."""
-    found: list[tuple[int, int]] = []
-    for line in data.split(b"\n"):
-        fields = line.strip().split(b":")
-        if len(fields) == 3 and fields[0] in owners and all(each.isdigit() and len(each) <= 10 for each in fields[1:]):
-            first, count = int(fields[1]), int(fields[2])
-            if first + count <= IDS and len(found) < MAX_RANGES:
-                found.append((first, count))
-    return tuple(found)
+    return tuple((first, count) for owner, first, count in _subordinate(data) if owner in owners)[:MAX_RANGES]
 
 
 def rootless(own: int, subordinate: Iterable[tuple[int, int]]) -> tuple[IdRange, ...]:
@@ -51,6 +44,21 @@ def rootless(own: int, subordinate: Iterable[tuple[int, int]]) -> tuple[IdRange,
     for first, count in subordinate:
         ranges.append(IdRange(ranges[-1].inside + ranges[-1].count, first, count))
     return tuple(ranges)
+
+
+def remapped(data: bytes, first: int) -> tuple[IdRange, ...]:
+    """The map of the user whose lowest subordinate id is `first`: as Docker makes it, range after range.
+
+    () where no line of /etc/subuid or /etc/subgid tells of such a user, or several have others from there on.
+    """
+    given: dict[bytes, list[tuple[int, int]]] = {}
+    for owner, start, count in _subordinate(data):
+        given.setdefault(owner, []).append((start, count))
+    told = {tuple(sorted(ranges)[:MAX_RANGES]) for ranges in given.values() if min(ranges)[0] == first}
+    found: list[IdRange] = []
+    for start, count in told.pop() if len(told) == 1 else ():
+        found.append(IdRange(found[-1].inside + found[-1].count if found else 0, start, count))
+    return tuple(found)
 
 
 def shown(ranges: Sequence[IdRange], own: int) -> int:
@@ -93,3 +101,13 @@ def from_text(text: str) -> IdMaps:
     except (ValueError, TypeError, KeyError) as error:
         raise FormatError(f"no id maps: {error}") from error
     return IdMaps(uids, gids)
+
+
+def _subordinate(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Owner, first id and count of each line that is one."""
+    for line in data.split(b"\n"):
+        fields = line.strip().split(b":")
+        if len(fields) == 3 and all(each.isdigit() and len(each) <= 10 for each in fields[1:]):
+            first, count = int(fields[1]), int(fields[2])
+            if first + count <= IDS:
+                yield fields[0], first, count

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from forensics.findings.host_settings import DEFAULT_CAPABILITIES, HostSettings, host_settings
+from parsers.id_map import IdRange, from_text
 from parsers.oci_spec import OciSpec
 
 # What stands out in a hostconfig, by Docker's own names (api/types/container, HostConfig), with what says nothing.
@@ -39,6 +40,7 @@ def privileges(row: Mapping[str, Any], config: dict[str, Any], hostconfig: dict[
     """Labels and what they say. row: of `containers`; config, hostconfig: its columns of these names, decoded."""
     if row["privileged"]:
         yield "privileged", "yes: all capabilities, all devices, no seccomp, no AppArmor"
+    yield "user namespace", _id_map(row["id_map"])
     if row["engine"] == "docker":
         yield from _docker(hostconfig)
         return
@@ -50,6 +52,23 @@ def privileges(row: Mapping[str, Any], config: dict[str, Any], hostconfig: dict[
     security = _inside(hostconfig, "Metadata", "Config", "linux", "security_context")
     if security.get("privileged") is True and not row["privileged"]:
         yield "pod", "may run privileged containers"
+
+
+def _id_map(text: str | None) -> str | None:
+    """Which ids in the container are which on the host."""
+    if text is None:
+        return None
+    maps = from_text(text)
+    parts = [f"uids {_ranges(maps.uids)}", *([f"gids {_ranges(maps.gids)}"] if maps.gids != maps.uids else ())]
+    return f"{'; '.join(parts)} on the host"
+
+
+def _ranges(ranges: Sequence[IdRange]) -> str:
+    return ", ".join(f"{_ids(each.inside, each.count)} = {_ids(each.outside, each.count)}" for each in ranges)
+
+
+def _ids(first: int, count: int) -> str:
+    return str(first) if count == 1 else f"{first}-{first + count - 1}"
 
 
 def _docker(hostconfig: dict[str, Any]) -> Iterator[tuple[str, str | None]]:

@@ -21,7 +21,7 @@ from forensics.stores.containerd.discover import ContainerdRoot
 from forensics.stores.containerd.images import image_record
 from forensics.stores.containerd.store import ContainerdStore
 from forensics.stores.docker.containers import StoredContainer
-from forensics.stores.docker.discover import DockerRoot
+from forensics.stores.docker.discover import REMAPPED, DockerRoot
 from forensics.stores.reading import StoreReader
 
 NAMESPACE = "moby"
@@ -205,7 +205,7 @@ def _namespaces(store: ContainerdStore) -> list[str]:
 
 def _is_named_for(root: DockerRoot, space: EngineNamespace) -> bool:
     """Whether a daemon with this data-root would use this namespace of this containerd."""
-    name = f"{NAMESPACE}-{root.place.name.decode('utf-8', 'replace')}" if root.how == "userns-remap" else NAMESPACE
+    name = f"{NAMESPACE}-{root.place.name.decode('utf-8', 'replace')}" if root.how == REMAPPED else NAMESPACE
     other = space.store.root
     inside = other.place.partition == root.place.partition and other.place.path == root.place.path + OWN_CONTAINERD
     return space.namespace == name and (inside or _same_host(root, other))

@@ -21,11 +21,12 @@ MARKS = frozenset(
 )
 LAYERS_IN = ((b"overlay2", None), (b"fuse-overlayfs", None), (b"overlay", None), (b"aufs", b"diff"), (b"vfs", b"dir"))
 _TELLING = frozenset((b"containers", *(driver for driver, _ in LAYERS_IN)))
+REMAPPED = "userns-remap"  # told by the directory's name
 ENOUGH_MARKS = 4  # a data-root of any version has at least six of them
 
 _LOST = re.compile(rb"/#\d+(/|$)")
 _LAYER = re.compile(rb"[0-9a-f]{64}(-init)?")
-_REMAPPED = re.compile(rb"\d+\.\d+")
+_REMAPPED_NAME = re.compile(rb"\d+\.\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +60,15 @@ def find_docker_roots(found: Survey, reader: StoreReader) -> tuple[DockerRoot, .
         _add(roots, _on_host(place, trees))
     for root in list(roots.values()):
         for place in reader.children(root.place):
-            if _REMAPPED.fullmatch(place.name) and reader.type(place) == "d" and _has_marks(reader, place, 2):
+            if _REMAPPED_NAME.fullmatch(place.name) and reader.type(place) == "d" and _has_marks(reader, place, 2):
                 host_path = root.host_path + b"/" + place.name if root.host_path is not None else None
-                _add(roots, DockerRoot(place, host_path, "userns-remap", root.tree))
-    return tuple(roots[key] for key in sorted(roots))
+                _add(roots, DockerRoot(place, host_path, REMAPPED, root.tree))
+    return tuple(_named(roots[key]) for key in sorted(roots))
+
+
+def _named(root: DockerRoot) -> DockerRoot:
+    """A daemon with userns-remap has nothing but this directory in its data-root."""
+    return replace(root, how=REMAPPED) if _REMAPPED_NAME.fullmatch(root.place.name) else root
 
 
 def _add(roots: dict[tuple[int, int], DockerRoot], root: DockerRoot) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from forensics.records import Store, StoreContents
+from forensics.records import Container, Store, StoreContents
 from forensics.stores.buildkit.builds import built_layers, read_builds
 from forensics.stores.docker.containerd_images import (
     EngineNamespace,
@@ -17,7 +17,7 @@ from forensics.stores.docker.containerd_images import (
     own_layers,
 )
 from forensics.stores.docker.containers import StoredContainer, docker_containers, read_containers
-from forensics.stores.docker.discover import DockerRoot
+from forensics.stores.docker.discover import REMAPPED, DockerRoot
 from forensics.stores.docker.drivers import DRIVERS, DriverContents, driver_of, read_driver
 from forensics.stores.docker.graph_v1 import graph_images, read_graph
 from forensics.stores.docker.networks import docker_networks, read_networks
@@ -26,6 +26,7 @@ from forensics.stores.docker.swarm import tell_swarm
 from forensics.stores.docker.volumes import docker_volumes
 from forensics.stores.host_tree import resolve_or_none
 from forensics.stores.reading import Place, StoreReader
+from forensics.stores.user_ids import is_a_users, remapped_ids, rootless_ids
 from forensics.text import readable
 
 
@@ -58,6 +59,7 @@ def read_docker(root: DockerRoot, space: EngineNamespace | None = None) -> Store
         containers += namespace_containers(space, stored, own)
         layers += namespace_layers(space, own)
         image_records += namespace_images(space)
+    containers = _with_ids(reader, root, containers, stored)
     buildkit = _part(reader, root, b"buildkit")
     builds = read_builds(reader, "docker", buildkit, layers, image_records) if buildkit is not None else ()
     layers = built_layers(builds, layers)
@@ -88,6 +90,20 @@ def read_docker(root: DockerRoot, space: EngineNamespace | None = None) -> Store
         artefacts=(*pulled_layers(reader, image), *(namespace_artefacts(space) if space is not None else ())),
         gaps=tuple(dict.fromkeys(reader.gaps)),
     )
+
+
+def _with_ids(
+    reader: StoreReader, root: DockerRoot, containers: Sequence[Container], stored: Mapping[str, StoredContainer]
+) -> tuple[Container, ...]:
+    """The containers with what their ids are on the host: of a rootless daemon, or of one that remaps all containers but some."""
+    if root.how == REMAPPED:
+        ids = remapped_ids(reader, root.tree, root.place)
+        hosts = {cid for cid, container in stored.items() if container.host is not None and container.host.userns_mode == "host"}
+        return tuple(each if each.container_id in hosts else replace(each, ids=ids) for each in containers)
+    if not is_a_users(reader, root.tree, root.place):
+        return tuple(containers)
+    ids = rootless_ids(reader, root.tree, root.place)
+    return tuple(replace(each, ids=ids) for each in containers)
 
 
 def _part(reader: StoreReader, root: DockerRoot, name: bytes) -> Place | None:

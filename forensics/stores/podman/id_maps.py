@@ -12,30 +12,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from forensics.records import Container, Layer, ShownIds
-from forensics.stores.host_tree import HostTree, resolve_or_none
 from forensics.stores.podman.join import KnownContainer
 from forensics.stores.podman.storage import StoredDriver
-from forensics.stores.reading import Place, StoreReader
-from forensics.stores.users import users
-from parsers.id_map import IdMaps, inverted, parse_subordinate, rootless, through
+from forensics.stores.reading import StoreReader
+from parsers.id_map import IdMaps, inverted, through
 
 MAPPED = b"mapped"
-MAX_FILE = 1 << 20
-
-
-def rootless_ids(reader: StoreReader, tree: HostTree | None, root: Place) -> IdMaps | None:
-    """The user namespace of the user whose graphroot it is; None for root's. Ids that no file gives to the user are unknown."""
-    inode = reader.inode(root)
-    if inode is None or inode.uid == 0:
-        return None
-    own = b"%d" % inode.uid
-    names = {user.name for user in users(reader, tree) if user.uid == own and user.name} if tree is not None else set()
-    owners = {own, *(name for name in names if name is not None)}
-    given = []
-    for path in (b"/etc/subuid", b"/etc/subgid"):
-        place = resolve_or_none(tree, path) if tree is not None else None
-        given.append(reader.load(place, "subordinate ids", lambda data: parse_subordinate(data, owners), MAX_FILE) or ())
-    return IdMaps(rootless(inode.uid, given[0]), rootless(inode.gid, given[1]))
 
 
 def with_ids(

@@ -12,7 +12,7 @@ from forensics.stores.host_tree import resolve_or_none
 from forensics.stores.podman.artefacts import storage_artefacts
 from forensics.stores.podman.containers import storage_containers
 from forensics.stores.podman.discover import GraphRoot, is_graph_root
-from forensics.stores.podman.id_maps import rootless_ids, with_ids
+from forensics.stores.podman.id_maps import with_ids
 from forensics.stores.podman.images import known_images, storage_images
 from forensics.stores.podman.join import known_containers
 from forensics.stores.podman.layers import DriverLayers, Uses, read_graph, storage_layers
@@ -22,6 +22,7 @@ from forensics.stores.podman.rootfs import given_directories
 from forensics.stores.podman.storage import StoredDriver, read_drivers
 from forensics.stores.podman.volumes import storage_volumes
 from forensics.stores.reading import Place, StoreReader
+from forensics.stores.user_ids import rootless_ids
 from forensics.text import readable
 
 BY_CONFIGURATION_ONLY = "shape"
