@@ -11,9 +11,10 @@ _MAGIC, _MAGIC_AT = bytes.fromhex("edda0ced"), 16
 _DIRECTORIES: dict[str, tuple[tuple[bytes, ...], ...]] = {
     "docker": ((b"volumes",), (b"network", b"files"), (b"buildkit",), (b"swarm", b"worker")),
     "podman": ((b"libpod",),),
-    "cri-o": ((b"libpod",),),
+    "crio": ((b"libpod",),),
 }
 """Where below its root an engine keeps them."""
+_ENDS = (b".db", b".db-old")  # Podman 5.8 keeps the one that it does not use any more
 
 
 def bolt_files(reader: StoreReader, stores: Iterable[FoundStore]) -> tuple[Place, ...]:
@@ -37,5 +38,5 @@ def _of_store(reader: StoreReader, store: FoundStore) -> Iterator[Place]:
         directories += [directory for each in own for directory in (each.root, each.place)]
     for directory in directories:
         for place in reader.children(directory, "f"):
-            if place.name.endswith(b".db") and reader.head(place, _MAGIC_AT + 4)[_MAGIC_AT:] == _MAGIC:
+            if place.name.endswith(_ENDS) and reader.head(place, _MAGIC_AT + 4)[_MAGIC_AT:] == _MAGIC:
                 yield place

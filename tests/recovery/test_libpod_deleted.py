@@ -171,3 +171,14 @@ def test_pages_of_noise_are_survived(tmp_path):
         data[at : at + 16] = rng.randbytes(16)
         for clue in database_clues(place_of(db_sql=bytes(data)), "k"):
             assert len(clue.record.container_id) == 64
+
+
+def test_what_a_moved_database_has(bolt_state):
+    """Podman 5.8 moves to db.sql and keeps bolt_state.db-old, with the containers of that time, as podman inspect told them."""
+    fs = MemoryFilesystem({"libpod": {"bolt_state.db-old": bolt_state}})
+    found = [record for record, _ in join_containers(bolt_clues(Place(1, fs, fs.root, b"/"), "podman:p1:/g"))]
+    moved = {each.container_id: each for each in found}
+    for told in json.loads((DATA / "inspect.json").read_text())["containers"]:
+        record = moved[told["Id"]]
+        assert (record.name, record.image, record.confidence) == (told["Name"], told["ImageName"] or None, "certain")
+        assert (record.state, record.exit_code) == (told["Status"], told["ExitCode"])

@@ -135,6 +135,18 @@ def test_owners_in_xattrs_are_of_the_users_namespace(tmp_path):
     assert id_map == {"uids": [[0, 1005, 1], [1, 300000, 65536]], "gids": [[0, 1005, 1], [1, 400000, 65536]]}
 
 
+def test_subordinate_ids_that_nobody_told(tmp_path):
+    mark = "user.containers.override_stat"
+    items = {EVE: Item(None), f"{EVE}/overlay/.has-mount-program": Item(b"true"), "/etc/subuid": Item(b"other:1:1\n")}
+    items |= layer(
+        EVE, BASE, {"/x": Item(b"x", xattrs={mark: b"7:8:0640:file"}), "/": Item(None, xattrs={mark: b"0:0:0755:dir"})}
+    )
+    items |= layer(EVE, OWN, {"/": Item(None, xattrs={mark: b"0:0:0755:dir"})}, BASE) | records(EVE, STACK)
+    files, _, gaps = owners(tmp_path, of_eve(items))
+    assert files == {"/": (1005, 1005), "/x": (NOBODY, 400007)}
+    assert gaps == ["no file gives uid 1005 any: owners other than the user are shown as 65534, the kernel's nobody"]
+
+
 # -- maps
 
 ranges = st.lists(st.builds(IdRange, st.integers(0, 1 << 17), st.integers(0, 1 << 17), st.integers(0, 1 << 16)), max_size=6)

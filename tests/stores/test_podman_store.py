@@ -87,7 +87,7 @@ def test_composefs_is_told_and_not_merged():
     tree = graph_root(**{f"overlay__{BASE}__composefs-data": {"composefs.blob": b"x"}})
     contents = read(tree)
     assert {each.name: each.directory is None for each in contents.layers} == {BASE: True, SECOND: False, OWN: False}
-    assert "composefs" in {gap.artefact for gap in contents.gaps}
+    assert [gap.artefact for gap in contents.gaps if BASE in gap.error] == ["composefs"]
 
 
 def test_what_no_record_names_is_an_orphan():
@@ -197,6 +197,15 @@ def test_cri_o_was_ended_before_it_wrote_that_a_container_had():
     contents = crio(**{"state.json": json.dumps(running).encode(), "exit": b"no code"})
     assert (contents.containers[0].state, contents.containers[0].exit_code) == ("running", None)
     assert "exit file" in {gap.artefact for gap in contents.gaps}
+
+
+@pytest.mark.parametrize(("text", "version"), [(b'"1.33.0"', "1.33.0"), (b"", None), (b"{", None)])
+def test_the_version_of_cri_o(text, version):
+    record = {"id": CID, "names": [CRIO["name"]], "layer": OWN, "metadata": json.dumps(CRIO)}
+    tree = {"var": {"lib": {"crio": {"version": text}}}}
+    tree["g"] = graph_root(**{"overlay-containers__containers.json": document(record)})
+    assert read_host(tree).store.version == version
+    assert read_host({}).store.version is None
 
 
 def test_cri_o_leaves_out_an_attempt_of_zero():

@@ -2,7 +2,8 @@
 
 ctr/<id>/{config,state}   all-ctrs/<id> = name   exit-code/<id> = number   exit-code-time-stamp/<id> = Go's time, as text
 
-A state does not tell its id: it counts where its bucket is known only. Exit codes outlive their containers.
+A state does not tell its id: it counts where its bucket is known only. Exit codes outlive their containers. Podman 5.8 moves all
+to db.sql and keeps bolt_state.db-old: which of its containers are gone since, db.sql tells.
 Source: podman v2 to v5, libpod/boltdb_state.go, boltdb_state_internal.go.
 """
 
@@ -49,17 +50,19 @@ def bolt_clues(root: Place, store: str, limits: Limits | None = None) -> Iterato
     """A clue to each container that the databases of a graphroot tell of, also of such that are there. store: its key."""
     reader = StoreReader()  # whoever read the store told what is wrong with it
     for names in ((b"libpod",), ()):
-        database = reader.child(root, *names, b"bolt_state.db")
-        if database is not None:
-            yield from _clues(database, store, limits or Limits())
+        for name, moved in ((b"bolt_state.db", False), (b"bolt_state.db-old", True)):
+            database = reader.child(root, *names, name)
+            if database is not None:
+                yield from _clues(database, store, limits or Limits(), moved)
 
 
-def _clues(database: Place, store: str, limits: Limits) -> Iterator[Clue[Container]]:
+def _clues(database: Place, store: str, limits: Limits, moved: bool) -> Iterator[Clue[Container]]:
     bolt = open_database(StoreReader(), database, "libpod's bolt_state.db")
     if bolt is None:
         return
     file = FileSource(database.fs, database.inode, readable(database.path))
-    live = (_Found(key, LIVE, CERTAIN) for key in bolt.walk() if key.bucket in ((EXIT_CODES,), (EXIT_TIMES,)))
+    outliving = ((EXIT_CODES,), (EXIT_TIMES,))
+    live = (_Found(key, LIVE, CERTAIN) for key in bolt.walk() if key.bucket in outliving or (moved and key.bucket))
     old = (
         _Found(each.key, "previous tree" if each.state == "previous" else "stale page", _sure(each.basis))
         for each in bolt.deleted()

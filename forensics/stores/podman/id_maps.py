@@ -14,10 +14,19 @@ from dataclasses import replace
 from forensics.records import Container, Layer, ShownIds
 from forensics.stores.podman.join import KnownContainer
 from forensics.stores.podman.storage import StoredDriver
-from forensics.stores.reading import StoreReader
+from forensics.stores.reading import Place, StoreReader
 from parsers.id_map import IdMaps, inverted, through
 
 MAPPED = b"mapped"
+
+
+def tell_unknown_ids(reader: StoreReader, user: IdMaps, root: Place) -> None:
+    """That owners are not known where a user's subordinate ids are not (a directory service may have given them)."""
+    if len(user.uids) == 1 or len(user.gids) == 1:
+        error = (
+            f"no file gives uid {user.uids[0].outside} any: owners other than the user are shown as 65534, the kernel's nobody"
+        )
+        reader.gap("subordinate ids", error, root)
 
 
 def with_ids(

@@ -131,11 +131,11 @@ def _overlay_layers(
         store = home.get(name, own)
         directory = store.graph.directories.get(name)
         place = directory.diff if directory is not None else None
-        if directory is not None and reader.child(directory.place, b"composefs-data", b"composefs.blob") is not None:
-            reader.gap("composefs", f"{name} is an image of EROFS, which is not read", directory.place)
-            place = None
         layer = _layer(reader, store.driver, root, name, place, records, kinds.get(name, "orphan"))
         layer = replace(layer, marks=marks[store.driver.directory])
+        if directory is not None and reader.child(directory.place, b"composefs-data", b"composefs.blob") is not None:
+            reader.gap("composefs", f"{name} is an image of EROFS, which is not read", directory.place)
+            layer = replace(layer, directory=None)
         if directory is not None:
             layer = replace(layer, source=layer.source or reader.provenance(directory.place))
         yield from _with_extras(reader, layer, lower.get(name), directory.place if directory is not None else None)

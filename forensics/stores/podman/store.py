@@ -12,7 +12,7 @@ from forensics.stores.host_tree import resolve_or_none
 from forensics.stores.podman.artefacts import storage_artefacts
 from forensics.stores.podman.containers import storage_containers
 from forensics.stores.podman.discover import GraphRoot, is_graph_root
-from forensics.stores.podman.id_maps import with_ids
+from forensics.stores.podman.id_maps import tell_unknown_ids, with_ids
 from forensics.stores.podman.images import known_images, storage_images
 from forensics.stores.podman.join import known_containers
 from forensics.stores.podman.layers import DriverLayers, Uses, read_graph, storage_layers
@@ -24,9 +24,12 @@ from forensics.stores.podman.volumes import storage_volumes
 from forensics.stores.reading import Place, StoreReader
 from forensics.stores.user_ids import rootless_ids
 from forensics.text import readable
+from parsers.json_fields import parse_object
 
 BY_CONFIGURATION_ONLY = "shape"
 OVERLAY = "overlay"
+CRIO = "crio"
+VERSION_FILE, MAX_VERSION = b"/var/lib/crio/version", 4096
 
 
 def read_graph_root(root: GraphRoot) -> StoreContents:
@@ -66,13 +69,15 @@ def read_graph_root(root: GraphRoot) -> StoreContents:
     by_key = {layer.key: layer for layer in layers}
     stored = {driver.name: driver for driver in drivers}
     containers = tuple(with_ids(reader, each, own, stored, by_key, user) for each, own in zip(containers, known, strict=True))
+    if user is not None and (marks == "fuse" or any(each.shown_ids is not None for each in containers)):
+        tell_unknown_ids(reader, user, root.place)
     return StoreContents(
         store=Store(
             key=f"{engine}:p{root.place.partition}:{host_root}",
             engine=engine,
             root=host_root,
             driver=_main_driver(drivers, libpod),
-            version=None,
+            version=_version(reader, root) if engine == CRIO else None,
             partition=root.place.partition,
         ),
         layers=tuple(replace(layer, owners=user) if layer.marks == "fuse" else layer for layer in layers),
@@ -161,9 +166,16 @@ def _network_directories(reader: StoreReader, root: GraphRoot) -> list[Place]:
 
 def _engine(libpod: Libpod, containers: Sequence[Container]) -> str:
     """Whose store it is: CRI-O's where all that tells is CRI-O's."""
-    if not libpod.containers and any(container.engine == "crio" for container in containers):
-        return "crio"
+    if not libpod.containers and any(container.engine == CRIO for container in containers):
+        return CRIO
     return "podman"
+
+
+def _version(reader: StoreReader, root: GraphRoot) -> str | None:
+    """What CRI-O leaves behind to see whether it was upgraded, a JSON text of its version."""
+    place = resolve_or_none(root.tree, VERSION_FILE) if root.tree is not None else None
+    fields = reader.load(place, "CRI-O's version", lambda data: parse_object(b'{"version":' + data + b"}"), MAX_VERSION)
+    return fields.text("version") or None if fields is not None else None
 
 
 def _main_driver(drivers: Sequence[StoredDriver], libpod: Libpod) -> str | None:
