@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from forensics.records import Container, StoreContents
+from forensics.stores.buildkit.references import with_references
 from forensics.stores.buildkit.standalone import find_buildkit_roots, read_buildkit
 from forensics.stores.containerd.discover import find_containerd_roots
 from forensics.stores.containerd.store import ContainerdStore, containerd_contents, read_containerd
@@ -52,9 +53,9 @@ def _engines(found: Survey, reader: StoreReader) -> Iterator[FoundStore]:
     docker_roots = find_docker_roots(found, reader)
     claimed = claim_namespaces(reader, docker_roots, containerds)
     told: set[tuple[int, str]] = set()
-    for root in docker_roots:
-        space = claimed.get((root.place.partition, root.place.inode))
-        contents = read_docker(root, space)
+    spaces = [claimed.get((root.place.partition, root.place.inode)) for root in docker_roots]
+    dockers = [(root.tree, read_docker(root, space)) for root, space in zip(docker_roots, spaces, strict=True)]
+    for root, space, contents in zip(docker_roots, spaces, with_references(dockers), strict=True):
         if space is None or (id(space.store), space.namespace) in told:  # what was removed from a shared one is told once
             yield FoundStore(contents, root.place)
             continue
