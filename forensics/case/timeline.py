@@ -114,11 +114,15 @@ UNION ALL SELECT n.time_ns, {iso("n.time_ns")},
 FROM log_line n JOIN log_file f ON f.id = n.file LEFT JOIN container c ON c.id = n.container WHERE n.time_ns IS NOT NULL"""
 
 _DELETED_KIND = _KIND.replace("e.", "d.").replace("d.mark IS NOT NULL", "d.type IS NULL").replace("'whiteout'", "'inode'")
+# Of a layer that is no container's own, the path in it would look like one of the host's
+_DELETED_PATH = "iif(c.id IS NULL, coalesce(d.host_path, d.path), d.path)"
+_DELETED_RAW = """iif(c.id IS NULL AND d.host_path IS NOT NULL, CAST(
+    substr(d.host_path, 1, length(d.host_path) - length(d.path)) || CAST(d.path_raw AS TEXT) AS BLOB), d.path_raw)"""
 _DELETED = "".join(
     f"""
-UNION ALL SELECT d.{column}, {iso(f"d.{column}")}, {event}, 'deleted inode', c.container_id, c.name, d.path,
-    '{message}; ' || d.method || coalesce(printf(', %d bytes', d.size), ''), d.confidence, d.partition, d.offset, d.path_raw,
-    c.id, {rank}
+UNION ALL SELECT d.{column}, {iso(f"d.{column}")}, {event}, 'deleted inode', c.container_id, c.name, {_DELETED_PATH},
+    '{message}; ' || d.method || coalesce(printf(', %d bytes', d.size), ''), d.confidence, d.partition, d.offset,
+    {_DELETED_RAW}, c.id, {rank}
 FROM deleted_file d LEFT JOIN container c ON c.id = d.container WHERE d.{column} IS NOT NULL"""
     for column, rank, event, message in (
         ("crtime_ns", 1, f"'deleted ' || {_DELETED_KIND} || ' created'", "birth of an inode that is deleted now"),
@@ -144,10 +148,10 @@ FROM layer l JOIN entry e ON e.layer_id = l.id LEFT JOIN container c ON c.layer_
     AND l.origin = 'allocated'
 UNION ALL SELECT
     coalesce({_PLACE.replace("'layer-' || l.id", "NULL")}, 'disk-p' || d.partition),
-    coalesce(d.path, 'inode-' || d.inode, 'deleted-file-' || d.id), coalesce(d.type, '?'), coalesce(d.mode, 0), d.uid, d.gid,
-    d.size, d.mtime_ns, d.atime_ns, d.ctime_ns, d.crtime_ns, NULL, d.inode,
+    coalesce({_DELETED_PATH}, 'inode-' || d.inode, 'deleted-file-' || d.id), coalesce(d.type, '?'), coalesce(d.mode, 0),
+    d.uid, d.gid, d.size, d.mtime_ns, d.atime_ns, d.ctime_ns, d.crtime_ns, NULL, d.inode,
     iif(d.reused IN ('some', 'all'), 'deleted-realloc', 'deleted'),
-    d.path_raw, NULL, c.id
+    {_DELETED_RAW}, NULL, c.id
 FROM deleted_file d LEFT JOIN container c ON c.id = d.container;
 """
 

@@ -21,7 +21,10 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One container. command: its words; env, labels: names and values; added, changed, deleted: paths, as docker diff counts."""
+    """One container. command: its words; env, labels: names and values; added, changed, deleted: paths, as docker diff counts.
+
+    known_changes: all of them; None where nothing could be compared: its layer or its container image is gone.
+    """
 
     number: int
     container_id: str
@@ -60,6 +63,7 @@ class Container:
     findings: int
     log_lines: int
     addresses: tuple[Address, ...]
+    known_changes: int | None
 
     @property
     def title(self) -> str:
@@ -77,7 +81,9 @@ class Container:
         state = self.state or "unknown"
         if self.exit_code is not None and state in ("exited", "dead"):
             state = f"{state} ({self.exit_code})"
-        return state if self.origin == "allocated" else f"removed; last record: {state}"
+        if self.origin == "allocated":
+            return state
+        return "removed" if self.state in (None, "removing", "dead") else f"removed; last known {state}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +131,7 @@ class _Row:
     origin: str
     confidence: str | None
     source: str | None
+    changes: int | None
 
 
 def read_inventory(scope: Scope, show_secrets: bool) -> Inventory:
@@ -167,7 +174,7 @@ def _container(scope: Scope, row: _Row, addresses: tuple[Address, ...], show_sec
         row.restart_count, row.restart_policy, row.hostname, row.user, row.working_dir, row.log_driver, row.layer, row.rootfs,
         row.origin, row.confidence, row.source, changes.get("A", 0), changes.get("C", 0), changes.get("D", 0),
         found.get("high", 0), found.get("medium", 0), sum(found.values()), scope.count("logs", f"container_number = {number}"),
-        addresses,
+        addresses, row.changes,
     )  # fmt: skip
 
 

@@ -5,6 +5,8 @@ import sqlite3
 
 import pytest
 
+from forensics.recovery.files import deleted
+from forensics.recovery.files.deleted_file import DeletedFile
 from support.cli import run_cli
 
 
@@ -88,3 +90,24 @@ def test_a_disk_that_is_read_as_it_lies_shows_nothing_of_the_log_that_was_not_re
     live = rows(carved("powercut"), "SELECT count(*) FROM deleted_files WHERE method = 'journal'")
     raw = rows(carved("powercut", "--no-journal"), "SELECT count(*) FROM deleted_files WHERE method = 'journal'")
     assert raw <= live
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "born", "written", "gone", "confidence"),
+    [
+        ("f", 0, 100, 100, 101, "probable"),
+        ("f", 0, None, None, 101, "probable"),
+        ("f", 0, 100, 100, None, "probable"),
+        ("f", 0, 100, 190, 200, "probable"),
+        ("f", 0, 100, 100, 200, "certain"),
+        ("f", 1, 100, 100, 101, "certain"),
+        ("d", 0, 100, 100, 101, "certain"),
+    ],
+)
+def test_an_empty_file_that_did_not_last_may_have_had_a_content(monkeypatch, kind, size, born, written, gone, confidence):
+    """With delayed allocation a file's size stands on the disk when its blocks do."""
+    born, written, gone = (None if time is None else time * 10**9 for time in (born, written, gone))
+    file = DeletedFile(b"/x", 5, kind, 0o644, 0, 0, size, "journal", "certain", crtime_ns=born, mtime_ns=written, deleted_ns=gone)
+    monkeypatch.setattr(deleted, "find_deleted", lambda fs: [file])
+    (found,) = deleted.find_all_deleted({1: None})
+    assert (found.number, found.file.confidence) == (1, confidence)

@@ -104,3 +104,32 @@ def test_a_snapshot_is_the_containers_of_which_the_shims_directory_was_born_next
     found = with_removed_layers([StoreContents(store, containers=tuple(names))], {1: MemoryFilesystem({})}, deleted)
     assert {each.container_id: each.layer for each in found.stores[0].containers} == {"doomed": "overlayfs/4", "late": None}
     assert found.inferred == {(1, "/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/4/fs")}
+
+
+def test_a_layer_whose_link_is_gone_stands_on_its_init_layer():
+    overlay2, own = b"/var/lib/docker/overlay2", b"c" * 64
+
+    def deleted(number, path, **more):
+        kind = {"type": "f", "inline": more["inline"]} if "inline" in more else {"type": "d"}
+        size = len(more.get("inline", b""))
+        return Numbered(
+            number,
+            1,
+            DeletedFile(
+                overlay2 + path, number, mode=0o755, uid=0, gid=0, size=size, method="journal", confidence="certain", **kind
+            ),
+        )
+
+    files = (
+        deleted(1, b"/" + own + b"/diff"),
+        deleted(2, b"/" + own + b"/lower", inline=b"l/" + b"A" * 26 + b":l/" + b"B" * 26),
+        deleted(3, b"/" + own + b"-init/diff"),
+        deleted(4, b"/" + own + b"-init/lower", inline=b"l/" + b"B" * 26),
+    )
+    store = Store("docker:p1:/var/lib/docker", "docker", "/var/lib/docker", "overlay2", None, 1)
+    gone = container("a", SECOND, layer=f"overlay2/{own.decode()}")
+    (found,) = with_removed_layers([StoreContents(store, containers=(gone,))], {1: MemoryFilesystem({})}, files).stores
+    assert {each.key: each.lower for each in found.layers} == {
+        f"overlay2/{own.decode()}": f"overlay2/{own.decode()}-init",
+        f"overlay2/{own.decode()}-init": f"overlay2/l/{'B' * 26}",
+    }

@@ -372,3 +372,23 @@ def test_a_lost_filesystem_is_not_called_unchanged(tmp_path):
     text = as_html(report)
     assert "Without any change: idle." in text
     assert "Of its layers only a part is left" in text
+
+
+def test_what_cannot_be_compared_has_no_number_of_changes(tmp_path):
+    builder = CaseBuilder(tmp_path / "case.db")
+    builder.container("a" * 64, "gone", origin="recovered", state="removing", rootfs="partial", compared=0)
+    row = next(line for line in as_markdown(report_on(builder.finish())).splitlines() if line.startswith("| gone |"))
+    assert [cell.strip() for cell in row.split("|")[4:5] + row.split("|")[8:9]] == ["removed", ""]
+
+
+def test_what_engines_deleted_of_their_own_is_not_in_the_list_of_events(tmp_path):
+    builder = CaseBuilder(tmp_path / "case.db")
+    builder.container("a" * 64, "web", created_ns=START)
+    for path in ("/var/lib/docker/containers/x/config.v2.json", "/root/tool.sh"):
+        builder.insert(
+            "deleted_file", partition=1, type="f", method="journal", confidence="certain", size=1, recovered_bytes=1, path=path,
+            inode=50, deleted_ns=START + 1, deleted_means="at",
+        )  # fmt: skip
+    timeline = report_on(builder.finish()).timeline
+    assert {event.path for event in timeline.events if event.event == "file deleted"} == {"/root/tool.sh"}
+    assert timeline.left_out >= 1

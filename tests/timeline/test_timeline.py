@@ -133,6 +133,25 @@ def test_deleted_files_and_log_lines_are_in_the_view(builder):
     assert (line["message"], line["source"], line["container"]) == ("hello", "json-file stdout", "web")
 
 
+def test_a_deleted_file_of_a_layer_that_is_no_containers_has_its_path_on_the_host(builder):
+    layer = builder.layer("gone-init", None, "init")
+    for path, raw, on_host in (
+        ("/etc/hostname", None, "/var/lib/docker/overlay2/gone-init/diff/etc/hostname"),
+        ("/tmp/\\xff", b"/tmp/\xff", "/var/lib/docker/overlay2/gone-init/diff/tmp/\\xff"),
+    ):
+        builder.insert(
+            "deleted_file", layer_id=layer, partition=1, path=path, path_raw=raw, host_path=on_host, type="f", mode=0o644, size=0,
+            deleted_ns=T + 4, deleted_means="at", inode=99, method="journal", confidence="certain",
+        )  # fmt: skip
+    case = analysed(builder)
+    assert [(e["path"], e["path_raw"]) for e in events(case, "event = 'file deleted'")] == [
+        ("/var/lib/docker/overlay2/gone-init/diff/etc/hostname", None),
+        ("/var/lib/docker/overlay2/gone-init/diff/tmp/\\xff", b"/var/lib/docker/overlay2/gone-init/diff/tmp/\xff"),
+    ]
+    (file, _) = ask(case, "SELECT place, path FROM timeline_files WHERE state = 'deleted' ORDER BY path")
+    assert (file["place"], file["path"]) == ("disk-p1", "/var/lib/docker/overlay2/gone-init/diff/etc/hostname")
+
+
 # -- what engines and kernels wrote
 
 

@@ -17,7 +17,7 @@ from forensics.filesystems.btrfs.reader import BtrfsFilesystem
 from forensics.filesystems.btrfs.stale import nodes_in_use, stale_nodes
 from forensics.filesystems.btrfs.subvolumes import Item, Key, read_subvolume
 from forensics.filesystems.btrfs.versions import Version, read_versions
-from forensics.recovery.files.deleted_file import CERTAIN, PROBABLE, DeletedFile
+from forensics.recovery.files.deleted_file import CERTAIN, PROBABLE, SETTLED, DeletedFile
 from parsers import btrfs
 from parsers.errors import EvidenceError, FormatError
 
@@ -26,8 +26,6 @@ MAX_INLINE = 16 << 20
 ALL_INLINE = 256 << 20
 """The same of all such contents."""
 Items = list[tuple[Key, Item]]
-SETTLED = 60_000_000_000
-"""Nanoseconds after which the kernel has written to the disk what a process wrote, as a rule: twice its own bound."""
 _LINKS = btrfs.inode_item.offset_of("nlink")
 
 

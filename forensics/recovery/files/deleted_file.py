@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from forensics.filesystem import Extent
 
 CERTAIN, PROBABLE, POSSIBLE = "certain", "probable", "possible"
+SETTLED = 60_000_000_000
+"""Nanoseconds after which the kernel has written what a process wrote, as a rule: twice its bound (dirty_expire_centisecs)."""
 
 
 @dataclass(frozen=True, slots=True)

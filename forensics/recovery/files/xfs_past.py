@@ -20,15 +20,13 @@ from forensics.filesystems.xfs.past_names import Names, read_names
 from forensics.filesystems.xfs.reader import Xfs
 from forensics.filesystems.xfs.replay import CLEAN
 from forensics.filesystems.xfs.reuse import Reuse, read_reuse
-from forensics.recovery.files.deleted_file import CERTAIN, POSSIBLE, PROBABLE, DeletedFile
+from forensics.recovery.files.deleted_file import CERTAIN, POSSIBLE, PROBABLE, SETTLED, DeletedFile
 from forensics.recovery.files.standing import Standing, standing
 from forensics.recovery.files.unallocated import Unallocated, unallocated
 from forensics.recovery.files.xfs_changes import Deletion, nothing_else, read_deletion, usual
 from parsers.errors import FormatError
 from parsers.xfs_inode import Format, InodeFlag, InodeRecord, device, parse_inode
 
-SETTLED = 60_000_000_000
-"""Nanoseconds after which what was written is on the disk: twice as long as the kernel lets it wait (dirty_expire_centisecs)."""
 Placed = list[tuple[bytes, tuple[int, int], bool]]
 """Paths with their directories (number, generation), and whether they are sure."""
 
