@@ -42,6 +42,7 @@ class OtherVolume:
     source: str | None
     destination: str
     rw: bool
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +305,7 @@ def _named(volume: Fields) -> NamedVolume:
 def _other(kind: str, volume: Fields) -> OtherVolume:
     options = volume.texts("options") or ()
     rw = "ro" not in options if kind == "overlay" else bool(volume.flag("rw"))
-    return OtherVolume(kind, volume.text("source") or None, volume.text("dest") or "", rw)
+    return OtherVolume(kind, volume.text("source") or None, volume.text("dest") or "", rw, options)
 
 
 def _networks(top: Fields) -> tuple[str, ...]:

@@ -66,3 +66,13 @@ def test_the_records_of_a_transient_store_are_in_its_run_root():
     assert (container.name, container.command) == ("web", ("sleep",))
     assert stack(contents, container.layer) == [OWN, SECOND, BASE]
     assert read({"g": tree}).containers == ()
+
+
+def test_what_a_running_container_wrote_to_an_overlay_volume():
+    """--volume /srv/x:/x:O; one that wrote nothing has nothing to show."""
+    volumes = {"111": {"upper": {"new": b"x"}, "work": {}, "merge": {}}, "222": {"upper": {}, "work": {}}}
+    contents = read({"g": graph_root(**{f"overlay-containers__{CID}": {"userdata": {"overlay": volumes}}})})
+    (written,) = (each for each in contents.layers if each.key.startswith("overlay-volume/"))
+    assert (written.name, written.path) == (f"{CID}/overlay/111", f"/g/overlay-containers/{CID}/userdata/overlay/111/upper")
+    assert (written.kind, written.lower, written.marks) == ("container", None, "trusted")
+    assert stack(contents, contents.containers[0].layer) == [OWN, SECOND, BASE]

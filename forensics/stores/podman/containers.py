@@ -139,7 +139,10 @@ def _mounts(config: LibpodContainer, spec: OciSpec | None, libpod: Libpod, volum
         mounts.append(
             Mount("volume", source, volume.destination, "ro" not in volume.options, volume.name, driver, _joined(volume.options))
         )
-    mounts += [Mount(volume.kind, volume.source, volume.destination, volume.rw) for volume in config.other_volumes]
+    mounts += [
+        Mount(volume.kind, volume.source, volume.destination, volume.rw, options=_joined(volume.options))
+        for volume in config.other_volumes
+    ]
     taken = {mount.destination for mount in mounts}
     asked = {*config.user_volumes} - taken
     for mount in spec.mounts if spec is not None else ():

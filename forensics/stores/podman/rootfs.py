@@ -1,12 +1,13 @@
 """Containers that were given a directory of the host instead of a container image (`--rootfs`): that is their filesystem.
 
 <driver>-containers/<id>/rootfs/upper      what a container wrote that was not to change the directory (`--rootfs DIR:O`)
+<driver>-containers/<id>/userdata/overlay/<n>/upper      the same of a volume (`--volume DIR:/x:O`), while the container ran
 Source: podman v4 to v5, libpod/container_internal_linux.go (resolveRootfs, mountStorage), buildah pkg/overlay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from forensics.records import Layer
 from forensics.stores.host_tree import HostTree, resolve_or_none
@@ -40,6 +41,20 @@ def given_directories(
         elif place is not None:
             found[each.container_id] = (_layer(reader, key, config.rootfs, "container", place, "none"),)
     return found
+
+
+def overlay_volumes(
+    reader: StoreReader, known: Sequence[KnownContainer], drivers: Sequence[StoredDriver], marks: str
+) -> Iterator[Layer]:
+    """What running containers wrote to volumes that were overlays; no part of a root filesystem, and browsed by itself."""
+    places = [driver.containers_place for driver in drivers if driver.containers_place is not None]
+    for each, place in ((each, place) for each in known for place in places):
+        volumes = reader.child(place, each.container_id.encode(), b"userdata", b"overlay")
+        for volume in reader.children(volumes, "d"):
+            upper = reader.child(volume, b"upper")
+            if upper is not None and reader.children(upper):
+                name = f"{each.container_id}/overlay/{readable(volume.name)}"
+                yield _layer(reader, f"overlay-volume/{name}", name, "container", upper, marks)
 
 
 def _upper(reader: StoreReader, drivers: Sequence[StoredDriver], container_id: str) -> Place | None:

@@ -18,7 +18,7 @@ from forensics.stores.podman.join import known_containers
 from forensics.stores.podman.layers import DriverLayers, Uses, read_graph, storage_layers
 from forensics.stores.podman.libpod import Libpod, read_libpod
 from forensics.stores.podman.networks import storage_networks
-from forensics.stores.podman.rootfs import given_directories
+from forensics.stores.podman.rootfs import given_directories, overlay_volumes
 from forensics.stores.podman.storage import StoredDriver, read_drivers
 from forensics.stores.podman.volumes import storage_volumes
 from forensics.stores.reading import Place, StoreReader
@@ -63,6 +63,7 @@ def read_graph_root(root: GraphRoot) -> StoreContents:
     marks = next((layer.marks for layer in layers if layer.stacked), "trusted" if user is None else "user")
     given = given_directories(reader, root.tree, known, drivers, marks)
     layers += (layer for each in given.values() for layer in each)
+    layers += overlay_volumes(reader, known, drivers, marks)
     containers = tuple(
         replace(each, layer=given[each.container_id][0].key) if each.container_id in given else each for each in containers
     )
