@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from forensics.records import Finding, RuleText
@@ -39,12 +40,19 @@ def rule_row(rule: RuleText) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def finding_row(rule: RuleText, finding: Finding) -> dict[str, Any]:
-    """What a rule found, as a row of its table."""
-    path = None if finding.path is None else readable(finding.path)
-    return {
-        "severity": finding.severity, "rule": rule.name, "title": finding.title, "container": finding.container, "path": path,
-        "path_raw": None if finding.path is None or path is None else raw_if_unequal(finding.path, path),
-        "detail": finding.detail, "attack": json.dumps(rule.attack), "sha256": finding.sha256, "partition": finding.partition,
-        "offset": finding.offset,
-    }  # fmt: skip
+FINDING_COLUMNS = (
+    "severity", "rule", "title", "container", "path", "path_raw", "detail", "attack", "sha256", "partition", "offset",
+)  # fmt: skip
+"""The columns of the table `finding`, in the order of `finding_rows`."""
+
+
+def finding_rows(rule: RuleText, findings: Iterable[Finding]) -> Iterator[tuple[Any, ...]]:
+    """What a rule found, as rows of its table."""
+    attack = json.dumps(rule.attack)
+    for each in findings:
+        path = None if each.path is None else readable(each.path)
+        raw = None if each.path is None or path is None else raw_if_unequal(each.path, path)
+        yield (
+            each.severity, rule.name, each.title, each.container, path, raw, each.detail, attack, each.sha256, each.partition,
+            each.offset,
+        )  # fmt: skip

@@ -6,24 +6,24 @@ Until then it needs no journal and no fsync: the rename comes after one.
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from forensics.case import bolt_keys, shown_ids
+from forensics.case import bolt_keys, records, shown_ids
 from forensics.case.database import CaseDatabase, create_database
 from forensics.case.entries import LayerEntries, entry_slices, far_time_rows
-from forensics.case.findings import finding_row, rule_row
+from forensics.case.findings import FINDING_COLUMNS, finding_rows, rule_row
 from forensics.case.logs import FILE_COLUMNS, LINE_COLUMNS, file_row
 from forensics.case.parcel import ROWS, Parcel
 from forensics.case.process import DatabaseProcess
+from forensics.case.records import as_json
 from forensics.case.schema import LAYER_INDEXES
 from forensics.case.timeline import EVENT_COLUMNS, event_row
 from forensics.evidence import DiskImage
@@ -43,8 +43,6 @@ from forensics.records import (
     Finding,
     Gap,
     Network,
-    Provenance,
-    RecordSource,
     RuleText,
     Store,
     Volume,
@@ -52,10 +50,8 @@ from forensics.records import (
 from forensics.survey import Partition
 from forensics.text import raw_if_unequal, readable
 from parsers.errors import CaseError
-from parsers.id_map import as_text
 
 PARCEL_TEXT = 8 << 20  # characters of log lines that are handed over at a time
-_ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False)
 
 
 class CaseWriter:
@@ -149,8 +145,13 @@ class CaseWriter:
 
     def insert(self, table: str, row: Mapping[str, Any]) -> int:
         """Add a row to a table whose key is `id`; answers its id. Rows are counted: all of a table go in this way, or none."""
+        number = self._number(table)
+        self._row(table, {"id": number, **row})
+        return number
+
+    def _number(self, table: str) -> int:
+        """The id of the next row of a table."""
         self._numbers[table] += 1
-        self._row(table, {"id": self._numbers[table], **row})
         return self._numbers[table]
 
     def _row(self, table: str, row: Mapping[str, Any]) -> None:
@@ -166,7 +167,7 @@ class CaseWriter:
         """One disk image and its files. start: where its first byte stands in the evidence; first: how many files came before."""
         self._row("disk_image", {
             "number": number, "name": disk.name, "format": disk.format, "offset": start, "size": disk.size,
-            "details": _json(disk.details), "files": _json([str(path.absolute()) for path in disk.paths]),
+            "details": as_json(disk.details), "files": as_json([str(path.absolute()) for path in disk.paths]),
         })  # fmt: skip
         for position, (path, size) in enumerate(zip(disk.paths, disk.sizes, strict=True), first):
             self._row("evidence", {"position": position, "disk": number, "path": str(path.absolute()), "size": size})
@@ -201,8 +202,7 @@ class CaseWriter:
     def rule(self, rule: RuleText, findings: Iterable[Finding]) -> None:
         """A rule that was looked for, and what it found."""
         self._row("rule", rule_row(rule))
-        for finding in findings:
-            self.insert("finding", finding_row(rule, finding))
+        self.insert_rows("finding", FINDING_COLUMNS, finding_rows(rule, findings))
 
     # -- stores
 
@@ -212,81 +212,48 @@ class CaseWriter:
 
     def layer(self, store_id: int, numbered: NumberedLayer, first_entry: int | None, entries: int) -> None:
         """A layer and its chain; first_entry: None where its directory could not be read."""
-        layer = numbered.layer
-        row = {k: getattr(layer, k) for k in (
-            "key", "name", "kind", "path", "partition", "directory", "diff_id", "chain_id", "parent", "size_bytes", "stacked",
-            "marks", "origin")}  # fmt: skip
-        self._row("layer", {
-            "id": numbered.number, "store_id": store_id, **row, "lower_id": numbered.lower, "first_entry": first_entry,
-            "entries": entries, "owners": None if layer.owners is None else as_text(layer.owners), **_source(layer.source),
-        })  # fmt: skip
+        row = records.layer_row(store_id, numbered, first_entry, entries)
+        self._parcel.insert_row("layer", records.LAYER_COLUMNS, row)
         for depth, number in enumerate(numbered.chain):
             self._parcel.insert_row("chain", ("top", "depth", "layer_id"), (numbered.number, depth, number))
 
     def container_image(self, store_id: int, image: ContainerImage, top: int | None) -> None:
         """A container image; top: the number of its top layer."""
-        self.insert("container_image", {
-            **{k: getattr(image, k) for k in (
-                "engine", "namespace", "image_id", "created_ns", "updated_ns", "size_bytes", "architecture", "os",
-                "parent_image", "config", "origin", "confidence")},
-            "store_id": store_id, "sources": _sources(image.sources), "refs": _json(list(image.refs)),
-            "layers": _json(list(image.layers)), "top": top,
-            "labels": _json(dict(image.labels)), "history": _json([asdict(step) for step in image.history]),
-            **_source(image.source),
-        })  # fmt: skip
+        row = records.image_row(self._number("container_image"), store_id, image, top)
+        self._parcel.insert_row("container_image", records.IMAGE_COLUMNS, row)
 
     def container(self, store_id: int, container: Container, layer: int | None, rootfs: str, compared: bool) -> int:
         """A container with its mounts; answers its number in the case. layer: the number of its own layer. compared: its changes
         are known."""
-        row = {k: getattr(container, k) for k in (
-            "engine", "namespace", "container_id", "name", "image", "image_id", "state", "created_ns", "started_ns",
-            "finished_ns", "removed_ns", "exit_code", "pid", "pod", "privileged", "restart_count", "restart_policy", "error",
-            "oom_killed", "hostname", "user", "working_dir", "log_path", "log_driver", "config", "hostconfig", "origin",
-            "confidence")}  # fmt: skip
-        number = self.insert("container", {
-            **row, "store_id": store_id, "command": _json_list(container.command), "env": _json_list(container.env),
-            "labels": None if container.labels is None else _json(dict(container.labels)), "layer_id": layer, "rootfs": rootfs,
-            "compared": int(compared), "sources": _sources(container.sources), **_source(container.source),
-            "id_map": None if container.ids is None else as_text(container.ids), "shift": shown_ids.shift_of(container.shown_ids),
-        })  # fmt: skip
-        self.insert_rows("shown_id", shown_ids.COLUMNS, shown_ids.rows(number, container.shown_ids))
+        number = self._number("container")
+        row = records.container_row(number, store_id, container, layer, rootfs, compared)
+        self._parcel.insert_row("container", records.CONTAINER_COLUMNS, row)
+        if container.shown_ids is not None:
+            self.insert_rows("shown_id", shown_ids.COLUMNS, shown_ids.rows(number, container.shown_ids))
         for mount in container.mounts:
-            self.insert("container_mount", {"container": number, **asdict(mount)})
+            own = records.mount_row(self._number("container_mount"), number, mount)
+            self._parcel.insert_row("container_mount", records.MOUNT_COLUMNS, own)
         return number
 
     def volume(self, store_id: int, volume: Volume) -> None:
         """A volume."""
-        self.insert("volume", {
-            **{k: getattr(volume, k) for k in ("engine", "name", "driver", "path", "created_ns", "origin")},
-            "store_id": store_id, "used_by": _json(list(volume.used_by)),
-            "labels": None if volume.labels is None else _json(dict(volume.labels)),
-            "options": None if volume.options is None else _json(dict(volume.options)), **_source(volume.source),
-        })  # fmt: skip
+        row = records.volume_row(self._number("volume"), store_id, volume)
+        self._parcel.insert_row("volume", records.VOLUME_COLUMNS, row)
 
     def network(self, store_id: int, network: Network) -> None:
         """A container network."""
-        self.insert("network", {
-            **{k: getattr(network, k) for k in ("engine", "name", "network_id", "driver", "created_ns", "origin")},
-            "store_id": store_id, "subnets": _json(list(network.subnets)),
-            "endpoints": _json([asdict(endpoint) for endpoint in network.endpoints]),
-            "labels": None if network.labels is None else _json(dict(network.labels)), **_source(network.source),
-        })  # fmt: skip
+        row = records.network_row(self._number("network"), store_id, network)
+        self._parcel.insert_row("network", records.NETWORK_COLUMNS, row)
 
     def artefact(self, store_id: int, artefact: Artefact) -> None:
         """Something of a store that has no table of its own."""
-        self.insert("artefact", {
-            **{k: getattr(artefact, k) for k in ("engine", "kind", "name", "namespace", "path", "time_ns", "origin")},
-            "store_id": store_id, "details": _json(dict(artefact.details)), **_source(artefact.source),
-        })  # fmt: skip
+        row = records.artefact_row(self._number("artefact"), store_id, artefact)
+        self._parcel.insert_row("artefact", records.ARTEFACT_COLUMNS, row)
 
     def build_record(self, store_id: int, build: BuildRecord, layer: int | None) -> None:
         """A build or a record of the build cache; layer: the number of the one with its files."""
-        self.insert("build_record", {
-            **{k: getattr(build, k) for k in (
-                "engine", "record_id", "kind", "description", "created_ns", "last_used_ns", "completed_ns", "parent", "snapshot",
-                "size_bytes", "usage_count", "mutable", "shared", "origin")},
-            "store_id": store_id, "layer_id": layer, "details": _json(dict(build.details)), **_source(build.source),
-        })  # fmt: skip
+        row = records.build_row(self._number("build_record"), store_id, build, layer)
+        self._parcel.insert_row("build_record", records.BUILD_COLUMNS, row)
 
     def bolt_keys(self, keys: Iterable[BoltKey]) -> None:
         """Keys of a store's bbolt files."""
@@ -362,34 +329,6 @@ class CaseWriter:
         self.insert_rows("lower_entry", ("entry_id", "lower", "copied"), entries)
 
 
-def _json(value: object) -> str:
-    return _ENCODER.encode(value)
-
-
-def _json_list(values: Sequence[str] | None) -> str | None:
-    return None if values is None else _json(list(values))
-
-
 def _path(raw: bytes) -> tuple[str, bytes | None]:
     text = readable(raw)
     return text, raw_if_unequal(raw, text)
-
-
-def _sources(sources: Sequence[RecordSource]) -> str | None:
-    """Every source of a recovered record, the one that counts most first; None for an allocated one."""
-    if not sources:
-        return None
-    told = [
-        {**asdict(each.where), "confidence": each.confidence, "gives": list(each.gives), "differs": dict(each.differs)}
-        for each in sources
-    ]
-    return _json(told)
-
-
-_PROVENANCE = {f"source_{each.name}": each.name for each in fields(Provenance)}  # asdict would copy what needs no copy
-
-
-def _source(source: Provenance | None) -> dict[str, Any]:
-    if source is None:
-        return {}
-    return {column: getattr(source, name) for column, name in _PROVENANCE.items()}

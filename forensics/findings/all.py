@@ -57,9 +57,10 @@ def find(scene: Scene, more: tuple[Rule[Scene], ...] = (), in_files: bool = True
     asked = (*texts(), *(rule.text for rule in more))
     found: dict[str, list[Finding]] = {text.name: [] for text in asked}
     looks = [(rule.text.name, rule.look) for rule in FILE_RULES]
-    for container in scene.containers:
-        for rule in CONTAINER_RULES:
-            found[rule.text.name] += grouped(rule.look(container))
+    asked_of_containers = [(found[rule.text.name], rule.look) for rule in CONTAINER_RULES]
+    for container in scene.containers():
+        for told, ask in asked_of_containers:
+            told.extend(grouped(ask(container)))
         of_files: dict[str, list[Finding]] = {}
         for file in changed_files(scene, container) if in_files else ():
             for name, look in looks:  # so many times that nothing more is done here

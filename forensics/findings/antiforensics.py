@@ -47,16 +47,15 @@ def cleared(file: ChangedFile) -> Iterator[Finding]:
 
 def deleted_logs(scene: Scene) -> Iterator[Finding]:
     """Logs and histories of the image that a container deleted."""
-    for container in scene.containers:
-        for text, size, partition, offset in removed_logs(scene, container):
-            path = text.encode()
-            history, login = _HISTORY.search(path) is not None, _LOGIN.search(path) is not None
-            if not size or not (history or login or path.startswith(b"/var/log/")) or _ROTATED.search(path):
-                continue
-            severity = "medium" if history else "low"
-            what = "history" if history else "record of logins" if login else "log"
-            yield Finding(severity, f"{what} of the image deleted", f"it had {size} bytes, which are in the image's layer still",
-                          container.number, path, None, partition, offset)  # fmt: skip
+    for container, text, size, partition, offset in removed_logs(scene):
+        path = text.encode()
+        history, login = _HISTORY.search(path) is not None, _LOGIN.search(path) is not None
+        if not size or not (history or login or path.startswith(b"/var/log/")) or _ROTATED.search(path):
+            continue
+        severity = "medium" if history else "low"
+        what = "history" if history else "record of logins" if login else "log"
+        yield Finding(severity, f"{what} of the image deleted", f"it had {size} bytes, which are in the image's layer still",
+                      container, path, None, partition, offset)  # fmt: skip
 
 
 def history_off(file: ChangedFile) -> Iterator[Finding]:
@@ -119,7 +118,7 @@ def removed_before_power_off(scene: Scene) -> Iterator[Finding]:
 
     One that was there at some moment was removed after that: its record says when it was made, started and ended.
     """
-    removed = [each for each in scene.containers if each.origin != "allocated"]
+    removed = list(scene.containers("c.origin <> 'allocated'"))
     last = _last_moment(scene) if removed else None
     for container in removed:
         times = [t for t in (container.created_ns, container.started_ns, container.finished_ns) if t is not None]
@@ -131,9 +130,9 @@ def removed_before_power_off(scene: Scene) -> Iterator[Finding]:
 
 def _last_moment(scene: Scene) -> int | None:
     """The latest ctime of any entry, which nobody can set, or time that an engine wrote of a container that is there."""
-    (ctime,) = scene.db.execute("SELECT max(ctime_ns) FROM entry").fetchone()
-    told = [t for c in scene.containers if c.origin == "allocated" for t in (c.started_ns, c.finished_ns) if t is not None]
-    return max([t for t in (ctime, *told) if t is not None], default=None)
+    ((ctime,),) = scene.db.execute("SELECT max(ctime_ns) FROM entry")
+    (told,) = scene.db.execute("SELECT max(started_ns), max(finished_ns) FROM container WHERE origin = 'allocated'")
+    return max([time for time in (ctime, *told) if time is not None], default=None)
 
 
 def _matters(file: ChangedFile) -> bool:

@@ -224,18 +224,19 @@ def changed_files(scene: Scene, container: Container) -> Iterator[ChangedFile]:
             yield ChangedFile(scene, container, row, lower.get(row[0]), _owner(packages, path), born)
 
 
-def removed_logs(scene: Scene, container: Container) -> Iterator[tuple[str, int | None, int | None, int | None]]:
-    """Logs and histories of the image that the container deleted: path, size, partition, offset of what hides it, or its own."""
-    if container.layer is None:
-        return
+def removed_logs(scene: Scene) -> Iterator[tuple[int, str, int | None, int | None, int | None]]:
+    """Logs and histories of their images that containers deleted: the container's number, path, size, partition, and the offset
+    of what hides it, or its own.
+    """
+    # CROSS JOIN keeps the order: of each container what its layer hides, not of each hidden entry who hides it
     yield from scene.db.execute(
-        "SELECT e.path, e.size, hl.partition, coalesce(b.offset, e.offset) FROM hidden h JOIN entry e ON e.id = h.entry_id"
+        "SELECT c.id, e.path, e.size, hl.partition, coalesce(b.offset, e.offset) FROM container c"
+        " CROSS JOIN hidden h ON h.layer_id = c.layer_id JOIN entry e ON e.id = h.entry_id"
         " LEFT JOIN entry b ON b.id = h.by_entry JOIN layer hl ON hl.id = h.layer_id"
-        " WHERE h.layer_id = ? AND h.reason IN ('whiteout', 'opaque') AND e.type = 'f'"
+        " WHERE h.reason IN ('whiteout', 'opaque') AND e.type = 'f'"
         " AND (e.path LIKE '/var/log/%' OR e.path LIKE '%hist%' OR e.path LIKE '%info' OR e.path LIKE '%tmp')"
         " AND NOT EXISTS (SELECT 1 FROM entry n WHERE n.layer_id = h.layer_id AND n.path = e.path AND n.mark IS NULL)"
-        " ORDER BY e.path",
-        (container.layer,),
+        " ORDER BY c.id, e.path, h.entry_id"
     )
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from forensics.findings.commands_seen import downloads_run
 from forensics.findings.grouping import grouped
 from forensics.findings.redact import quoted
 from forensics.findings.rule import Rule, rule
-from forensics.findings.scene import Container, Scene
+from forensics.findings.scene import Scene
 from forensics.records import Finding
 
 KNOWN_REGISTRIES = (
@@ -31,7 +31,7 @@ _PRIVATE_ADDRESS = re.compile(r"127\.|10\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A container image as these rules see it. users: the containers of the case that were made from it."""
+    """A container image as these rules see it. users: the containers of the case that were made from it, number and name."""
 
     engine: str
     image_id: str
@@ -39,7 +39,7 @@ class Image:
     history: Sequence[Mapping[str, Any]]
     layers: int
     parent: str | None
-    users: tuple[Container, ...]
+    users: Sequence[tuple[int, str]]
     is_parent: bool
     partition: int | None
     offset: int | None
@@ -80,11 +80,11 @@ def untagged(scene: Scene) -> Iterator[Finding]:
     """Images without a name that containers use."""
     for image in _images(scene):
         if not image.names and image.users:
-            who = [container.name or container.container_id[:12] for container in image.users]
+            who = [called for _number, called in image.users]
             more = f" and {len(who) - MAX_NAMED} more" if len(who) > MAX_NAMED else ""
             detail = f"used by {', '.join(who[:MAX_NAMED])}{more}; its tag was moved to another image, or removed"
             told = image.finding("low", f"container image {image.title} has no name", detail)
-            yield replace(told, container=image.users[0].number) if len(who) == 1 else told
+            yield told._replace(container=image.users[0][0]) if len(who) == 1 else told
 
 
 def registries(scene: Scene) -> Iterator[Finding]:
@@ -170,19 +170,23 @@ def _is_known(registry: str) -> bool:
 
 
 def _images(scene: Scene) -> Iterator[Image]:
-    users: dict[str | None, list[Container]] = {}
-    for container in scene.containers:
-        if container.origin == "allocated":
-            users.setdefault(container.image_id, []).append(container)
     rows = scene.db.execute(
         "SELECT engine, image_id, refs, history, layers, parent_image, source_partition, source_offset FROM container_image"
         " WHERE origin = 'allocated' ORDER BY id"
     ).fetchall()
+    if not rows:
+        return
     parents = {row[5] for row in rows}
+    users: dict[str | None, list[tuple[int, str]]] = {}
+    for image_id, number, called in scene.db.execute(
+        "SELECT image_id, id, coalesce(nullif(name, ''), substr(container_id, 1, 12)) FROM container"
+        " WHERE origin = 'allocated' ORDER BY id"
+    ):
+        users.setdefault(image_id, []).append((number, called))
     for engine, image_id, refs, steps, layers, parent, partition, offset in rows:
         names = tuple(json.loads(refs))
         yield Image(
-            engine, image_id, names, json.loads(steps or "[]"), len(json.loads(layers)), parent, tuple(users.get(image_id, ())),
+            engine, image_id, names, json.loads(steps or "[]"), len(json.loads(layers)), parent, users.get(image_id, ()),
             image_id in parents and not names, partition, offset,
         )  # fmt: skip
 

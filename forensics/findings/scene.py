@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from forensics.filesystem import Filesystem
@@ -47,28 +48,36 @@ class Scene:
         except (FormatError, EvidenceError):
             return b""
 
-    @cached_property
-    def containers(self) -> tuple[Container, ...]:
-        """Every container of the case."""
-        mounts: dict[int, list[Mount]] = {}
-        for number, kind, source, where, rw, name, driver, options in self.db.execute(
-            "SELECT container, type, source, destination, rw, name, driver, options FROM container_mount ORDER BY id"
-        ):
-            mounts.setdefault(number, []).append(
-                Mount(kind, source, where, None if rw is None else bool(rw), name, driver, options)
-            )
+    def containers(self, condition: str = "1") -> Iterator[Container]:
+        """The containers of the case, one at a time: tens of thousands would take more memory than all else.
+
+        condition: SQL, of a row `c` of the table `container`.
+        """
+        mounts = self._mounts()
+        owner, mine = next(mounts, (None, ()))
         rows = self.db.execute(
             "SELECT c.id, c.container_id, c.name, c.engine, c.image, c.image_id, c.state, c.privileged, c.restart_policy,"
-            " c.command, c.env, c.labels, c.config, c.hostconfig, c.origin, c.layer_id, l.stacked, c.created_ns,"
+            " c.command, c.env, c.labels, c.config, c.hostconfig, c.origin, iif(l.entries, l.id, NULL), l.stacked, c.created_ns,"
             " c.started_ns, c.finished_ns, c.source_partition, c.source_offset"
-            " FROM container c LEFT JOIN layer l ON l.id = c.layer_id ORDER BY c.id"
+            f" FROM container c LEFT JOIN layer l ON l.id = c.layer_id WHERE {condition} ORDER BY c.id"
         )
-        return tuple(_container(row, tuple(mounts.get(row[0], ()))) for row in rows)
+        for row in rows:
+            while owner is not None and owner < row[0]:
+                owner, mine = next(mounts, (None, ()))
+            yield _container(row, mine if owner == row[0] else ())
+
+    def _mounts(self) -> Iterator[tuple[int, tuple[Mount, ...]]]:
+        """The mounts of each container that has some, in the order of the containers' numbers."""
+        rows = self.db.execute(
+            "SELECT container, type, source, destination, rw, name, driver, options FROM container_mount ORDER BY container, id"
+        )
+        for number, own in groupby(rows, key=itemgetter(0)):
+            yield number, tuple(_mount(*row) for row in own)
 
 
 @dataclass(frozen=True)
 class Container:
-    """A container as rules see it. number: in the case; layer: the number of its own layer, None where that is lost.
+    """A container as rules see it. number: in the case; layer: the number of its own layer, None where nothing of that is left.
 
     stacked: the layer holds its changes alone, not the whole root filesystem.
     """
@@ -97,6 +106,13 @@ class Container:
     def finding(self, severity: str, title: str, detail: str) -> Finding:
         """A finding that points to the container's record."""
         return Finding(severity, title, detail, self.number, partition=self.partition, offset=self.offset)
+
+
+def _mount(
+    _container: int, kind: str, source: str | None, where: str, rw: int | None, name: str | None, driver: str | None,
+    options: str | None,
+) -> Mount:  # fmt: skip
+    return Mount(kind, source, where, None if rw is None else bool(rw), name, driver, options)
 
 
 def _container(row: tuple[Any, ...], mounts: tuple[Mount, ...]) -> Container:

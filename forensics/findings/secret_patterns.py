@@ -20,9 +20,10 @@ _HARMLESS_VALUE = re.compile(
     r"(?i)^(?:|true|false|yes|no|on|off|none|null|nil|0|1|changeme\?|\*+|x+|<[^>]*>|\$\{?[A-Za-z_][\w:?-]*\}?|\$\([^)]*\)|%\([^)]*\)s|"
     r"/[\w./-]*|file:/.*|vault:.*|\[redacted, \d+ characters\])$"
 )
-TOKENS = (
+_TOKENS = (
     ("AWS access key", re.compile(rb"\b(?:AKIA|ASIA)[A-Z2-7]{16}\b"), (b"AKIA", b"ASIA")),
-    ("GitHub token", re.compile(rb"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{40,})\b"), (b"gh", b"github_pat_")),
+    ("GitHub token", re.compile(rb"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{40,})\b"),
+     (b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"github_pat_")),
     ("GitLab token", re.compile(rb"\bglpat-[A-Za-z0-9_-]{20,}"), (b"glpat-",)),
     ("Slack token", re.compile(rb"\bxox[abprs]-[A-Za-z0-9-]{20,}"), (b"xox",)),
     ("Stripe key", re.compile(rb"\b[sr]k_live_[A-Za-z0-9]{20,}"), (b"k_live_",)),
@@ -34,6 +35,7 @@ TOKENS = (
     ("password in a URL", re.compile(rb"\b(?:postgres(?:ql)?|mysql|mariadb|mongodb(?:\+srv)?|rediss?|amqps?|ftp|smtps?|ldaps?)"
                                      rb"://[^\s:/@\"'<>{}$]*:[^\s/@\"'<>{}$]{3,}@"), (b"://",)),
 )  # fmt: skip
+_TOKEN_WORDS = re.compile(b"|".join(re.escape(word) for _kind, _pattern, words in _TOKENS for word in words))
 PRIVATE_KEY = re.compile(
     rb"-----BEGIN ((?:RSA |DSA |EC |OPENSSH |ENCRYPTED |PGP )?PRIVATE KEY(?: BLOCK)?)-----[\r\n]+"
     rb"(?:[A-Za-z-]+: [^\n]+\n){0,10}[\r\n]*[A-Za-z0-9+/=]{20}"
@@ -57,20 +59,27 @@ _ASSIGNMENT = re.compile(
 
 def is_secret(name: str, value: str) -> bool:
     """Whether a variable holds a secret, by what it is called and what it holds."""
-    if _HARMLESS_VALUE.match(value.strip().strip("\"'")):
+    if not _SECRET_NAME.search(name) or _HARMLESS_NAME.search(name):
         return False
-    return bool(_SECRET_NAME.search(name)) and not _HARMLESS_NAME.search(name)
+    return not _HARMLESS_VALUE.match(value.strip().strip("\"'"))
 
 
 def tokens(data: bytes) -> list[tuple[str, int]]:
     """The kinds of tokens in some bytes, each once, with the length of the first; examples in documentation apart."""
-    found = []
-    for kind, pattern, words in TOKENS:
+    found: list[tuple[str, int]] = []
+    if not may_hold_tokens(data):
+        return found
+    for kind, pattern, words in _TOKENS:
         if any(word in data for word in words):
             match = next((m for m in pattern.finditer(data) if not is_example(m[0])), None)
             if match is not None:
                 found.append((kind, len(match[0])))
     return found
+
+
+def may_hold_tokens(data: bytes) -> bool:
+    """Whether `tokens` can find any in some bytes, or in a part of them: a quick look, as nearly all have none."""
+    return _TOKEN_WORDS.search(data) is not None
 
 
 def is_example(value: bytes) -> bool:

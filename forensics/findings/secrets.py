@@ -10,7 +10,15 @@ from forensics.findings.changed_files import ChangedFile
 from forensics.findings.redact import redacted
 from forensics.findings.rule import Rule, rule
 from forensics.findings.scene import Container, Scene
-from forensics.findings.secret_patterns import CREDENTIAL_FILES, ENV_FILES, PRIVATE_KEY, assignments, is_secret, tokens
+from forensics.findings.secret_patterns import (
+    CREDENTIAL_FILES,
+    ENV_FILES,
+    PRIVATE_KEY,
+    assignments,
+    is_secret,
+    may_hold_tokens,
+    tokens,
+)
 from forensics.records import Finding
 from forensics.redact import hidden
 
@@ -96,8 +104,9 @@ def files(file: ChangedFile) -> Iterator[Finding]:
 def _secrets(variables: dict[str, str]) -> dict[str, str]:
     """Those that hold secrets, with what stands for their values."""
     found = {}
+    some = may_hold_tokens("\n".join(variables.values()).encode("utf-8", "replace"))
     for name, value in variables.items():
-        kinds = tokens(value[:10_000].encode("utf-8", "replace"))
+        kinds = tokens(value[:10_000].encode("utf-8", "replace")) if some else []
         if is_secret(name, value) or kinds:
             found[redacted(name, 100)] = hidden(value) + (f", {kinds[0][0]}" if kinds else "")
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from forensics.records import Event
 from forensics.text import counted
@@ -23,8 +23,7 @@ _COLUMNS = (
 _RUNNING = ("running", "paused", "restarting")
 
 
-@dataclass(frozen=True, slots=True)
-class _Container:
+class _Container(NamedTuple):
     number: int
     engine: str
     container_id: str

@@ -29,15 +29,17 @@ _TOLD = """SELECT container_id, created_ns FROM container UNION SELECT name, tim
 
 def old_key_events(db: sqlite3.Connection, gaps: list[Gap]) -> Iterator[Event]:
     """The creation, and the last change, of each record that is not live any more, and that nothing else tells of."""
+    keys = db.execute(_KEYS, (MAX_KEYS + 1,)).fetchall()
+    if not keys:
+        return
     numbers = dict(db.execute("SELECT container_id, id FROM container ORDER BY id DESC"))
     told: set[tuple[object, ...]] = set(db.execute(_TOLD))
-    rows = db.execute(_KEYS, (MAX_KEYS + 1,)).fetchall()
-    if len(rows) > MAX_KEYS:
+    if len(keys) > MAX_KEYS:
         error = (
             f"more than {MAX_KEYS:,} times in old pages of bbolt files; those of the others are no events (they are in bolt_keys)"
         )
         gaps.append(Gap("timeline", error))
-    for bucket, key, value, file, partition, offset, state in rows[:MAX_KEYS]:
+    for bucket, key, value, file, partition, offset, state in keys[:MAX_KEYS]:
         names = json.loads(bucket)
         try:
             time_ns = parse_binary(value)

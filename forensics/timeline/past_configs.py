@@ -65,7 +65,6 @@ class _Known:
 
 def past_config_events(db: sqlite3.Connection, filesystems: Mapping[int, Filesystem], gaps: list[Gap]) -> Iterator[Event]:
     """What deleted versions of Docker's containers tell that their live records do not."""
-    known = {row[0]: _Known(*row[1:]) for row in db.execute(_KNOWN)}
     versions: dict[str, list[_Version]] = {}
     rows = db.execute(_VERSIONS, (MAX_CONFIG, MAX_VERSIONS + 1)).fetchall()
     if len(rows) > MAX_VERSIONS:
@@ -76,6 +75,7 @@ def past_config_events(db: sqlite3.Connection, filesystems: Mapping[int, Filesys
         version = _read(db, filesystems, row)
         if version is not None and version.config.id is not None:
             versions.setdefault(version.config.id, []).append(version)
+    known = {row[0]: _Known(*row[1:]) for row in db.execute(_KNOWN)} if versions else {}
     for container_id, found in sorted(versions.items()):
         container = known.get(container_id, _Known())
         found.sort(key=lambda each: each.written_ns)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 SHORT = 200  # characters of a command or a label in a message
 SOURCE = "origin, source_partition, source_path, source_offset"
 """The columns of a table that `Told` is made of, in its order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(NamedTuple):
     """A record's provenance. path: the file's, in its partition."""
 
     origin: str
@@ -34,10 +33,10 @@ class Told:
         return "" if self.origin == "allocated" else f" ({self.origin} record)"
 
 
-def rows(db: sqlite3.Connection, table: str, columns: str, condition: str = "1") -> list[tuple[Told, tuple[Any, ...]]]:
-    """A table's rows in the order of their numbers: who tells each, and the columns."""
-    found = db.execute(f"SELECT {SOURCE}, {columns} FROM {table} WHERE {condition} ORDER BY id").fetchall()
-    return [(Told(*row[:4]), row[4:]) for row in found]
+def rows(db: sqlite3.Connection, table: str, columns: str, condition: str = "1") -> Iterator[tuple[Told, tuple[Any, ...]]]:
+    """A table's rows in the order of their numbers: who tells each, and the columns; a container's are kilobytes."""
+    for row in db.execute(f"SELECT {SOURCE}, {columns} FROM {table} WHERE {condition} ORDER BY id"):
+        yield Told(*row[:4]), row[4:]
 
 
 def short(text: str | None) -> str:
