@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,10 +35,12 @@ class Index:
     names: array[int]
     lengths: array[int]
 
-    def holders(self, element: int) -> set[int]:
-        """The buckets that have an element, none where too many do."""
-        low, high = (int(np.searchsorted(self.hashes, element, side)) for side in ("left", "right"))
-        return set(self.buckets[low:high].tolist()) if high - low <= COMMON else set()
+    def holders(self, elements: Sequence[int]) -> Iterator[set[int]]:
+        """Of each element the buckets that have it, none where too many do."""
+        wanted = np.array(elements, np.int64)
+        lows, highs = (self.hashes.searchsorted(wanted, side).tolist() for side in ("left", "right"))
+        for low, high in zip(lows, highs, strict=True):
+            yield set(self.buckets[low:high].tolist()) if 0 < high - low <= COMMON else set()
 
     def path(self, file: PageFile, number: int) -> Path:
         """A bucket's path: names of a hundred thousand buckets would take more than all else. FormatError as of the file."""
@@ -99,22 +102,23 @@ def likeness(file: PageFile, index: Index, page: Page) -> Likeness:
     votes: Counter[int] = Counter()
     all_votes: Counter[int] = Counter()
     unique: Counter[int] = Counter()
-    elements = 0
+    elements: list[int] = []
+    telling: list[bool] = []
     for flags, start, middle, stop in page.leaf:
         if not flags:
-            element = hash((page.data[start:middle], page.data[middle:stop]))
+            elements.append(hash((page.data[start:middle], page.data[middle:stop])))
         elif stop - middle == file.layouts.bucket.size:
-            element = hash((page.data[start:middle], *file.layouts.bucket.unpack(page.data[middle:stop])))
+            elements.append(hash((page.data[start:middle], *file.layouts.bucket.unpack(page.data[middle:stop]))))
         else:
             continue
-        holders = index.holders(element)
+        telling.append(stop - middle >= TELLING)
+    for holders, tells in zip(index.holders(elements), telling, strict=True):
         all_votes.update(holders)
-        if stop - middle >= TELLING:
-            elements += 1
+        if tells:
             votes.update(holders)
             unique.update(holders if len(holders) == 1 else ())
     state = next(iter(unique)) if len(unique) == 1 else None
-    if state is not None and (unique[state] < 2 or 3 * votes[state] <= 2 * elements):
+    if state is not None and (unique[state] < 2 or 3 * votes[state] <= 2 * sum(telling)):
         state = None
     copy = min((number for number, count in all_votes.items() if count == len(page.leaf)), default=None)
     paths = (index.path(file, number) if number is not None else None for number in (state, copy))

@@ -21,12 +21,14 @@ CACHE_BYTES = 4 << 20
 class PageCache:
     """The pages read last, up to CACHE_BYTES of them, for going down the tree again and again.
 
-    way: the buckets that the last way down led through, from the root, which has no name.
+    way: the buckets that the last way down led through, from the root, which has no name. missing: the path of the bucket that
+    was not found there last, where there was one: its keys are asked for one after another, too.
     """
 
     file: PageFile
     pages: OrderedDict[int, Page] = field(default_factory=OrderedDict)
     way: list[tuple[bytes, Bucket]] = field(default_factory=list)
+    missing: list[Path] = field(default_factory=list)
 
     def get(self, pgid: int) -> Page | None:
         """A branch or leaf page; None, and a problem, where it cannot be read."""
@@ -87,6 +89,9 @@ def find_bucket(cache: PageCache, root: Bucket, path: Path) -> Bucket | None:
     way = cache.way
     if not way or way[0][1] != root:
         way[:] = [(b"", root)]
+        cache.missing.clear()
+    if any(path[: len(gone)] == gone for gone in cache.missing):
+        return None
     known = 1
     for name, (same, _) in zip(path, way[1:], strict=False):
         if name != same:
@@ -96,6 +101,7 @@ def find_bucket(cache: PageCache, root: Bucket, path: Path) -> Bucket | None:
     for name in path[known - 1 :]:
         found = find(cache, way[-1][1], name)
         if found is None or not found[1][0]:
+            cache.missing[:] = [path[: len(way)]]
             return None
         page, (_, _, start, stop) = found
         bucket = open_bucket(cache.file, page, start, stop)

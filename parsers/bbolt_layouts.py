@@ -161,18 +161,26 @@ def page_header(file: PageFile, pgid: int) -> tuple[int, int, int, int] | None:
 
 def page_headers(file: PageFile) -> Iterator[tuple[int, int, int, int, int]]:
     """Page id, and id, flags, count and overflow as they stand at its place, of all pages but those in long runs of zeros."""
-    step = max(1, CHUNK // file.page_size)
+    size, unpack = file.page_size, file.layouts.page.unpack
+    step = max(1, CHUNK // size)
     for first in range(0, file.limit, step):
+        pages = range(first, min(first + step, file.limit))
         try:
-            data = file.read(first * file.page_size, CHUNK)
-            if data == _ZEROS[: len(data)]:
-                continue
+            data = file.read(first * size, CHUNK)
         except FormatError:  # then some of its pages can be read, or none
-            pass
-        for pgid in range(first, min(first + step, file.limit)):
-            try:
-                header = page_header(file, pgid)
-            except FormatError:
-                continue
-            if header is not None:
-                yield pgid, *header
+            yield from _single_headers(file, pages)
+            continue
+        if data != _ZEROS[: len(data)]:
+            for pgid, at in zip(pages, range(0, len(data) - HEADER + 1, size), strict=False):
+                ident, flags, count, overflow = unpack(data, at)
+                yield pgid, ident, flags, count, overflow
+
+
+def _single_headers(file: PageFile, pages: range) -> Iterator[tuple[int, int, int, int, int]]:
+    for pgid in pages:
+        try:
+            header = page_header(file, pgid)
+        except FormatError:
+            continue
+        if header is not None:
+            yield pgid, *header

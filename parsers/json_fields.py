@@ -25,6 +25,8 @@ _T = TypeVar("_T")
 class Fields:
     """One JSON object. The objects inside it share its `problems`."""
 
+    __slots__ = ("_values", "_where", "problems")
+
     def __init__(self, values: dict[str, object], where: str = "", problems: list[str] | None = None) -> None:
         self._values, self._where = values, where
         self.problems: list[str] = [] if problems is None else problems
@@ -59,7 +61,7 @@ class Fields:
         values = self._read(name, _array)
         if values is None:
             return None
-        plain = tuple(value for value in values if isinstance(value, str) and value.isascii())
+        plain = tuple([value for value in values if isinstance(value, str) and value.isascii()])
         if len(plain) == len(values):
             return plain
         found = (self._convert(f"{name}[{i}]", value, _text) for i, value in enumerate(values))
@@ -75,7 +77,9 @@ class Fields:
 
     def fields(self, name: str) -> Fields:
         """An object; an empty one where there is none."""
-        return Fields(self._read(name, _object) or {}, f"{self._where}{name}.", self.problems)
+        value = self._values.get(name)
+        inside = value if isinstance(value, dict) else self._convert(name, value, _object) or {}
+        return Fields(inside, f"{self._where}{name}.", self.problems)
 
     def each(self, name: str) -> Iterator[tuple[str, Fields]]:
         """The objects in an object, by key."""
@@ -86,7 +90,8 @@ class Fields:
     def items(self, name: str) -> Iterator[Fields]:
         """The objects in an array."""
         for i, value in enumerate(self._read(name, _array) or ()):
-            yield Fields(self._convert(f"{name}[{i}]", value, _object) or {}, f"{self._where}{name}[{i}].", self.problems)
+            inside = value if isinstance(value, dict) else self._convert(f"{name}[{i}]", value, _object) or {}
+            yield Fields(inside, f"{self._where}{name}[{i}].", self.problems)
 
     def arrays(self, name: str) -> Iterator[tuple[Fields, ...]]:
         """The arrays of objects in an array."""
@@ -130,7 +135,7 @@ def parse_object(data: bytes, source: str = "", inside: Collection[str] = ()) ->
     """
     if not data.strip(b"\0"):
         raise FormatError(f"{len(data)} zero bytes" if data else "empty", source, 0)
-    text = data.decode("utf-8", "replace")
+    text, broken = _decoded(data)
     problem = ""
     try:
         value = _DECODER.decode(text)
@@ -149,10 +154,8 @@ def parse_object(data: bytes, source: str = "", inside: Collection[str] = ()) ->
     fields = Fields(value)
     if problem:
         fields.problem(problem)
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        fields.problem(f"bytes that are not UTF-8, the first at byte {error.start}")
+    if broken is not None:
+        fields.problem(f"bytes that are not UTF-8, the first at byte {broken}")
     return fields
 
 
@@ -197,6 +200,14 @@ def _whole_objects(text: str, restart: re.Pattern[str] | None) -> Iterator[objec
             at = start
         again = restart.search(text, at) if restart is not None else None
         at = text.index("{", again.start()) - 1 if again is not None else -1
+
+
+def _decoded(data: bytes) -> tuple[str, int | None]:
+    """The text, and the first byte that is none."""
+    try:
+        return data.decode(), None
+    except UnicodeDecodeError as error:
+        return data.decode("utf-8", "replace"), error.start
 
 
 def _whole_number(digits: str) -> int | float:

@@ -42,35 +42,21 @@ class SpecDevice:
 
 
 @dataclass(frozen=True, slots=True)
-class OciSpec:
-    """What a container's first process was given.
+class Confinement:
+    """How a container's processes were set apart from their host.
 
     capabilities: the bounding set. namespaces: type, and the path of a namespace that is joined. all_devices: the device
     cgroup allows every device.
     """
 
-    args: tuple[str, ...] | None
-    env: tuple[str, ...] | None
-    cwd: str | None
-    user: str | None
-    terminal: bool | None
-    no_new_privileges: bool | None
     capabilities: tuple[str, ...] | None
     apparmor_profile: str | None
-    selinux_label: str | None
-    hostname: str | None
-    root: str | None
-    root_readonly: bool | None
-    mounts: tuple[SpecMount, ...]
     namespaces: tuple[tuple[str, str | None], ...]
     devices: tuple[SpecDevice, ...]
     all_devices: bool
     masked_paths: tuple[str, ...]
     readonly_paths: tuple[str, ...]
     seccomp: bool
-    cgroups_path: str | None
-    annotations: dict[str, str]
-    problems: tuple[str, ...]
 
     @property
     def privileged(self) -> bool | None:
@@ -78,6 +64,32 @@ class OciSpec:
         if self.capabilities is None:
             return None
         return "CAP_SYS_ADMIN" in self.capabilities and not (self.masked_paths or self.readonly_paths or self.seccomp)
+
+
+@dataclass(frozen=True, slots=True)
+class OciSpec:
+    """What a container's first process was given."""
+
+    args: tuple[str, ...] | None
+    env: tuple[str, ...] | None
+    cwd: str | None
+    user: str | None
+    terminal: bool | None
+    no_new_privileges: bool | None
+    selinux_label: str | None
+    hostname: str | None
+    root: str | None
+    root_readonly: bool | None
+    mounts: tuple[SpecMount, ...]
+    confinement: Confinement
+    cgroups_path: str | None
+    annotations: dict[str, str]
+    problems: tuple[str, ...]
+
+    @property
+    def privileged(self) -> bool | None:
+        """As its confinement tells."""
+        return self.confinement.privileged
 
 
 def parse_spec(data: bytes, source: str = "") -> OciSpec:
@@ -88,7 +100,6 @@ def parse_spec(data: bytes, source: str = "") -> OciSpec:
 def parse_spec_fields(top: Fields) -> OciSpec:
     """A spec that stands inside another document."""
     process, linux, root = top.fields("process"), top.fields("linux"), top.fields("root")
-    capabilities = process.fields("capabilities")
     return OciSpec(
         args=process.texts("args"),
         env=process.texts("env") or () if process else None,
@@ -96,22 +107,33 @@ def parse_spec_fields(top: Fields) -> OciSpec:
         user=_user(process.fields("user")),
         terminal=process.flag("terminal"),
         no_new_privileges=process.flag("noNewPrivileges"),
-        capabilities=capabilities.texts("bounding") or () if process else None,
-        apparmor_profile=process.text("apparmorProfile") or None,
         selinux_label=process.text("selinuxLabel") or None,
         hostname=top.text("hostname") or None,
         root=root.text("path") or None,
         root_readonly=root.flag("readonly"),
-        mounts=tuple(_mount(mount) for mount in top.items("mounts")),
-        namespaces=tuple((each.text("type") or "", each.text("path") or None) for each in linux.items("namespaces")),
-        devices=tuple(_device(device) for device in linux.items("devices")),
+        mounts=tuple([_mount(mount) for mount in top.items("mounts")]),
+        confinement=_confinement(process, linux),
+        cgroups_path=linux.text("cgroupsPath") or None,
+        annotations=top.text_map("annotations") or {},
+        problems=tuple(top.problems),
+    )
+
+
+def parse_confinement(top: Fields) -> Confinement:
+    """The part of a spec that says how its processes were set apart."""
+    return _confinement(top.fields("process"), top.fields("linux"))
+
+
+def _confinement(process: Fields, linux: Fields) -> Confinement:
+    return Confinement(
+        capabilities=process.fields("capabilities").texts("bounding") or () if process else None,
+        apparmor_profile=process.text("apparmorProfile") or None,
+        namespaces=tuple([(each.text("type") or "", each.text("path") or None) for each in linux.items("namespaces")]),
+        devices=tuple([_device(device) for device in linux.items("devices")]),
         all_devices=any(_allows_all(rule) for rule in linux.fields("resources").items("devices")),
         masked_paths=linux.texts("maskedPaths") or (),
         readonly_paths=linux.texts("readonlyPaths") or (),
         seccomp="seccomp" in linux,
-        cgroups_path=linux.text("cgroupsPath") or None,
-        annotations=top.text_map("annotations") or {},
-        problems=tuple(top.problems),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from parsers.errors import FormatError
 from parsers.json_fields import Fields, parse_object
-from parsers.oci_spec import OciSpec, SpecDevice, parse_spec_fields
+from parsers.oci_spec import Confinement, SpecDevice, parse_confinement
 
 # moby v28 daemon/pkg/oci/caps/defaults.go, containerd v2.1 pkg/oci/spec.go; Podman's and CRI-O's defaults are among them
 DEFAULT_CAPABILITIES = frozenset((
@@ -58,12 +58,14 @@ def host_settings(
     if "process" not in spec:
         return HostSettings(privileged=bool(privileged), restart_policy=restart_policy)
     cri = _fields(hostconfig).fields("Metadata").fields("Config").fields("linux").fields("security_context")
-    return _oci(bool(privileged), restart_policy, parse_spec_fields(spec), cri, engine)
+    return _oci(bool(privileged), restart_policy, parse_confinement(spec), cri, engine)
 
 
 def _fields(text: str | None) -> Fields:
+    if text is None:
+        return Fields({})
     try:
-        return parse_object((text or "{}").encode("utf-8", "replace"))
+        return parse_object(text.encode("utf-8", "replace"))
     except FormatError:
         return Fields({})
 
@@ -88,7 +90,7 @@ def _docker(privileged: bool, restart_policy: str | None, host: Fields) -> HostS
     )
 
 
-def _oci(privileged: bool, restart_policy: str | None, spec: OciSpec, cri: Fields, engine: str) -> HostSettings:
+def _oci(privileged: bool, restart_policy: str | None, spec: Confinement, cri: Fields, engine: str) -> HostSettings:
     options = cri.fields("namespace_options")
     own = {name for name, path in spec.namespaces if path is None or "/1/ns/" not in path}
     shared = {name for name in SPEC_NAMESPACES if name not in own}

@@ -162,8 +162,8 @@ def test_a_spec_of_a_privileged_container():
     found = parse_spec(json.dumps(spec).encode())
     assert (found.args, found.env, found.cwd, found.user) == (("sh",), (), "/srv", "1:2")
     assert found.privileged is True
-    assert found.all_devices is True
-    assert found.namespaces == (("network", "/proc/1/ns/net"), ("pid", None))
+    assert found.confinement.all_devices is True
+    assert found.confinement.namespaces == (("network", "/proc/1/ns/net"), ("pid", None))
     assert (found.mounts[0].is_bind, found.mounts[0].rw) == (True, False)
     spec["linux"]["maskedPaths"] = ["/proc/kcore"]
     assert parse_spec(json.dumps(spec).encode()).privileged is False

@@ -53,6 +53,7 @@ class InodeTables:
         self._large = bool(superblock.incompat & Incompat.LARGEDIR)
         self._span = max(WINDOW, self.size)
         self._window = lru_cache(WINDOWS)(self._read_window)
+        self._last: tuple[int, InodeRecord | None] = (0, None)
 
     def offset(self, number: int) -> int:
         """The byte in the source where an inode stands. Raises FormatError where there can be none of this number."""
@@ -84,16 +85,21 @@ class InodeTables:
     def stand_in(self, numbers: Iterable[int]) -> None:
         """Let lost inodes be directories of which nothing is known: no permissions, two links, times of 1970."""
         self.overrides.update(dict.fromkeys(numbers, LOST_DIRECTORY.ljust(self.size, b"\0")))
+        self._last = (0, None)
 
     def _read_window(self, start: int) -> bytes:
         return read_or_nothing(self.source, start, self._span)
 
     def record(self, number: int) -> InodeRecord:
         """The inode, parsed. Raises FormatError where it is not to be believed."""
+        last, known = self._last
+        if known is not None and number == last:
+            return known  # a large file is read piece by piece
         try:
             record = parse_inode(self.raw(number), self._large)
             if not record.mode:
                 raise FormatError("not in use", offset=0)
+            self._last = (number, record)
             return record
         except FormatError as error:
             if error.source:

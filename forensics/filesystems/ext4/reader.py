@@ -87,8 +87,9 @@ class Ext4(ScannedFilesystem):
         """The file's runs of blocks, and the parts of its map that are damaged."""
         if number in self._maps:
             return BlockMap(self._maps[number], [])
-        if number == self._last_map[0]:
-            return self._last_map[1]
+        last, known = self._last_map
+        if number == last:
+            return known
         record = record if record is not None else self.tables.record(number)
         found = block_map(self.source, self.geometry, record, self.tables.offset(number))
         self._last_map = number, found  # a large file is read piece by piece

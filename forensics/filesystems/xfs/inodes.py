@@ -35,6 +35,7 @@ class InodeTables:
         self._span = max(WINDOW, self.size)
         self._window = lru_cache(WINDOWS)(self._read_window)
         self.stand_ins: dict[int, bytes] = {}
+        self._last: tuple[int, InodeRecord | None] = (0, None)
 
     def offset(self, number: int) -> int:
         """The byte in the source where an inode stands. Raises FormatError where there can be none of this number."""
@@ -47,6 +48,7 @@ class InodeTables:
         """Let lost inodes be directories of which nothing is known: no permissions, two links, times of 1970."""
         has_crc = self.geometry.superblock.has_crc
         self.stand_ins.update({number: lost_directory(number, self.size, has_crc) for number in numbers})
+        self._last = (0, None)
 
     def locate(self, number: int) -> int | None:
         """The byte in the disk image where an inode stands."""
@@ -68,12 +70,16 @@ class InodeTables:
 
     def record(self, number: int) -> InodeRecord:
         """The inode, parsed. Raises FormatError where it is not to be believed."""
+        last, known = self._last
+        if known is not None and number == last:
+            return known  # a large file is read piece by piece
         try:
             record = parse_inode(self.raw(number))
             if not record.mode:
                 raise FormatError("not in use", offset=0)
             if record.number is not None and record.number != number:
                 raise FormatError(f"says that it is inode {record.number}", offset=DINODE.size + DINODE3.offset_of("di_ino"))
+            self._last = (number, record)
             return record
         except FormatError as error:
             if error.source:

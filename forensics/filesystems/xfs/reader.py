@@ -56,6 +56,7 @@ class Xfs(ScannedFilesystem):
         self.tables = InodeTables(source, self.geometry)
         self._attributes = Attributes(self.tables, self.log)
         self._directories = DirectoryReader(self.tables, self._map)
+        self._last_map = 0, BlockMap([], [])
 
     @property
     def superblock(self) -> Superblock:
@@ -80,7 +81,12 @@ class Xfs(ScannedFilesystem):
         return record
 
     def _map(self, number: int, record: InodeRecord) -> BlockMap:
-        return data_map(self.source, self.geometry, record, self.tables.offset(number))
+        last, known = self._last_map
+        if number == last:
+            return known
+        found = data_map(self.source, self.geometry, record, self.tables.offset(number))
+        self._last_map = number, found  # as its record
+        return found
 
     def extents(self, number: int) -> Sequence[Extent] | None:
         """Where a file's content stands, None for inline content. Raises FormatError where the map is damaged."""
