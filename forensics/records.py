@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from parsers.id_map import IdMaps
 
@@ -325,8 +326,7 @@ class BuildRecord:
     source: Provenance | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """Something that happened. event: what, in one or two words. source: what tells it. container: its number in the case.
 
     confidence: certain, probable or possible.
@@ -356,8 +356,7 @@ class RuleText:
     attack: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """Something suspicious. severity: high, medium, low or info. container: its number in the case.
 
     detail: what was found, with secrets redacted. offset: of what it points to, in the disk image.

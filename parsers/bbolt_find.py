@@ -8,27 +8,54 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from parsers.bbolt_layouts import PageFile, Problem
 from parsers.bbolt_pages import LeafElement, Page, read_page
-from parsers.bbolt_tree import MAX_LEVELS, Bucket, Path, open_bucket
+from parsers.bbolt_tree import MAX_LEVELS, Bucket, Path, open_bucket, page_keys
 from parsers.errors import FormatError
 
 CACHE_BYTES = 4 << 20
 
 
-@dataclass(frozen=True)
-class PageCache:
-    """The pages read last, up to CACHE_BYTES of them, for going down the tree again and again.
+class _Leaf(NamedTuple):
+    """A leaf page that a way down ended in, and which keys the same way leads to, by the branch pages above.
 
-    way: the buckets that the last way down led through, from the root, which has no name. missing: the path of the bucket that
-    was not found there last, where there was one: its keys are asked for one after another, too.
+    keys: its own, None where the page is too large to hold. low, high: None for no bound.
+    """
+
+    bucket: Bucket
+    page: Page
+    keys: list[bytes] | None
+    low: bytes | None
+    high: bytes | None
+
+    def is_for(self, bucket: Bucket, key: bytes) -> bool:
+        """Whether the way down to a key ends here."""
+        if self.bucket is not bucket or (self.low is not None and key < self.low):
+            return False
+        return self.high is None or key < self.high
+
+    def key(self, row: LeafElement) -> bytes:
+        """The key of one of its elements."""
+        return self.page.data[row[1] : row[2]]
+
+
+@dataclass
+class PageCache:
+    """The pages read last, up to CACHE_BYTES of them, for going down the tree again and again; most often to a neighbour.
+
+    way: the buckets that the last way down led through, from the root, which has no name. asked, answer: the last path and its
+    bucket. missing: the path of the bucket that was not there, where there was none. leaf: where the last key was looked for.
     """
 
     file: PageFile
     pages: OrderedDict[int, Page] = field(default_factory=OrderedDict)
     way: list[tuple[bytes, Bucket]] = field(default_factory=list)
-    missing: list[Path] = field(default_factory=list)
+    asked: Path | None = None
+    answer: Bucket | None = None
+    missing: Path | None = None
+    leaf: _Leaf | None = None
 
     def get(self, pgid: int) -> Page | None:
         """A branch or leaf page; None, and a problem, where it cannot be read."""
@@ -51,7 +78,20 @@ class PageCache:
 
 def find(cache: PageCache, bucket: Bucket, key: bytes) -> tuple[Page, LeafElement] | None:
     """The leaf element of one key in a bucket, found as bbolt's cursor seeks it. FormatError where the evidence fails."""
+    leaf = cache.leaf
+    if leaf is None or not leaf.is_for(bucket, key):
+        leaf = cache.leaf = _leaf(cache, bucket, key)
+        if leaf is None:
+            return None
+    rows = leaf.page.leaf
+    at = bisect_left(rows, key, key=leaf.key) if leaf.keys is None else bisect_left(leaf.keys, key)
+    return (leaf.page, rows[at]) if at < len(rows) and leaf.key(rows[at]) == key else None
+
+
+def _leaf(cache: PageCache, bucket: Bucket, key: bytes) -> _Leaf | None:
     page = bucket.inline or cache.get(bucket.root)
+    low: bytes | None = None
+    high: bytes | None = None
     for _ in range(MAX_LEVELS):
         if page is None or page.is_leaf:
             break
@@ -60,14 +100,14 @@ def find(cache: PageCache, bucket: Bucket, key: bytes) -> tuple[Page, LeafElemen
         if not sound:
             return None
         at = bisect_right(sound, key, key=_name)
+        if at > 1:  # the first child has all that comes before its name, too
+            low = max(low or b"", _name(sound[at - 1]))
+        if at < len(sound):
+            high = _name(sound[at]) if high is None else min(high, _name(sound[at]))
         page = cache.get(sound[max(0, at - 1)][1])
     if page is None or not page.is_leaf:
         return None
-    data = page.data
-    at = bisect_left(page.leaf, key, key=lambda row: data[row[1] : row[2]])
-    if at < len(page.leaf) and data[page.leaf[at][1] : page.leaf[at][2]] == key:
-        return page, page.leaf[at]
-    return None
+    return _Leaf(bucket, page, page_keys(page) if isinstance(page.data, bytes) else None, low, high)
 
 
 def _name(row: tuple[bytes | None, int]) -> bytes:
@@ -86,12 +126,18 @@ def first_leaf(cache: PageCache, bucket: Bucket) -> Page | None:
 
 def find_bucket(cache: PageCache, root: Bucket, path: Path) -> Bucket | None:
     """The bucket at a path of names, None where there is none."""
-    way = cache.way
-    if not way or way[0][1] != root:
-        way[:] = [(b"", root)]
-        cache.missing.clear()
-    if any(path[: len(gone)] == gone for gone in cache.missing):
+    if not cache.way or cache.way[0][1] != root:
+        cache.way[:] = [(b"", root)]
+        cache.asked = cache.missing = None
+    if path is not cache.asked:
+        cache.asked, cache.answer = path, _find_bucket(cache, path)
+    return cache.answer
+
+
+def _find_bucket(cache: PageCache, path: Path) -> Bucket | None:
+    if cache.missing is not None and path[: len(cache.missing)] == cache.missing:
         return None
+    way = cache.way
     known = 1
     for name, (same, _) in zip(path, way[1:], strict=False):
         if name != same:
@@ -101,7 +147,7 @@ def find_bucket(cache: PageCache, root: Bucket, path: Path) -> Bucket | None:
     for name in path[known - 1 :]:
         found = find(cache, way[-1][1], name)
         if found is None or not found[1][0]:
-            cache.missing[:] = [path[: len(way)]]
+            cache.missing = path[: len(way)]
             return None
         page, (_, _, start, stop) = found
         bucket = open_bucket(cache.file, page, start, stop)

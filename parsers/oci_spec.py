@@ -6,6 +6,7 @@ Source of the fields: opencontainers/runtime-spec v1.0 to v1.2, specs-go/config.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from parsers.json_fields import Fields, parse_object
 
@@ -41,8 +42,7 @@ class SpecDevice:
     minor: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Confinement:
+class Confinement(NamedTuple):
     """How a container's processes were set apart from their host.
 
     capabilities: the bounding set. namespaces: type, and the path of a namespace that is joined. all_devices: the device
@@ -66,8 +66,7 @@ class Confinement:
         return "CAP_SYS_ADMIN" in self.capabilities and not (self.masked_paths or self.readonly_paths or self.seccomp)
 
 
-@dataclass(frozen=True, slots=True)
-class OciSpec:
+class OciSpec(NamedTuple):
     """What a container's first process was given."""
 
     args: tuple[str, ...] | None

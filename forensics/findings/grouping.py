@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from forensics.findings.rule import SEVERITIES
 from forensics.records import Finding
@@ -37,4 +36,4 @@ def _one_for(findings: list[Finding]) -> Finding:
     more = len(findings) - len(lines)
     if more > 0:
         lines.append(f"and {more} more")
-    return replace(first, title=f"{first.title}, and {len(findings) - 1} more like it", detail="\n".join(lines))
+    return first._replace(title=f"{first.title}, and {len(findings) - 1} more like it", detail="\n".join(lines))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from parsers.errors import FormatError
 from parsers.json_fields import Fields, parse_object
@@ -26,8 +27,7 @@ class Device:
     permissions: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class HostSettings:
+class HostSettings(NamedTuple):
     """What a container was given beyond an engine's defaults.
 
     capabilities: without CAP_, beyond the defaults. namespaces: those shared with the host. seccomp, apparmor: `off` where

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from forensics.filesystem import Filesystem
 from forensics.findings.host_settings import HostSettings, host_settings
@@ -75,8 +75,7 @@ class Scene:
             yield number, tuple(_mount(*row) for row in own)
 
 
-@dataclass(frozen=True)
-class Container:
+class Container(NamedTuple):
     """A container as rules see it. number: in the case; layer: the number of its own layer, None where nothing of that is left.
 
     stacked: the layer holds its changes alone, not the whole root filesystem.

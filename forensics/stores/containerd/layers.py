@@ -82,7 +82,7 @@ def snapshot_layers(
             found.all.append(SnapshotLayer(None, snapshotter.name, None, _leftover(reader, snapshotter, name)))
     for where, record in sorted(meta.snapshots.items()):
         if where not in found.by_key:
-            each = SnapshotLayer(record.namespace, record.snapshotter, record.key, _gone(meta, record))
+            each = SnapshotLayer(record.namespace, record.snapshotter, record.key, _gone(meta, record, where in users))
             found.all.append(each)
             found.by_key[where] = each
     return found
@@ -162,17 +162,18 @@ def _leftover(reader: StoreReader, snapshotter: Snapshotter, name: str) -> Layer
     )
 
 
-def _gone(meta: MetaDb, record: Snapshot) -> Layer:
+def _gone(meta: MetaDb, record: Snapshot, used: bool) -> Layer:
     """A snapshot that only meta.db knows."""
     provenance = meta.provenance(record.offset)
+    chain_id = record.key if record.key.startswith("sha256:") else None
     return Layer(
         key=f"{record.snapshotter}/{record.namespace}/{record.key}",
         name=record.key,
-        kind="image" if record.key.startswith("sha256:") else "orphan",
+        kind="image" if chain_id is not None else "container" if used else "orphan",
         directory=None,
         path=provenance.path if provenance is not None else "",
         partition=meta.partition,
-        chain_id=record.key if record.key.startswith("sha256:") else None,
+        chain_id=chain_id,
         parent=record.parent,
         source=provenance,
     )
