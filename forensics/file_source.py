@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
+from array import array
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 
-from forensics.filesystem import Extent, Filesystem
+from forensics.filesystem import Filesystem
 from parsers.errors import EvidenceError, UsageError
 
 
@@ -35,21 +35,21 @@ class FileSource:
 
     def locate(self, offset: int) -> int | None:
         """The byte offset in the disk image that holds `offset`; None in a hole, or where the file has no extents of its own."""
-        at = bisect_right(self._starts, offset) - 1
-        if at < 0 or not 0 <= offset < self.size:
+        starts, ends, places = self._runs
+        at = bisect_right(starts, offset) - 1
+        if at < 0 or places[at] < 0 or not 0 <= offset < min(ends[at], self.size):
             return None
-        extent = self._extents[at]
-        if extent.offset is None or offset >= extent.logical + extent.length:
-            return None
-        return self.fs.source.locate(extent.offset + offset - extent.logical)
+        return self.fs.source.locate(places[at] + offset - starts[at])
 
     @cached_property
-    def _extents(self) -> Sequence[Extent]:
-        return sorted(self.fs.extents(self.inode) or (), key=lambda extent: extent.logical)
-
-    @cached_property
-    def _starts(self) -> list[int]:
-        return [extent.logical for extent in self._extents]
+    def _runs(self) -> tuple[array[int], array[int], array[int]]:
+        """Where each extent begins and ends in the file, and where in the source, -1 for nowhere: a large file has thousands."""
+        extents = sorted(self.fs.extents(self.inode) or (), key=lambda extent: extent.logical)
+        return (
+            array("q", [extent.logical for extent in extents]),
+            array("q", [extent.logical + extent.length for extent in extents]),
+            array("q", [-1 if extent.offset is None else extent.offset for extent in extents]),
+        )
 
 
 class LocalFile:

@@ -15,7 +15,7 @@ from parsers.bbolt_pages import LeafElement, Page, read_page
 from parsers.bbolt_tree import MAX_LEVELS, Bucket, Path, open_bucket, page_keys
 from parsers.errors import FormatError
 
-CACHE_BYTES = 4 << 20
+CACHE_BYTES = 2 << 20
 
 
 class _Leaf(NamedTuple):

@@ -22,7 +22,7 @@ HEADER = 16  # bytes of a page header, of an element of either kind, and of a bu
 MAX_PROBLEMS = 10_000
 MAX_PAGES = 1 << 22  # of one file, 16 GiB of the usual pages; a sparse file may claim any number
 CHUNK = 64 << 10  # pages are small, and what is near is soon wanted too
-CHUNKS = 64
+CHUNKS = 32
 ASKED = 8  # parts of which a page was read last: trees grow in no order, and a walk over one leaps from part to part
 _ZEROS = bytes(CHUNK)
 

@@ -165,7 +165,7 @@ def _depth_of(path: Path) -> int | None:
 
 def _parse(node: Node) -> Record | None:
     path = node.path if node.path[0] == ROOT else (ROOT, *node.path)
-    namespace, kind, name = _text(path[1]), path[2], _text(path[-1])
+    namespace, kind, name = sys.intern(_text(path[1])), path[2], _text(path[-1])
     if kind == b"labels":
         outer = Node(path[:2], node.offset, nodes={b"labels": node}, problems=node.problems)
         return Namespace(namespace, outer.texts(b"labels"), node.offset, tuple(node.problems))

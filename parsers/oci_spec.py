@@ -50,7 +50,10 @@ class Confinement(NamedTuple):
     """
 
     capabilities: tuple[str, ...] | None
+    no_new_privileges: bool | None
     apparmor_profile: str | None
+    selinux_label: str | None
+    root_readonly: bool | None
     namespaces: tuple[tuple[str, str | None], ...]
     devices: tuple[SpecDevice, ...]
     all_devices: bool
@@ -74,11 +77,8 @@ class OciSpec(NamedTuple):
     cwd: str | None
     user: str | None
     terminal: bool | None
-    no_new_privileges: bool | None
-    selinux_label: str | None
     hostname: str | None
     root: str | None
-    root_readonly: bool | None
     mounts: tuple[SpecMount, ...]
     confinement: Confinement
     cgroups_path: str | None
@@ -105,13 +105,10 @@ def parse_spec_fields(top: Fields) -> OciSpec:
         cwd=process.text("cwd") or None,
         user=_user(process.fields("user")),
         terminal=process.flag("terminal"),
-        no_new_privileges=process.flag("noNewPrivileges"),
-        selinux_label=process.text("selinuxLabel") or None,
         hostname=top.text("hostname") or None,
         root=root.text("path") or None,
-        root_readonly=root.flag("readonly"),
         mounts=tuple([_mount(mount) for mount in top.items("mounts")]),
-        confinement=_confinement(process, linux),
+        confinement=_confinement(process, root, linux),
         cgroups_path=linux.text("cgroupsPath") or None,
         annotations=top.text_map("annotations") or {},
         problems=tuple(top.problems),
@@ -120,13 +117,16 @@ def parse_spec_fields(top: Fields) -> OciSpec:
 
 def parse_confinement(top: Fields) -> Confinement:
     """The part of a spec that says how its processes were set apart."""
-    return _confinement(top.fields("process"), top.fields("linux"))
+    return _confinement(top.fields("process"), top.fields("root"), top.fields("linux"))
 
 
-def _confinement(process: Fields, linux: Fields) -> Confinement:
+def _confinement(process: Fields, root: Fields, linux: Fields) -> Confinement:
     return Confinement(
         capabilities=process.fields("capabilities").texts("bounding") or () if process else None,
+        no_new_privileges=process.flag("noNewPrivileges"),
         apparmor_profile=process.text("apparmorProfile") or None,
+        selinux_label=process.text("selinuxLabel") or None,
+        root_readonly=root.flag("readonly"),
         namespaces=tuple([(each.text("type") or "", each.text("path") or None) for each in linux.items("namespaces")]),
         devices=tuple([_device(device) for device in linux.items("devices")]),
         all_devices=any(_allows_all(rule) for rule in linux.fields("resources").items("devices")),

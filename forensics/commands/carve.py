@@ -105,7 +105,7 @@ def carve(
     if yara is not None and findings is False:
         raise UsageError("--yara looks for findings, --no-findings looks for none; leave one of them out")
     # Layers become millions of small objects, none in a cycle; looking for cycles as often as usual takes a tenth of the time.
-    gc.set_threshold(1_000_000, 50, 100)
+    gc.set_threshold(3_000_000, 50, 100)
     from forensics import pipeline
     from reports.summary import summarise
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from forensics.findings.host_settings import DEFAULT_CAPABILITIES, HostSettings, host_settings
 from parsers.id_map import IdRange, from_text
-from parsers.oci_spec import OciSpec
+from parsers.oci_spec import Confinement
 
 # What stands out in a hostconfig, by Docker's own names (api/types/container, HostConfig), with what says nothing.
 _HOSTCONFIG = (
@@ -45,9 +45,10 @@ def privileges(row: Mapping[str, Any], config: dict[str, Any], hostconfig: dict[
         yield from _docker(hostconfig)
         return
     settings = host_settings(row["engine"], bool(row["privileged"]), None, row["config"], row["hostconfig"])
-    if settings.spec is not None:
-        yield from _spec(settings, settings.spec)
-        if config.get("createNetNS") is False and ("network", None) in settings.spec.namespaces and not config.get("netNsCtr"):
+    spec = settings.confinement
+    if spec is not None:
+        yield from _spec(settings, spec)
+        if config.get("createNetNS") is False and ("network", None) in spec.namespaces and not config.get("netNsCtr"):
             yield "network", "none"  # libpod makes none for --network none alone
     security = _inside(hostconfig, "Metadata", "Config", "linux", "security_context")
     if security.get("privileged") is True and not row["privileged"]:
@@ -81,7 +82,7 @@ def _docker(hostconfig: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
             yield key, "none: /proc and /sys are open"
 
 
-def _spec(settings: HostSettings, spec: OciSpec) -> Iterator[tuple[str, str | None]]:
+def _spec(settings: HostSettings, spec: Confinement) -> Iterator[tuple[str, str | None]]:
     names = {name.upper().removeprefix("CAP_") for name in spec.capabilities or ()}
     if settings.privileged:
         yield "capabilities", f"all {len(names)} that the kernel had"

@@ -32,7 +32,7 @@ class HostSettings(NamedTuple):
 
     capabilities: without CAP_, beyond the defaults. namespaces: those shared with the host. seccomp, apparmor: `off` where
     somebody switched it off, `none` where the engine set none, None where there was a profile or nothing tells. masks_off: the
-    engine's protection of /proc and /sys was switched off. spec: the OCI spec that tells these, where it is one.
+    engine's protection of /proc and /sys was switched off. confinement: what the OCI spec says, where it is one that tells these.
     """
 
     privileged: bool = False
@@ -44,7 +44,7 @@ class HostSettings(NamedTuple):
     all_devices: bool = False
     masks_off: bool = False
     restart_policy: str | None = None
-    spec: OciSpec | None = None
+    confinement: Confinement | None = None
 
 
 def host_settings(
@@ -107,7 +107,7 @@ def _oci(privileged: bool, restart_policy: str | None, spec: Confinement, cri: F
         all_devices=spec.all_devices and not privileged,
         masks_off=not (privileged or spec.masked_paths or spec.readonly_paths or cri or engine == "buildah"),
         restart_policy=restart_policy,
-        spec=spec,
+        confinement=spec,
     )
 
 

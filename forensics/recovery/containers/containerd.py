@@ -26,6 +26,7 @@ from forensics.stores.containerd.store import ContainerdStore
 from forensics.stores.reading import StoreReader
 from forensics.text import readable
 from parsers import containerd_meta
+from parsers.bbolt_free import Deleted
 from parsers.containerd_snapshots import SNAPSHOTS, StoredSnapshot, parse_snapshots, split_name
 from parsers.errors import FormatError
 from parsers.oci_spec import OciSpec, parse_spec
@@ -57,6 +58,12 @@ class ContainerdClues:
     images: list[Clue[ContainerImage]] = field(default_factory=list)
     keys: int = 0
 
+    def counted(self, keys: Iterable[Deleted]) -> Iterator[Deleted]:
+        """The keys, as they are looked at."""
+        for each in keys:
+            self.keys += 1
+            yield each
+
 
 def containerd_clues(
     store: ContainerdStore, claimed: Collection[str], engine: str, key: str, limits: Limits | None = None
@@ -66,15 +73,14 @@ def containerd_clues(
     meta = store.meta
     if meta.bolt is None:
         return found
+    dockers = {*claimed, MOBY} if claimed else set()
+    path = meta.source.name if meta.source is not None else None
+    deleted = found.counted(limits.first(meta.bolt.deleted(), MAX_KEYS, "old keys", meta.partition, path))
     try:
-        path = meta.source.name if meta.source is not None else None
-        deleted = list(limits.first(meta.bolt.deleted(), MAX_KEYS, "old keys", meta.partition, path))
+        old = [each for each in old_records(deleted) if (each.record.namespace in dockers) == (engine == "docker")]
     except FormatError:
         return found  # told when the store was read
-    found.keys = len(deleted)
     reader = StoreReader()  # what is damaged in an old page is no gap
-    dockers = {*claimed, MOBY} if claimed else set()
-    old = [each for each in old_records(deleted) if (each.record.namespace in dockers) == (engine == "docker")]
     past = MetaDb(meta.source, partition=meta.partition)
     images = {**_images(reader, store, past, old), **store.images}
     context = replace(store.context, meta=past, images=images)

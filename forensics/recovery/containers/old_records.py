@@ -55,11 +55,11 @@ def old_records(deleted: Iterable[Deleted]) -> Iterator[OldRecord]:
             loose.setdefault(each.key.page, []).append(each)
         elif (path := _record_path(each.key)) is not None:
             known.setdefault(path, []).append(each)
-    for _, found in sorted(known.items()):
-        for version in _versions(found):
+    for path in sorted(known):
+        for version in _versions(known.pop(path)):  # what was put together is large, and not needed any more
             yield from _parsed(version, inferred=False)
-    for _, page in sorted(loose.items()):
-        placed = _placed(page)
+    for number in sorted(loose):
+        placed = _placed(loose.pop(number))
         if placed is not None:
             yield from _parsed(placed, inferred=True)
 

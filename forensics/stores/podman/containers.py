@@ -115,7 +115,7 @@ def _hostname(own: str, spec: OciSpec | None, libpod: Libpod) -> str | None:
         return _hostname(config.uts_of, other.spec, libpod)
     if spec is None or spec.hostname is not None:
         return spec.hostname if spec is not None else None
-    return own[:SHORT_ID] if any(kind == "uts" and not path for kind, path in spec.namespaces) else None
+    return own[:SHORT_ID] if any(kind == "uts" and not path for kind, path in spec.confinement.namespaces) else None
 
 
 def _image_name(record: ContainerRecord | None) -> str | None:
