@@ -3,9 +3,11 @@
 import lzma
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from forensics.filesystems.past import paths as past_paths
 from forensics.recovery.carving import bolt_pages, carved, documents
 from forensics.recovery.carving.scan import scan_space
 from forensics.recovery.containers import host_traces, libpod_bolt, libpod_rows
@@ -112,6 +114,18 @@ def test_a_deleted_file_of_an_engine_that_is_too_long():
     file = DeletedFile(path, 5, "f", 0o600, 0, 0, LIMIT + 1, "journal", "certain", inline=b"{}")
     deleted_clues({1: MemoryFilesystem({})}, [Numbered(1, 1, file)], limits)
     assert [(gap.path, gap.error.partition(":")[0]) for gap in limits.gaps] == [(path.decode(), f"{LIMIT + 1:,} bytes long")]
+
+
+def test_names_of_one_inode(monkeypatch):
+    """A whiteout has one name for each file that it hides."""
+    monkeypatch.setattr(past_paths, "MOST_NAMES", 2)
+    fs = SimpleNamespace(root=2, directories=list, problems=[])
+    names = {5: [past_paths.Name(0, 9, 2, 1, b"a%d" % number) for number in range(3)]}
+    paths = past_paths.PastPaths(fs, names, {})
+    assert len(paths.paths(5, 4)) == len(paths.paths(5, 5)) == 2
+    assert [(each.where, each.error) for each in fs.problems] == [
+        ("inode 5", "it had more than 2 names; the others are not told")
+    ]  # fmt: skip
 
 
 def test_names_on_the_host(monkeypatch):

@@ -110,6 +110,18 @@ def test_deleted_files_come_back_as_they_were(used):
     assert not {b"/" + os.fsencode(each.relative_to(host.top)) for each in host.live} & {file.path for file in told}
 
 
+@pytest.mark.parametrize("bound", ["MOST_STATES", "MOST_BYTES"])
+def test_what_of_a_log_is_not_kept_is_a_gap(used, bound, monkeypatch):
+    path, _host = used
+    fs = open_xfs(Image(path))
+    list(find_deleted(fs))
+    assert fs.problems == []
+    monkeypatch.setattr(f"forensics.filesystems.xfs.history.{bound}", 5)
+    fs = open_xfs(Image(path))
+    list(find_deleted(fs))
+    assert ["the newest deletions may be left out" in problem.error for problem in fs.problems] == [True]
+
+
 def test_removed_directories_come_back_with_their_paths(used):
     path, host = used
     fs = open_xfs(Image(path))

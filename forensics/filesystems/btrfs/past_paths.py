@@ -9,6 +9,7 @@ from forensics.filesystems.btrfs.items import LAST, ItemTree
 from forensics.filesystems.btrfs.numbers import number_of
 from forensics.filesystems.btrfs.reader import BtrfsFilesystem
 from forensics.filesystems.btrfs.subvolumes import Item, Key
+from forensics.filesystems.past.paths import tell_more_names
 from parsers import btrfs
 from parsers.btrfs_names import INODE_EXTREF, INODE_REF, Link, links
 from parsers.errors import EvidenceError, FormatError
@@ -38,7 +39,10 @@ class PastPaths:
     def of(self, tree: int, items: list[tuple[Key, Item]], then: ItemTree | None) -> list[PastPath]:
         """The paths of an inode with these items. then: its subvolume as it was at that moment, where that is known."""
         found = []
-        for link in own_links(items)[:MAX_NAMES]:
+        own = own_links(items)
+        if len(own) > MAX_NAMES:
+            tell_more_names(self._fs, number_of(tree, items[0][0][0]), MAX_NAMES)
+        for link in own[:MAX_NAMES]:
             above, sure = self.directory(tree, link.parent, then)
             found.append(PastPath(above + b"/" + link.name, link.parent, sure))
         return found

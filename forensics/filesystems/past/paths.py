@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from forensics.filesystem import Filesystem
+from forensics.filesystem import Filesystem, Problem
 
 BEFORE = -1
 """The moment before the first transaction of the log; a moment is a transaction's place among those that the log holds."""
@@ -28,6 +28,13 @@ _OF_NOW = -1  # the generation of a directory that is named by one of now
 MOST_NAMES = 1 << 12  # of one inode that are told: a whiteout has one for every file that it hides
 
 
+def tell_more_names(fs: Filesystem, number: int, most: int) -> None:
+    """A problem, once for each inode: not all of its names are told."""
+    told = Problem("deleted files", f"inode {number}", f"it had more than {most:,} names; the others are not told")
+    if told not in fs.problems:
+        fs.problems.append(told)
+
+
 @dataclass
 class PastPaths:
     """names: by inode number. lives: by inode number and generation, of the inodes that the log has states of."""
@@ -45,7 +52,10 @@ class PastPaths:
 
     def paths(self, number: int, moment: int) -> list[tuple[bytes, tuple[int, int]]]:
         """An inode's paths at a moment, with their directories (number, generation)."""
-        names = self._valid(number, moment)[:MOST_NAMES]
+        names = self._valid(number, moment)
+        if len(names) > MOST_NAMES:
+            tell_more_names(self.fs, number, MOST_NAMES)
+            names = names[:MOST_NAMES]
         found = {
             (self.directory(name.parent, name.generation, moment) + b"/" + name.name, (name.parent, name.generation))
             for name in names

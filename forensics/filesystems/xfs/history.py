@@ -86,7 +86,7 @@ class History:
     states: by inode number, oldest first. directories, maps: changes of blocks, by block. touched: (first block, end, moment) of
     all logged metadata. logged: (moment, inode number) of all logged inodes. allocations: the moments at which an allocation
     group's free space changed, by group. times: of the newest change that each transaction and those before it have. gaps: the
-    moments before which a part of the log is damaged.
+    moments before which a part of the log is damaged. cut: there was more than is kept.
     """
 
     source: Source
@@ -100,6 +100,7 @@ class History:
     allocations: dict[int, list[int]] = field(default_factory=dict)
     times: list[int] = field(default_factory=list)
     gaps: list[int] = field(default_factory=list)
+    cut: bool = False
     _kept: int = 0
     _count: int = 0
 
@@ -147,7 +148,10 @@ class History:
             raise FormatError("an inode's item in the log is cut off")
         _, _, fields, _, _, number, rdev, block, _, offset = INODE_FORMAT.unpack(regions[0])
         s = self.geometry.superblock
-        if self.geometry.inode_offset(number) != block * BASIC_BLOCK + offset or self._count >= MOST_STATES:
+        if self.geometry.inode_offset(number) != block * BASIC_BLOCK + offset:
+            return
+        if self._count >= MOST_STATES:
+            self.cut = True
             return
         states = self.states.setdefault(number, [])
         before = states[-1] if states else None
@@ -186,7 +190,9 @@ class History:
         if buffer.flags & BUF_CANCEL:
             freed = self.maps if block in self.maps else self.directories  # of what never changed only the disk tells what it was
             freed.setdefault(block, []).append(Change(self.end, True, ()))
-        elif changed is not None and self._kept < MOST_BYTES:
+        elif changed is not None and self._kept >= MOST_BYTES:
+            self.cut = True
+        elif changed is not None:
             runs = region_runs(buffer, item.regions[1:])
             pieces = tuple(
                 (first * CHUNK, region[: count * CHUNK]) for (first, count), region in zip(runs, item.regions[1:], strict=False)

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from forensics.filesystem import Extent
+from forensics.filesystem import Extent, Problem
 from forensics.filesystems.bulk.problems import ProblemLog
 from forensics.filesystems.bulk.reading import Numbers
-from forensics.filesystems.xfs.history import read_history
+from forensics.filesystems.xfs.history import MOST_BYTES, MOST_STATES, read_history
 from forensics.filesystems.xfs.inode_trees import inodes_in_use
 from forensics.filesystems.xfs.reader import Xfs
 from forensics.filesystems.xfs.replayed import Replayed
@@ -50,6 +50,10 @@ def find_xfs_deleted(fs: Xfs) -> Iterator[DeletedFile]:
             before = None  # the disk as it lies is between two states; then the log tells nothing of this
     held = _unlinked(fs)
     history = read_history(fs)
+    if history is not None and history.cut:
+        kept = f"{MOST_STATES:,} states of inodes and {MOST_BYTES:,} bytes of changed blocks"
+        error = f"the log has more than the {kept} that are kept: the newest deletions may be left out"
+        fs.problems.append(Problem("deleted files", "/", error))
     past = past_files(fs, history) if history is not None else None
     found = [file for number in held for file in _held(fs, before, number, paths, past)]
     found += past.gone() if past is not None else ()
