@@ -102,10 +102,14 @@ class Blob:
 
 @dataclass(frozen=True, slots=True)
 class Ingest:
-    """Content whose writing has not ended. ref: the writer's own name. expected: its digest, where the writer knew it."""
+    """Content whose writing has not ended. ref: the writer's own name. expected: its digest, where the writer knew it.
+
+    stored_ref: the name that the content store knows it by, `<namespace>/<number>/<ref>`.
+    """
 
     namespace: str
     ref: str
+    stored_ref: str | None
     expected: str | None
     expire_ns: int | None
     offset: int
@@ -256,6 +260,7 @@ def _ingest(node: Node, namespace: str, name: str) -> Ingest:
     return Ingest(
         namespace=namespace,
         ref=name,
+        stored_ref=node.text(b"ref"),
         expected=node.text(b"expected"),
         expire_ns=node.time(b"expireat"),
         offset=node.offset,

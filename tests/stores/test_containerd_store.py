@@ -9,6 +9,7 @@ import pytest
 
 from forensics.layers import number_layers
 from forensics.records import Mount
+from forensics.stores.containerd.artefacts import containerd_artefacts
 from forensics.stores.containerd.discover import find_containerd_roots
 from forensics.stores.containerd.meta import MetaDb
 from forensics.stores.containerd.mounts import kubelet_volume, spec_mounts
@@ -19,7 +20,7 @@ from forensics.stores.docker.containerd_images import EngineNamespace, claim_nam
 from forensics.stores.docker.discover import DockerRoot, find_docker_roots
 from forensics.stores.docker.store import read_docker
 from forensics.stores.reading import Place, StoreReader
-from parsers.containerd_meta import Snapshot
+from parsers.containerd_meta import Ingest, Snapshot
 from parsers.oci_spec import parse_spec
 from support.bolt_files import bolt_bytes
 from support.containerd_hosts import UID, contents_of, data_directory, host
@@ -266,3 +267,18 @@ def test_unfinished_and_forgotten_content_is_listed():
     assert [gap.path for gap in contents.gaps if "altered" in gap.error] == [
         f"/var/lib/containerd/io.containerd.content.v1.content/blobs/sha256/{'b' * 64}"
     ]
+
+
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_an_unfinished_content_whose_files_never_reached_the_disk_has_its_name_from_meta_db(on_disk):
+    """Right after a power cut its files are empty, and so is `ref`; its directory's name is the digest of that."""
+    files = dict.fromkeys(("ref", "startedat", "updatedat", "data"), b"")
+    number = hashlib.sha256(b"default/1/upload-1").hexdigest()
+    record = Ingest("default", "upload-1", "default/1/upload-1", "sha256:" + "c" * 64, None, 0, ())
+    fs = MemoryFilesystem({"ingest": {number: files} if on_disk else {}})
+    reader = StoreReader()
+    layers = SimpleNamespace(by_key={})
+    found = list(containerd_artefacts(reader, MetaDb(ingests=[record]), layers, Place(1, fs, fs.root, b"/"), {}, ()))
+    assert [(each.kind, each.namespace, each.name, each.time_ns) for each in found] == [("ingest", "default", "upload-1", None)]
+    assert found[0].details == {"expected": record.expected, **({"written": "0"} if on_disk else {})}
+    assert reader.gaps == []

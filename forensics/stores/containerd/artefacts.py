@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from hashlib import sha256
 
 from forensics.records import Artefact
 from forensics.stores.containerd.layers import SnapshotLayers
@@ -86,23 +87,33 @@ def _leases(engine: str, meta: MetaDb, namespaces: Collection[str]) -> Iterator[
 
 
 def _ingests(reader: StoreReader, meta: MetaDb, content: Place | None) -> Iterator[Artefact]:
-    """ingest/<hex>/{ref,data,startedat,updatedat,total}: `ref` is `<namespace>/<number>/<the writer's own name>`."""
-    expected = {record.ref: record.expected for record in meta.ingests if record.expected}
+    """ingest/<SHA-256 of ref>/{ref,data,startedat,updatedat,total}: `ref` is `<namespace>/<number>/<the writer's own name>`.
+
+    After a power cut these files may be empty: then meta.db tells the name. Of what it knows more, no byte was written.
+    """
+    known = {sha256((record.stored_ref or record.ref).encode()).hexdigest(): record for record in meta.ingests}
     for directory in reader.children(reader.child(content, b"ingest") if content is not None else None, "d"):
         told = {name: _text(reader, directory, name) for name in ("ref", "startedat", "updatedat", "total")}
+        record = known.pop(readable(directory.name), None)
         data = reader.child(directory, b"data")
         inode = reader.inode(data) if data is not None else None
-        namespace, _, rest = (told["ref"] or "").partition("/")
-        name = rest.partition("/")[2] or told["ref"] or readable(directory.name)
+        ref = told["ref"] or (record.stored_ref if record is not None else None) or ""
+        namespace, _, rest = ref.partition("/")
+        name = rest.partition("/")[2] or ref or readable(directory.name)
         details = {key: text for key, text in told.items() if text and key != "ref"}
         if inode is not None:
             details["written"] = str(inode.size)
-        if name in expected:
-            details["expected"] = expected[name] or ""
+        record = record or next((each for each in meta.ingests if (each.namespace, each.ref) == (namespace, name)), None)
+        if record is not None and record.expected:
+            details["expected"] = record.expected
         path = readable((data or directory).path)
-        started = reader.load(reader.child(directory, b"startedat"), "ingest", _time, MAX_TEXT)
+        started = reader.load(reader.child(directory, b"startedat"), "ingest", _time, MAX_TEXT) if told["startedat"] else None
         source = reader.provenance(directory)
         yield Artefact("containerd", "ingest", name, namespace or None, path, started, details, source=source)
+    for _, record in sorted(known.items()):
+        details = {"expected": record.expected} if record.expected else {}
+        where = meta.provenance(record.offset)
+        yield Artefact("containerd", "ingest", record.ref, record.namespace, None, None, details, source=where)
 
 
 def _forgotten(reader: StoreReader, meta: MetaDb, blobs: Mapping[str, Place]) -> Iterator[Artefact]:
