@@ -3,6 +3,8 @@
 <root>/pods/<uid>/{volumes/<plugin with / as ~>/<volume>,containers/<name>,etc-hosts}
 <manifests>/*.yaml
 
+Where they are, its command line and its config may say.
+
 Source: kubernetes v1.20 to v1.34, pkg/kubelet/kubelet_getters.go, pkg/kubelet/config/{defaults,file_linux}.go.
 """
 
@@ -14,25 +16,30 @@ from dataclasses import dataclass
 
 from forensics.records import Artefact, Container, Store, StoreContents, Volume
 from forensics.stores.host_tree import HostTree, host_trees, resolve_or_none
+from forensics.stores.rancher import data_directories
 from forensics.stores.reading import Place, StoreReader
+from forensics.stores.services import option_lines, service_commands
 from forensics.stores.shape import directories_with
 from forensics.survey import Survey
 from forensics.text import readable
+from parsers.kubelet import PROGRAM, KubeletOptions, kubelet_options, static_pod_path
+from parsers.systemd_unit import split_words
 
 ROOTS = (b"/var/lib/kubelet", b"/var/snap/microk8s/common/var/lib/kubelet", b"/var/lib/rancher/k3s/agent/kubelet",
          b"/var/lib/k0s/kubelet")  # fmt: skip
-MANIFESTS = (
-    b"/etc/kubernetes/manifests",
-    b"/var/lib/rancher/k3s/agent/pod-manifests",
-    b"/var/lib/rancher/rke2/agent/pod-manifests",
-    b"/etc/kubelet.d",
+MANIFESTS = (b"/etc/kubernetes/manifests", b"/etc/kubelet.d")
+CONFIGS = (
+    b"/etc/kubernetes/kubelet-config.yaml",
+    b"/etc/kubernetes/kubelet/kubelet-config.json",
+    b"/etc/kubernetes/kubelet/config.json",
 )
+OPTION_FILES = (b"/var/lib/kubelet/kubeadm-flags.env", b"/etc/default/kubelet", b"/etc/sysconfig/kubelet", b"/etc/conf.d/kubelet")
+MICROK8S = b"/var/snap/microk8s/current/args/kubelet"
 OWN_DIRECTORIES = frozenset((b"plugins", b"plugins_registry", b"pod-resources", b"device-plugins", b"checkpoints"))
 POD_UID = "io.kubernetes.pod.uid"
 MAX_MANIFEST = 1 << 20
 MAX_FILES = 100
 
-_STATIC_PATH = re.compile(rb"^[ \t]*staticPodPath[ \t]*:[ \t]*['\"]?(/[^'\"\s#]+)", re.MULTILINE)
 _IMAGE = re.compile(r"^[ \t-]*[\"']?image[\"']?[ \t]*:[ \t]*[\"']?([^\s\"',]+)", re.MULTILINE)
 
 
@@ -51,9 +58,11 @@ def find_kubelets(survey: Survey, reader: StoreReader) -> tuple[KubeletRoot, ...
     roots: dict[tuple[int, int], KubeletRoot] = {}
     trees = host_trees(survey)
     for tree in trees:
-        places = [(path, place) for path in ROOTS if (place := resolve_or_none(tree, path)) is not None]
+        told = _command_lines(reader, tree)
+        own = dict.fromkeys([*(each.root.encode() for each in told if each.root is not None), *ROOTS])
+        places = [(path, place) for path in own if (place := resolve_or_none(tree, path)) is not None]
         places = [(path, place) for path, place in places if reader.child(place, b"pods") is not None]
-        manifests = _manifests(reader, tree, [place for _, place in places])
+        manifests = _manifests(reader, tree, [path for path, _ in places], told)
         if manifests and not places:
             roots[manifests[0].partition, 0] = KubeletRoot(manifests[0].partition, None, None, manifests)
         for path, place in places:
@@ -94,13 +103,25 @@ def _has_shape(names: Mapping[bytes, int]) -> bool:
     return b"pods" in names and len(OWN_DIRECTORIES & names.keys()) > 1
 
 
-def _manifests(reader: StoreReader, tree: HostTree, kubelets: Sequence[Place]) -> tuple[Place, ...]:
-    paths = list(MANIFESTS)
-    for kubelet in kubelets:
-        config = reader.load(reader.child(kubelet, b"config.yaml"), "kubelet's config.yaml", lambda data: data, MAX_MANIFEST)
-        match = _STATIC_PATH.search(config or b"")
-        if match is not None:
-            paths.append(match[1])
+def _command_lines(reader: StoreReader, tree: HostTree) -> list[KubeletOptions]:
+    lines = [*service_commands(reader, tree, PROGRAM, "kubelet"), *option_lines(reader, tree, OPTION_FILES, "kubelet's options")]
+    arguments = reader.load(resolve_or_none(tree, MICROK8S), "kubelet's arguments", lambda data: data, MAX_MANIFEST)
+    words = split_words((arguments or b"").decode("utf-8", "backslashreplace"))
+    return [kubelet_options(argv) for argv in (*(words for words, _ in lines), words)]
+
+
+def _manifests(
+    reader: StoreReader, tree: HostTree, kubelets: Sequence[bytes], told: Sequence[KubeletOptions]
+) -> tuple[Place, ...]:
+    """The directories, or files, of static pods: those of a command line, of every config, and the usual ones."""
+    paths = [*MANIFESTS, *(data + b"/agent/pod-manifests" for data in data_directories(reader, tree))]
+    paths += [each.manifests.encode() for each in told if each.manifests is not None]
+    configs = [each.config.encode() for each in told if each.config is not None]
+    configs += [*(kubelet + b"/config.yaml" for kubelet in kubelets), *CONFIGS]
+    for config in dict.fromkeys(configs):
+        path = reader.load(resolve_or_none(tree, config), "kubelet's config", static_pod_path, MAX_MANIFEST)
+        if path is not None:
+            paths.append(path)
     places = (resolve_or_none(tree, path) for path in dict.fromkeys(paths))
     return tuple({(place.partition, place.inode): place for place in places if place is not None}.values())
 
@@ -142,7 +163,7 @@ def _pod(reader: StoreReader, base: str, pod: Place, names: Mapping[str, str]) -
 
 def _static_pods(reader: StoreReader, root: KubeletRoot) -> Iterator[Artefact]:
     for directory in root.manifests:
-        for place in reader.children(directory, "f")[:MAX_FILES]:
+        for place in reader.children(directory, "f")[:MAX_FILES] if reader.type(directory) == "d" else (directory,):
             text = reader.load(place, "static pod", lambda data: data.decode("utf-8", "replace"), MAX_MANIFEST)
             if text is None or place.name.startswith(b"."):
                 continue

@@ -56,3 +56,32 @@ def test_volumes_and_static_pods_of_a_kubelet():
     pod, static = contents.artefacts
     assert (pod.kind, pod.name, pod.namespace) == ("pod", "shop", "default")
     assert (static.kind, static.name, static.details["images"]) == ("static pod", "etcd.yaml", "etcd:3.5")
+
+
+@pytest.mark.parametrize("files", [
+    {"usr/lib/systemd/system/kubelet.service": b"[Service]\nExecStart=/usr/bin/kubelet\n",
+     "etc/systemd/system/kubelet.service.d/10-kubeadm.conf":
+         b'[Service]\nEnvironment="C=--config=/opt/k/c.yaml"\nExecStart=\nExecStart=/usr/bin/kubelet $C\n',
+     "opt/k/c.yaml": b"kind: KubeletConfiguration\nstaticPodPath: \"/srv/pods\"\n"},
+    {"etc/systemd/system/k.service": b"[Service]\nExecStart=/opt/bin/kubelet --pod-manifest-path /srv/pods\n"},
+    {"var/lib/kubelet/kubeadm-flags.env": b'KUBELET_KUBEADM_ARGS="--v=2 --config /opt/c.json"\n',
+     "opt/c.json": b'{"kind": "KubeletConfiguration",\n "staticPodPath": "/srv/pods", "port": 1}'},
+    {"var/snap/microk8s/current/args/kubelet": b"--root-dir=/data/kubelet\n--pod-manifest-path=/srv/pods/etcd.yaml\n",
+     "data/kubelet/pods/x/etc-hosts": b""},
+    {"etc/rancher/k3s/config.yaml": b'data-dir: "/data/k3s"\n', "data/k3s/agent/pod-manifests/etcd.yaml": b"image: etcd:3.5\n"},
+])  # fmt: skip
+def test_static_pods_are_found_where_the_kubelet_was_told_that_they_are(files):
+    tree = {"etc": {"hostname": b"h\n"}}
+    if not any("k3s" in path for path in files):
+        tree["srv"] = {"pods": {"etcd.yaml": b"spec:\n  containers:\n  - image: etcd:3.5\n"}}
+    for path, content in files.items():
+        *above, last = path.split("/")
+        here = tree
+        for part in above:
+            here = here.setdefault(part, {})
+        here[last] = content
+    found, reader = survey_of(tree)
+    (root,) = find_kubelets(found, reader)
+    assert reader.gaps == []
+    statics = [each for each in read_kubelet(root, []).artefacts if each.kind == "static pod"]
+    assert [(each.name, each.details["images"]) for each in statics] == [("etcd.yaml", "etcd:3.5")]
