@@ -2,8 +2,7 @@
 
 Source: kubernetes v1.10 to v1.23, pkg/kubelet/dockershim/docker_checkpoint.go; cri-dockerd v0.2 to v0.3, core/checkpoint.go;
 kubernetes v1.10 to v1.17, pkg/kubelet/cm/cpumanager/state/checkpoint.go (from 1.18 on, entries are by pod and container name);
-v1.20 to v1.34, cmd/kubelet/app/options/options.go (options of the command line), staging/src/k8s.io/kubelet/config/v1beta1/types.go
-(staticPodPath).
+v1.20 to v1.34, cmd/kubelet/app/options/options.go (the command line), staging/src/k8s.io/kubelet/config/v1beta1/types.go.
 """
 
 from __future__ import annotations
