@@ -39,7 +39,7 @@ class CacheRecord:
     last_used_ns: int | None
     usage_count: int | None
     parents: tuple[str, ...]
-    snapshot: str | None
+    snapshot: str
     mutable: str | None
     committed: bool
     size: int | None
@@ -103,7 +103,7 @@ def parse_cache_record(record_id: str, values: Mapping[bytes, bytes]) -> CacheRe
         last_used_ns=number("cache.lastUsedAt"),
         usage_count=number("cache.usageCount"),
         parents=tuple(parents),
-        snapshot=text("cache.snapshot"),
+        snapshot=text("cache.snapshot") or record_id,  # which BuildKit before v0.9 did not write where it is the same
         mutable=text("cache.equalMutable"),
         committed=known.get("snapshot.committed") is True,
         size=number("snapshot.size"),

@@ -95,6 +95,24 @@ def test_every_record_of_the_containerd_image_store():
     assert set(twins) == MUTABLES, "what is left shares the files of one that is listed"
 
 
+def test_snapshots_that_have_the_names_of_their_records():
+    """Docker 20.10 does not write them; the power was cut while the last step ran, so that some were never committed."""
+    files = {
+        path.name.removesuffix(".xz"): lzma.decompress(path.read_bytes()) for path in sorted((DATA / "docker20").glob("*.xz"))
+    }
+    names = ["vf9pxt6p2gkyd4ldgfvkeqjt5", "rzdzou8lnmefu1joik5mp7qun", "oxxam5g5smni3jfh8ehrdyd4z", "kfh72wc3mjt10otyum1cjd335",
+             "mpr1uii4ml6pmjzmy7qqyfqfy", "5z9vus449m9sja3hawhxexny3", "vgua4h3o6gwpvnd5xecit2umb", "0" * 64]  # fmt: skip
+    links = {f"{number:026}": f"../{name}/diff" for number, name in enumerate(names)}
+    layers = {name: {"diff": {}, "link": b"%026d" % number} for number, name in enumerate(names)}
+    contents = read(MemoryFilesystem({"containers": {}, "overlay2": {**layers, "l": links}, "buildkit": files}))
+    assert {layer.name: layer.kind for layer in contents.layers} == {
+        name: "orphan" if name == "0" * 64 else "image" for name in names
+    }
+    held = {each.layer for each in contents.builds}
+    assert held == {f"overlay2/{name}" for name in names[:-1]} | {None}
+    assert [each.description for each in contents.builds if each.layer is None] == ["from local "], "an image's own layer"
+
+
 def test_shared_where_images_are_not_known():
     fs = store(FILES)
     root = fs.find(fs.root, b"buildkit")

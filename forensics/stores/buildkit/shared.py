@@ -43,7 +43,7 @@ def shared_records(
     stacks = dict(_stacks(by_id))
     pending = []
     for record in records:
-        snapshot = snapshots.get(record.snapshot or record.id)
+        snapshot = snapshots.get(record.snapshot)
         stack = stacks.get(record.id)
         told = (
             record.chain_id,
