@@ -16,8 +16,10 @@ from forensics.file_source import FileSource
 from forensics.filesystem import Filesystem, Tree
 from forensics.layer_archives import CHUNK, MAX_RATIO, SPARE, Archive, rebuilt, unpacked
 from forensics.records import Layer, LayerArchive
+from forensics.wh_marks import with_overrides
 from parsers import pax_headers
 from parsers.errors import EvidenceError, FormatError
+from parsers.overlay_marks import OVERRIDE_STAT, parse_override_stat
 
 VERIFIED, ALTERED, UNVERIFIABLE = "verified", "altered", "unverifiable"
 MAX_FAULTS = 1000
@@ -70,6 +72,7 @@ def verify_layer(layer: Layer, filesystems: Mapping[int, Filesystem]) -> Verdict
         return Verdict(UNVERIFIABLE, reason=f"{missing} is missing")
     try:
         tree = fs.tree(layer.directory)
+        tree = with_overrides(tree) if layer.marks == "fuse" else tree
         archive = _archive(made_from, source, fs, layer.directory, tree)
         members = dict(layer_members(archive, own=made_from.kind == "tar"))
         whole = archive.diff_id() == layer.diff_id
@@ -184,7 +187,7 @@ def _same_owners(tree: Tree, rows: Mapping[bytes, int], members: Mapping[bytes, 
 
 def _differs(fs: Filesystem, tree: Tree, rows: Mapping[bytes, int], row: int, member: _Member, owners: bool) -> str | None:
     """What of an entry is not as the archive has it, None where all is."""
-    kind = chr(tree.type[row])
+    kind = _type(tree, row)
     if member.type == "h":
         other = rows.get(member.link)
         linked = other is not None and tree.inode[other] == tree.inode[row]
@@ -198,7 +201,8 @@ def _differs(fs: Filesystem, tree: Tree, rows: Mapping[bytes, int], row: int, me
         wrong.append(f"has the mode {int(tree.mode[row]):o}, not {member.mode:o}")
     if owners and (int(tree.uid[row]), int(tree.gid[row])) != (member.uid, member.gid):
         wrong.append(f"belongs to {tree.uid[row]}:{tree.gid[row]}, not {member.uid}:{member.gid}")
-    if member.rdev is not None and (int(tree.rdev_major[row]), int(tree.rdev_minor[row])) != member.rdev:
+    is_itself = kind == chr(tree.type[row])
+    if member.rdev is not None and is_itself and (int(tree.rdev_major[row]), int(tree.rdev_minor[row])) != member.rdev:
         wrong.append("is another device")
     if kind == "f":
         if int(tree.mtime_ns[row]) // 10**9 != member.mtime:
@@ -206,6 +210,18 @@ def _differs(fs: Filesystem, tree: Tree, rows: Mapping[bytes, int], row: int, me
         if member.digest is not None and (text := _content_differs(fs, int(tree.inode[row]), member)) is not None:
             wrong.append(text)
     return ", ".join(wrong) or None
+
+
+def _type(tree: Tree, row: int) -> str:
+    """An entry's type; where a store cannot make such (force_mask), an empty file's xattr tells it."""
+    kind = chr(tree.type[row])
+    if kind != "f" or tree.size[row] or row not in tree.xattrs:
+        return kind
+    for name in OVERRIDE_STAT:
+        with contextlib.suppress(FormatError):
+            if name in tree.xattrs[row] and (said := parse_override_stat(tree.xattrs[row][name]).type) is not None:
+                return said
+    return kind
 
 
 def _content_differs(fs: Filesystem, inode: int, member: _Member) -> str | None:

@@ -105,7 +105,8 @@ def test_nlink_and_protattr():
 def test_owner_and_mode_overrides():
     assert parse_override_stat(b"65534:0:40755") == OverrideStat(65534, 0, 0o755)
     assert parse_override_stat(b"0:0:100600") == OverrideStat(0, 0, 0o600)
-    assert parse_override_stat(b"0:5:755:char-1-3") == OverrideStat(0, 5, 0o755)
+    assert parse_override_stat(b"0:5:755:char-1-3") == OverrideStat(0, 5, 0o755, "c")
+    assert parse_override_stat(b"0:0:0777:pipe") == OverrideStat(0, 0, 0o777, "p")  # as containers/storage v1.57 wrote it
     for value in (b"", b"0:0", b"a:b:c", b"0:0:9", b"-1:0:755", b"0:0:7777777"):
         with pytest.raises(FormatError):
             parse_override_stat(value)

@@ -1,8 +1,13 @@
 """Owners in containers with user namespaces: what the disk has, what the container's filesystem showed, what they are outside."""
 
+import base64
 import contextlib
+import gzip
+import hashlib
+import io
 import json
 import sqlite3
+import tarfile
 
 import pytest
 from hypothesis import given
@@ -11,6 +16,7 @@ from hypothesis import strategies as st
 from forensics.pipeline import CarveOptions, carve
 from forensics.progress import Silent
 from parsers.container_storage import parse_containers, parse_layers
+from parsers.crc64 import Crc64
 from parsers.errors import FormatError
 from parsers.id_map import (
     IDS,
@@ -133,6 +139,43 @@ def test_owners_in_xattrs_are_of_the_users_namespace(tmp_path):
     files, id_map, _ = owners(tmp_path, of_eve(items))
     assert files == {"/": (1005, 1005), "/x": (300006, 400007)}
     assert id_map == {"uids": [[0, 1005, 1], [1, 300000, 65536]], "gids": [[0, 1005, 1], [1, 400000, 65536]]}
+
+
+def tar_split(*files):
+    """The archive of some files as (name, mode, content), by its digest and by what rebuilds it from a layer."""
+    packed = io.BytesIO()
+    lines, at = [], 0
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, mode, content in files:
+            info = tarfile.TarInfo(name)
+            info.mode, info.size, info.mtime = mode, len(content), 1_700_000_000
+            archive.addfile(info, io.BytesIO(content))
+            header = packed.getvalue()[at : packed.tell() - len(content) - -len(content) % 512]
+            lines.append({"type": 2, "payload": base64.b64encode(header).decode(), "position": len(lines)})
+            checksum = Crc64()
+            checksum.update(content)
+            crc = base64.b64encode(checksum.digest()).decode()
+            lines.append({"type": 1, "name": name, "size": len(content), "payload": crc, "position": len(lines)})
+            at += len(header) + len(content)
+    rest = base64.b64encode(packed.getvalue()[at:]).decode()
+    lines.append({"type": 2, "payload": rest, "position": len(lines)})
+    told = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    return "sha256:" + hashlib.sha256(packed.getvalue()).hexdigest(), gzip.compress(told)
+
+
+@pytest.mark.parametrize(("mode", "verdict"), [("0640", "verified"), ("0777", "altered")])
+def test_a_layer_whose_modes_are_in_xattrs_is_held_against_its_archive_with_these(tmp_path, mode, verdict):
+    mark = "user.containers.override_stat"
+    diff_id, split = tar_split(("x", 0o640, b"content"))
+    items = {EVE: Item(None), f"{EVE}/overlay/.has-mount-program": Item(b"true")}
+    items[f"{EVE}/overlay-layers/{BASE}.tar-split.gz"] = Item(split)
+    root = Item(None, xattrs={mark: b"0:0:0755:dir"})
+    items |= layer(EVE, BASE, {"/x": Item(b"content", xattrs={mark: f"0:0:{mode}:file".encode()}), "/": root})
+    items |= layer(EVE, OWN, {"/": root}, BASE) | records(EVE, [{"id": BASE, "diff-digest": diff_id}, STACK[1]])
+    owners(tmp_path, of_eve(items))
+    with contextlib.closing(sqlite3.connect(tmp_path / "case.db")) as db:
+        found = db.execute("SELECT integrity, integrity_reason FROM layers WHERE kind = 'image'").fetchall()
+    assert found == [(verdict, None)]
 
 
 def test_subordinate_ids_that_nobody_told(tmp_path):

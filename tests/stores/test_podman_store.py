@@ -46,8 +46,10 @@ def test_a_stack():
 
 def test_directories_beside_diff_are_below_it():
     tree = graph_root(**{f"overlay__{SECOND}__diff1": {}, f"overlay__{SECOND}__diff2": {}, f"overlay__{SECOND}__diff4": {}})
+    tree["overlay-layers"] |= {f"{name}.tar-split.gz": b"x" for name in (BASE, SECOND)}
     contents = read(tree)
     assert stack(contents, contents.containers[0].layer) == [OWN, SECOND, f"{SECOND}/diff1", f"{SECOND}/diff2", BASE]
+    assert [each.name for each in contents.layers if each.archive is not None] == [BASE]  # the others' is of all three
 
 
 def test_lost_lower_files_and_links():

@@ -202,11 +202,13 @@ def _with_extras(reader: StoreReader, layer: Layer, lower: str | None, directory
         extras.append(place)
     keys = [f"{layer.key}/{readable(place.name)}" for place in extras]
     follow = [*keys, below]
-    yield replace(layer, lower=follow[0])
+    # of several directories, none is what the layer's archive was unpacked to
+    yield replace(layer, lower=follow[0], archive=None if extras else layer.archive)
     for place, key, under in zip(extras, keys, follow[1:], strict=True):
         yield replace(
             layer,
             key=key,
+            archive=None,
             name=f"{layer.name}/{readable(place.name)}",
             directory=place.inode,
             path=readable(place.path),

@@ -27,6 +27,7 @@ from parsers.libpod import (
 
 MAX_VALUE = 4 << 20
 CONTAINERS, PODS, VOLUMES = b"ctr", b"pod", b"vol"
+WAL = b"-wal"
 
 _T = TypeVar("_T", LibpodContainer, LibpodState, LibpodPod, LibpodVolume)
 
@@ -72,7 +73,7 @@ def _read_sqlite(reader: StoreReader, database: Place | None, directory: Place, 
     opened = open_sqlite(reader, database, directory, "libpod's db.sql") if database is not None else None
     if database is None or opened is None:
         return
-    find = _finder(reader, database)
+    find = _finder(reader, database, directory)
     name = "libpod's db.sql"
     for graph_root, volume_path, driver in read_rows(
         reader, opened, database, name, "DBConfig", ("GraphRoot", "VolumeDir", "GraphDriver")
@@ -92,16 +93,27 @@ def _read_sqlite(reader: StoreReader, database: Place | None, directory: Place, 
     opened.close()
 
 
-def _finder(reader: StoreReader, database: Place) -> Callable[[str | None], Provenance]:
-    """Where in the database file a row begins that has an id or a name and then a JSON document; else the file."""
+def _finder(reader: StoreReader, database: Place, directory: Place) -> Callable[[str | None], Provenance]:
+    """Where a row begins that has an id or a name and then a JSON document; else the file.
+
+    In the write-ahead log, where that has it, the last one of those there; else in the database.
+    """
     whole = reader.provenance(database)
-    data = reader.load(database, "libpod's db.sql", bytes, MAX_DATABASE) or b""
-    file = FileSource(database.fs, database.inode, readable(database.path))
+    log = reader.child(directory, database.name + WAL)
+    files = []
+    for place in (log, database):
+        data = reader.load(place, "libpod's db.sql", bytes, MAX_DATABASE) if place is not None else None
+        if place is not None and data:
+            files.append((data, FileSource(place.fs, place.inode, readable(place.path)), reader.provenance(place)))
 
     def find(own: str | None) -> Provenance:
-        row = re.search(re.escape(own.encode()) + rb"[ -z]{0,400}\{\"", data) if own else None
-        at = file.locate(row.start()) if row is not None else None
-        return whole if at is None else replace(whole, offset=at)
+        row = re.compile(re.escape(own.encode()) + rb"[ -z]{0,400}\{\"") if own else None
+        for data, file, source in files if row is not None else ():
+            found = [match.start() for match in row.finditer(data)] if row is not None else []
+            at = file.locate(found[-1 if file.inode != database.inode else 0]) if found else None
+            if at is not None:
+                return replace(source, offset=at)
+        return whole
 
     return find
 
