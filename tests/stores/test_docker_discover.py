@@ -53,6 +53,12 @@ def test_no_docker():
     assert roots_on(tree) == ([], [])
 
 
+@pytest.mark.parametrize("path", ["srv/d", "./srv//d/", "/opt/../srv/./d", "../../srv/d"])
+def test_a_data_root_that_is_written_in_another_way(path):
+    tree = {"etc": {"docker": {"daemon.json": config(**{"data-root": path})}}, "srv": {"d": ROOT}, "opt": {}}
+    assert only(tree) == (1, "/srv/d", "/srv/d", "/etc/docker/daemon.json")
+
+
 @pytest.mark.parametrize("target", ["/data/docker", "../../data/docker", "/links/loop/../../data/./docker"])
 def test_symlink(target):
     tree = {"var": {"lib": {"docker": target}}, "data": {"docker": ROOT}, "links": {"loop": "/var/lib"}}

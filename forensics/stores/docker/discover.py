@@ -144,4 +144,11 @@ def _has_layerdb(fs: Filesystem, image: int | None) -> bool:
 
 
 def _normal(path: bytes) -> bytes:
-    return b"/" + b"/".join(part for part in path.split(b"/") if part)
+    """An absolute path; a relative one is taken from `/`, where systemd starts a daemon."""
+    parts: list[bytes] = []
+    for part in path.split(b"/"):
+        if part == b"..":
+            parts[-1:] = []
+        elif part not in (b"", b"."):
+            parts.append(part)
+    return b"/" + b"/".join(parts)
