@@ -7,6 +7,7 @@ import pytest
 from forensics.stores.docker.discover import DockerRoot
 from forensics.stores.docker.store import read_docker
 from forensics.stores.reading import Place
+from parsers.docker_devicemapper import parse_device_set, parse_thin_device
 from parsers.docker_layer import parse_parents
 from parsers.errors import FormatError
 from support.docker_stores import stack
@@ -146,6 +147,33 @@ def test_what_is_not_read_is_listed_and_told_once(driver, directory, path):
     )
     assert {each.directory for each in contents.layers} == {None}
     assert path is None or layers[LEFT].path == path
+
+
+def test_the_thin_devices_of_devicemapper():
+    device = {"device_id": 12, "size": 10737418240, "transaction_id": 30, "initialized": False, "deleted": False}
+    devices = {BASE: {**device, "device_id": 2, "initialized": True}, OWN: device, LEFT: {**device, "device_id": -1, "size": "x"}}
+    metadata = {name: json.dumps(each).encode() for name, each in devices.items()}
+    base = {"next_device_id": 13, "BaseDeviceUUID": "6a5f", "BaseDeviceFilesystem": "xfs"}
+    metadata |= {"deviceset-metadata": json.dumps(base).encode(), "transaction-metadata": b"{}", "9" * 64: b"{"}
+    contents = read(store("devicemapper", metadata=metadata, devicemapper={"data": bytes(100), "metadata": bytes(20)}, mnt={}))
+    told = {(each.kind, each.name): each.details for each in contents.artefacts}
+    assert told["thin pool", "devicemapper"] == {
+        "next device id": "13", "base device": "6a5f", "filesystem": "xfs",
+        "data file": "/devicemapper/devicemapper/data, 100 bytes",
+        "metadata file": "/devicemapper/devicemapper/metadata, 20 bytes",
+    }  # fmt: skip
+    own = {"device id": "12", "size in bytes": "10737418240", "transaction": "30", "initialized": "false"}
+    assert told["thin device", OWN] == own
+    assert told["thin device", BASE] == {**own, "device id": "2", "initialized": "true"}
+    assert "size in bytes" not in told["thin device", LEFT]
+    assert sorted(gap.artefact for gap in contents.gaps) == ["graph driver", "thin device", "thin device"]
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"\xff", b'{"device_id": 1'])
+def test_no_thin_device(data):
+    for parse in (parse_thin_device, parse_device_set):
+        with pytest.raises(FormatError):
+            parse(data)
 
 
 @pytest.mark.parametrize(("driver", "directory"), [("overlay", OVERLAY), ("aufs", AUFS)])

@@ -23,6 +23,7 @@ from forensics.stores.docker.graph_v1 import graph_images, read_graph
 from forensics.stores.docker.networks import docker_networks, read_networks
 from forensics.stores.docker.pulls import pulled_layers
 from forensics.stores.docker.swarm import tell_swarm
+from forensics.stores.docker.thin_devices import thin_devices
 from forensics.stores.docker.volumes import docker_volumes
 from forensics.stores.host_tree import resolve_or_none
 from forensics.stores.reading import Place, StoreReader
@@ -87,7 +88,11 @@ def read_docker(root: DockerRoot, space: EngineNamespace | None = None) -> Store
         volumes=docker_volumes(reader, host_root, _part(reader, root, b"volumes"), containers),
         networks=docker_networks(reader, networks, stored),
         builds=builds,
-        artefacts=(*pulled_layers(reader, image), *(namespace_artefacts(space) if space is not None else ())),
+        artefacts=(
+            *pulled_layers(reader, image),
+            *thin_devices(reader, _part(reader, root, b"devicemapper")),
+            *(namespace_artefacts(space) if space is not None else ()),
+        ),
         gaps=tuple(dict.fromkeys(reader.gaps)),
     )
 
