@@ -1,7 +1,7 @@
 # make demo   carve a bundled disk image, look at the result, write a report
 # make test   run every test; those that need root or a tool that is not there are skipped, with the reason
 # make check  formatting, lint, types, tests
-# make bench  speed and memory against The Sleuth Kit's fls, of hashing against sha256sum, of XFS and E01, what comes back of what was removed
+# make bench  speed and memory against The Sleuth Kit's fls, of hashing against sha256sum, of XFS and E01, what comes back of what was removed, a large meta.db
 # make clean  remove everything that make made
 #
 # Needs Python 3.11 or newer and nothing else; `make PYTHON=python3.12 demo` picks another one than python3.
@@ -38,6 +38,7 @@ bench: $(VENV)/.installed
 	$(VENV)/bin/python tests/bench/bench.py
 	$(VENV)/bin/python tests/bench/formats.py
 	$(VENV)/bin/python tests/bench/removed.py
+	$(VENV)/bin/python tests/bench/large_meta.py
 
 clean:
 	rm -rf $(VENV) $(DEMO) .bench build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
