@@ -113,6 +113,15 @@ def test_what_the_exit_code_means_is_told_only_of_what_ended(shown):
     assert facts(shown(state="exited", exit_code=0)[0], "exit code") == ["0"]
 
 
+def test_a_tmpfs_has_no_source_and_its_options(shown):
+    def mounted(builder, number):
+        builder.insert("container_mount", container=number, type="tmpfs", destination="/t", rw=1, options="mode=1770,size=65536")
+
+    text, record = shown(mounted)
+    assert facts(text, "tmpfs") == ["on /t, rw, mode=1770,size=65536"]
+    assert record["mounts"][0]["options"] == "mode=1770,size=65536"
+
+
 def test_findings_stand_there_the_gravest_first(shown):
     def found(builder, number):
         builder.insert("rule", name="r", severity="high", title="r", why="", check_by_hand="", benign="", attack="[]")

@@ -181,7 +181,7 @@ def _logs(row: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
 def _mount(mount: Mapping[str, Any]) -> tuple[str, str | None]:
     mode = None if mount["rw"] is None else "rw" if mount["rw"] else "ro"
     source = mount["source"] or mount["volume"] or ""
-    return mount["type"], _joined(f"{source} on {mount['destination']}", mode, mount["options"])
+    return mount["type"], _joined(_joined(source, f"on {mount['destination']}", by=" "), mode, mount["options"])
 
 
 def _network(network: Mapping[str, Any]) -> tuple[str, str | None]:

@@ -83,7 +83,7 @@ def recover(
     clues.containers += mentions
     engines = [each.contents.store.engine for each in stores]
     clues.containers += host_clues(trees, engines, limits)
-    clues.containers += checkpoint_clues(trees, engines)
+    clues.containers += checkpoint_clues(trees, engines, limits)
     clues.containers += slack_clues(stores, trees, runtime_of(engines), limits)
     gone = deleted_clues(filesystems or {}, deleted, limits)
     clues.containers += gone.containers

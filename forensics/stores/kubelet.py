@@ -163,7 +163,7 @@ def _pod(reader: StoreReader, base: str, pod: Place, names: Mapping[str, str]) -
 
 def _static_pods(reader: StoreReader, root: KubeletRoot) -> Iterator[Artefact]:
     for directory in root.manifests:
-        for place in reader.children(directory, "f")[:MAX_FILES] if reader.type(directory) == "d" else (directory,):
+        for place in reader.children(directory, "f", MAX_FILES) if reader.type(directory) == "d" else (directory,):
             text = reader.load(place, "static pod", lambda data: data.decode("utf-8", "replace"), MAX_MANIFEST)
             if text is None or place.name.startswith(b"."):
                 continue

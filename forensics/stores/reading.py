@@ -63,8 +63,11 @@ class StoreReader:
             place = Place(place.partition, place.fs, found, place.path.rstrip(b"/") + b"/" + name)
         return place
 
-    def children(self, directory: Place | None, kinds: str = "") -> Sequence[Place]:
-        """What is in a directory, by name; only inodes of the types in `kinds`, where given. Nothing is in no directory."""
+    def children(self, directory: Place | None, kinds: str = "", most: int | None = None) -> Sequence[Place]:
+        """What is in a directory, by name; only inodes of the types in `kinds`, where given. Nothing is in no directory.
+
+        most: no more of them, and a gap where there are.
+        """
         if directory is None:
             return ()
         try:
@@ -74,7 +77,12 @@ class StoreReader:
             return ()
         base = directory.path.rstrip(b"/")
         places = [Place(directory.partition, directory.fs, entry.inode, base + b"/" + entry.name) for entry in entries]
-        return [place for place in places if not kinds or self.type(place) in kinds]
+        found = [place for place in places if not kinds or self.type(place) in kinds]
+        if most is not None and len(found) > most:
+            self.gap(
+                "directory", f"{len(found):,} names of the kind that is looked for; only the first {most:,} were read", directory
+            )
+        return found[:most]
 
     def inode(self, place: Place) -> Inode | None:
         """Its metadata, None where they are damaged."""

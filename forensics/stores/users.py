@@ -27,4 +27,8 @@ def users(reader: StoreReader, tree: HostTree) -> list[User]:
     found = {fields[5].rstrip(b"/"): User(fields[5].rstrip(b"/"), fields[0], fields[2]) for fields in reversed(lines)}
     for home in (b"/root", *(b"/home/" + place.name for place in reader.children(resolve_or_none(tree, b"/home")))):
         found.setdefault(home, User(home))
-    return [found[home] for home in sorted(found) if home][:MAX_USERS]
+    homes = [home for home in sorted(found) if home]
+    if len(homes) > MAX_USERS:
+        error = f"{len(homes):,} homes of users; engines' stores were looked for in the first {MAX_USERS:,}"
+        reader.gap("passwd", error, resolve_or_none(tree, b"/etc/passwd"))
+    return [found[home] for home in homes[:MAX_USERS]]

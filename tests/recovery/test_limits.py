@@ -16,8 +16,9 @@ from forensics.recovery.files.deleted import Numbered
 from forensics.recovery.files.deleted_file import DeletedFile
 from forensics.recovery.files.small_files import LIMIT
 from forensics.recovery.limits import Limits
-from forensics.stores.host_tree import host_trees
-from forensics.stores.reading import Place
+from forensics.stores import users
+from forensics.stores.host_tree import host_trees, resolve_or_none
+from forensics.stores.reading import Place, StoreReader
 from support.bolt_files import bolt_bytes
 from support.free_space import blocks, space
 from support.memory_filesystem import MemoryFilesystem
@@ -137,3 +138,18 @@ def test_names_on_the_host(monkeypatch):
     assert [(gap.path, gap.error) for gap in limits.gaps] == [
         ("/etc/systemd/system", "more than 1 names in a directory of the host's: the rest was not looked at")
     ]
+
+
+def test_files_and_homes_of_a_host(monkeypatch):
+    found, _ = survey_of({"etc": {"passwd": b"root:x:0:0::/root:/bin/sh\na:x:1:1::/home/a:/bin/sh\n"}, "d": {"1": b"", "2": b""}})
+    (tree,) = host_trees(found)
+    reader = StoreReader()
+    assert len(users.users(reader, tree)) == 2
+    assert len(reader.children(resolve_or_none(tree, b"/d"), "f", 2)) == 2
+    assert reader.gaps == []
+    monkeypatch.setattr(users, "MAX_USERS", 1)
+    assert len(users.users(reader, tree)) == 1
+    assert len(reader.children(resolve_or_none(tree, b"/d"), "f", 1)) == 1
+    assert [(gap.path, gap.error.partition(";")[0]) for gap in reader.gaps] == [
+        ("/etc/passwd", "2 homes of users"), ("/d", "2 names of the kind that is looked for"),
+    ]  # fmt: skip

@@ -15,8 +15,10 @@ from dataclasses import replace
 from forensics.records import Container
 from forensics.recovery.clues import CERTAIN, Clue
 from forensics.recovery.containers.host_traces import runtime_of
+from forensics.recovery.limits import Limits
 from forensics.stores.host_tree import HostTree, resolve_or_none
 from forensics.stores.reading import Place, StoreReader
+from forensics.text import readable
 from parsers.errors import EvidenceError, FormatError
 from parsers.json_fields import parse_object
 from parsers.oci_spec import OciSpec, parse_spec
@@ -31,11 +33,14 @@ _ID = re.compile(r"[0-9a-f]{64}")
 _NAMED = re.compile(r"([a-z0-9.-]+)_([a-z0-9.-]+)_([a-z0-9.-]+)_[0-9a-f-]{36}_\d+")
 
 
-def checkpoint_clues(trees: Sequence[HostTree], engines: Sequence[str]) -> Iterator[Clue[Container]]:
+def checkpoint_clues(
+    trees: Sequence[HostTree], engines: Sequence[str], limits: Limits | None = None
+) -> Iterator[Clue[Container]]:
     """A clue to each container of which there is a checkpoint; of those that are there, for nothing."""
-    reader = StoreReader()
+    reader, limits = StoreReader(), limits or Limits()
     for tree in trees:
-        for place in reader.children(resolve_or_none(tree, DIRECTORY), "f")[:MAX_ARCHIVES]:
+        places = reader.children(resolve_or_none(tree, DIRECTORY), "f")
+        for place in limits.first(places, MAX_ARCHIVES, "checkpoints of the kubelet", None, readable(DIRECTORY)):
             try:
                 made = _container(_members(place), runtime_of(engines))
             except (FormatError, EvidenceError):  # no checkpoint, or a damaged one

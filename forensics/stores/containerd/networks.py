@@ -85,4 +85,4 @@ def _files(reader: StoreReader, root: ContainerdRoot, path: bytes, kinds: str = 
     home = root.host_path.removesuffix(CONTAINERD_ROOTLESS)
     if home != root.host_path:
         path = home + dict(ROOTLESS)[path]
-    return reader.children(resolve_or_none(root.tree, path), kinds)[:MAX_FILES]
+    return reader.children(resolve_or_none(root.tree, path), kinds, MAX_FILES)

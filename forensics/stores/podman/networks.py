@@ -20,7 +20,7 @@ def storage_networks(reader: StoreReader, directories: Iterable[Place], libpod: 
     endpoints = _endpoints(libpod)
     records: dict[str, Network] = {}
     for directory in directories:
-        for place in reader.children(directory, "f")[:MAX_FILES]:
+        for place in reader.children(directory, "f", MAX_FILES):
             netavark = place.name.endswith(b".json")
             if not netavark and not place.name.endswith(b".conflist"):
                 continue
