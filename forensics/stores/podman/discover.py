@@ -23,7 +23,8 @@ class GraphRoot:
     """A graphroot. host_path: its path on the host, None where no host mounts its partition. how: what told of it.
 
     configured: what the configuration says of it, as far as any does. neighbours: all others on the disk. run: its run root,
-    where that is on the disk: the records of a transient store are there.
+    where that is on the disk: the records of a transient store are there. user: whose it is, of the first one that the
+    user has on that host.
     """
 
     place: Place
@@ -33,6 +34,7 @@ class GraphRoot:
     configured: Configured
     neighbours: tuple[Place, ...] = ()
     run: Place | None = None
+    user: int | None = None
 
 
 def find_graph_roots(found: Survey, reader: StoreReader) -> tuple[GraphRoot, ...]:
@@ -53,7 +55,7 @@ def find_graph_roots(found: Survey, reader: StoreReader) -> tuple[GraphRoot, ...
         if partition.filesystem is not None:
             for place in directories_with(partition.volume.number, partition.filesystem, _NAMES.__contains__, _has_shape):
                 roots.setdefault((place.partition, place.inode), _on_host(place, trees, told))
-    found_roots = _with_run_roots(reader, [roots[key] for key in sorted(roots)])
+    found_roots = _with_users(reader, _with_run_roots(reader, [roots[key] for key in sorted(roots)]))
     return tuple(replace(root, neighbours=tuple(each.place for each in found_roots if each is not root)) for root in found_roots)
 
 
@@ -73,6 +75,17 @@ def _with_run_roots(reader: StoreReader, roots: Sequence[GraphRoot]) -> list[Gra
                 owners.setdefault(id(run), root)
     runs = {id(owner): run for run in reversed(roots) if (owner := owners.get(id(run))) is not None}
     return [replace(root, run=runs[id(root)].place) if id(root) in runs else root for root in roots if id(root) not in owners]
+
+
+def _with_users(reader: StoreReader, roots: Sequence[GraphRoot]) -> list[GraphRoot]:
+    seen: set[tuple[int, int]] = set()
+    found = []
+    for root in roots:
+        inode = reader.inode(root.place)
+        whose = (id(root.tree), inode.uid) if inode is not None and root.tree is not None else None
+        found.append(replace(root, user=whose[1]) if whose is not None and whose not in seen else root)
+        seen |= {whose} if whose is not None else set()
+    return found
 
 
 def is_graph_root(reader: StoreReader, place: Place) -> bool:

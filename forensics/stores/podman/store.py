@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from forensics.records import Container, ContainerImage, Layer, Store, StoreContents
+from forensics.records import Artefact, Container, ContainerImage, Layer, Store, StoreContents
 from forensics.stores.docker.graph_driver import GraphDriver
 from forensics.stores.docker.overlay2 import LINKS
 from forensics.stores.host_tree import resolve_or_none
@@ -18,6 +18,7 @@ from forensics.stores.podman.join import known_containers
 from forensics.stores.podman.layers import DriverLayers, Uses, read_graph, storage_layers
 from forensics.stores.podman.libpod import Libpod, read_libpod
 from forensics.stores.podman.networks import storage_networks
+from forensics.stores.podman.quadlets import quadlets
 from forensics.stores.podman.rootfs import given_directories, overlay_volumes
 from forensics.stores.podman.storage import StoredDriver, read_drivers
 from forensics.stores.podman.volumes import storage_volumes
@@ -86,7 +87,7 @@ def read_graph_root(root: GraphRoot) -> StoreContents:
         containers=containers,
         volumes=storage_volumes(reader, volumes_root, volumes, libpod, containers),
         networks=storage_networks(reader, _network_directories(reader, root), libpod),
-        artefacts=tuple(storage_artefacts(reader, engine, root.place, libpod)),
+        artefacts=(*storage_artefacts(reader, engine, root.place, libpod), *_quadlets(reader, root)),
         gaps=tuple(dict.fromkeys(reader.gaps)),
     )
 
@@ -170,6 +171,11 @@ def _engine(libpod: Libpod, containers: Sequence[Container]) -> str:
     if not libpod.containers and any(container.engine == CRIO for container in containers):
         return CRIO
     return "podman"
+
+
+def _quadlets(reader: StoreReader, root: GraphRoot) -> Iterator[Artefact]:
+    if root.tree is not None and root.user is not None:
+        yield from quadlets(reader, "podman", root.tree, root.user)
 
 
 def _version(reader: StoreReader, root: GraphRoot) -> str | None:
