@@ -23,6 +23,7 @@ _ARTEFACTS: Mapping[str, tuple[str, str, str]] = {
     "secret": ("secret created", "", "certain"),
     "snapshot": ("snapshot created", "prepared, or committed when its content was complete", "certain"),
     "static pod": ("static pod written", "the manifest's time of modification", "probable"),
+    "task": ("shim started", "the birth of its directory, as the container's task was made", "certain"),
 }
 """Kinds of artefacts: what the event is called, what its time means, and how sure that is."""
 

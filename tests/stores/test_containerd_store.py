@@ -59,6 +59,24 @@ def test_a_bundle_on_the_disk_tells_the_process():
     assert (redis.state, redis.pid) == ("running", 4711)
 
 
+def test_a_task_is_told_with_what_its_bundle_and_its_shim_left():
+    """As containerd 1.7 and 2.1 leave it on a disk that has the state directory."""
+    bundle = {"init.pid": b"125", "shim-binary-path": b"/usr/bin/containerd-shim-runc-v2", "options.json": b"{}\n",
+              "address": b"unix:///run/containerd/s/2dd3", "log.json": b"", "config.json": b"{}"}  # fmt: skip
+    name = "io.containerd.runtime.v2.task"
+    tree = host("/var/lib/containerd", data_directory(**{name: {"default": {"redis": {}, "gone": {}}}}),
+                run={"containerd": {name: {"default": {"redis": bundle}}}})  # fmt: skip
+    tasks = {each.name: each for each in contents_of(tree).artefacts if each.kind == "task"}
+    assert tasks.keys() == {"redis", "gone"}
+    assert tasks["redis"].path == f"/run/containerd/{name}/default/redis"
+    assert tasks["redis"].details == {
+        "pid": "125", "shim-binary-path": "/usr/bin/containerd-shim-runc-v2", "options.json": "{}",
+        "address": "unix:///run/containerd/s/2dd3",
+        "directories": f"/var/lib/containerd/{name}/default/redis /run/containerd/{name}/default/redis",
+    }  # fmt: skip
+    assert tasks["gone"].details == {"directories": f"/var/lib/containerd/{name}/default/gone"}
+
+
 @pytest.mark.parametrize("damage", [b"", bytes(4096), b"\xff" * 70000])
 def test_without_meta_db_the_snapshots_still_tell_of_containers(damage):
     store = data_directory()

@@ -18,7 +18,7 @@ from forensics.stores.containerd.nerdctl import nerdctl_volumes, read_nerdctl
 from forensics.stores.containerd.networks import cni_networks
 from forensics.stores.containerd.rebuilt import with_rebuilt
 from forensics.stores.containerd.snapshotters import read_snapshotters
-from forensics.stores.containerd.tasks import read_tasks
+from forensics.stores.containerd.tasks import read_tasks, task_artefacts
 from forensics.stores.reading import Place, StoreReader
 from forensics.text import readable
 
@@ -104,6 +104,9 @@ def containerd_contents(store: ContainerdStore, without: Collection[str] = ()) -
         containers=containers,
         volumes=nerdctl_volumes(reader, store.context.nerdctl, containers),
         networks=cni_networks(reader, root, containers, store.context.nerdctl.hosts),
-        artefacts=containerd_artefacts(reader, store.meta, store.layers, part(reader, root, CONTENT), store.blobs, namespaces),
+        artefacts=(
+            *containerd_artefacts(reader, store.meta, store.layers, part(reader, root, CONTENT), store.blobs, namespaces),
+            *task_artefacts(reader, "containerd", store.context.tasks, namespaces),
+        ),
         gaps=tuple(dict.fromkeys(reader.gaps)),
     )

@@ -10,7 +10,7 @@ Source: moby v24 to v29, daemon/containerd/{image_snapshot,image_inspect,soft_de
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -20,6 +20,7 @@ from forensics.stores.containerd.containers import container_records
 from forensics.stores.containerd.discover import ContainerdRoot
 from forensics.stores.containerd.images import image_record
 from forensics.stores.containerd.store import ContainerdStore
+from forensics.stores.containerd.tasks import task_artefacts
 from forensics.stores.docker.containers import StoredContainer
 from forensics.stores.docker.discover import REMAPPED, DockerRoot
 from forensics.stores.reading import StoreReader
@@ -136,8 +137,9 @@ def namespace_images(space: EngineNamespace) -> tuple[ContainerImage, ...]:
 
 
 def namespace_artefacts(space: EngineNamespace) -> tuple[Artefact, ...]:
-    """What else the namespace holds: leases, snapshots, contents, and the specs of running containers."""
-    return (*records_of("docker", space.store.meta, space.store.layers, (space.namespace,)), *_runtime_specs(space))
+    """What else the namespace holds: leases, snapshots, contents, and the specs and tasks of running containers."""
+    records = records_of("docker", space.store.meta, space.store.layers, (space.namespace,))
+    return (*records, *_runtime_specs(space), *_tasks(space))
 
 
 def _by_containers(root: DockerRoot, spaces: Sequence[EngineNamespace], ids: _Ids, claimed: _Claimed) -> EngineNamespace | None:
@@ -171,6 +173,12 @@ def _container_ids(reader: StoreReader, root: DockerRoot) -> frozenset[str]:
 
 def _key(root: DockerRoot) -> tuple[int, int]:
     return root.place.partition, root.place.inode
+
+
+def _tasks(space: EngineNamespace) -> Iterator[Artefact]:
+    """The tasks of containers that were running, with the directories of their shims."""
+    tasks = task_artefacts(StoreReader(), "docker", space.store.context.tasks, (space.namespace,))
+    return (each for each in tasks if each.name not in space.elsewhere)
 
 
 def _runtime_specs(space: EngineNamespace) -> tuple[Artefact, ...]:
