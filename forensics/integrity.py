@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from forensics.file_source import FileSource
 from forensics.filesystem import Filesystem, Tree
 from forensics.layer_archives import CHUNK, MAX_RATIO, SPARE, Archive, rebuilt, unpacked
+from forensics.left_out import changes_nothing, paths_of, read_below
 from forensics.records import Layer, LayerArchive
 from forensics.wh_marks import with_overrides
 from parsers import pax_headers
@@ -63,8 +64,8 @@ class _Member:
     digest: str | None
 
 
-def verify_layer(layer: Layer, filesystems: Mapping[int, Filesystem]) -> Verdict:
-    """Hold a layer against its archive; it is read whole."""
+def verify_layer(layer: Layer, filesystems: Mapping[int, Filesystem], below: Sequence[Layer] = ()) -> Verdict:
+    """Hold a layer against its archive; it is read whole. below: what it is stacked on, the top one first."""
     fs, made_from = filesystems.get(layer.partition), layer.archive
     source = filesystems.get(made_from.partition) if made_from is not None else None
     if fs is None or source is None or made_from is None or layer.directory is None or layer.diff_id is None:
@@ -81,6 +82,9 @@ def verify_layer(layer: Layer, filesystems: Mapping[int, Filesystem]) -> Verdict
     except (FormatError, EvidenceError, tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
         return Verdict(UNVERIFIABLE, reason=str(error))
     faults = list(_compare(fs, layer, tree, members))
+    if any(fault.kind == "added" for fault in faults) and (trees := read_below(below, filesystems)):
+        rows = paths_of(tree)
+        faults = [each for each in faults if each.kind != "added" or not changes_nothing(tree, each.path, rows[each.path], trees)]
     if not whole:
         faults += _altered_content(made_from, source, fs, layer.directory)
     faults.sort(key=lambda fault: (fault.path, fault.kind))
@@ -146,7 +150,7 @@ def _digest(tar: tarfile.TarFile, info: tarfile.TarInfo) -> str:
 
 
 def _compare(fs: Filesystem, layer: Layer, tree: Tree, members: Mapping[bytes, _Member]) -> Iterator[Fault]:
-    rows = _rows(tree)
+    rows = paths_of(tree)
     expected = {path for path in members if not path.rpartition(b"/")[2].startswith(_WHITEOUT)}
     owners = _same_owners(tree, rows, members)
     for path, member in members.items():
@@ -168,14 +172,6 @@ def _compare(fs: Filesystem, layer: Layer, tree: Tree, members: Mapping[bytes, _
         for path in rows:
             if path and path not in expected and path not in parents and not path.rpartition(b"/")[2].startswith(_AUFS):
                 yield Fault("added", path, "is in the layer's directory and not in its archive")
-
-
-def _rows(tree: Tree) -> dict[bytes, int]:
-    paths: list[bytes] = [b""]
-    for parent, name in zip(tree.parent[1:].tolist(), tree.names[1:], strict=True):
-        above = paths[parent]
-        paths.append(above + b"/" + name if above else name)
-    return {path: row for row, path in enumerate(paths)}
 
 
 def _same_owners(tree: Tree, rows: Mapping[bytes, int], members: Mapping[bytes, _Member]) -> bool:

@@ -202,10 +202,12 @@ def _verify_layers(
 ) -> None:
     from forensics.integrity import verify_layer
 
+    by_number = {each.number: each.layer for each in layers}
     of_images = [each for each in layers if each.layer.kind == "image" and each.layer.origin == "allocated"]
     progress.stage("holding layers against their archives", len(of_images), "layers")
     for each in of_images:
-        case.verdict(each.number, verify_layer(each.layer, filesystems))
+        below = [by_number[number] for number in each.chain[1:] if number in by_number]
+        case.verdict(each.number, verify_layer(each.layer, filesystems, below))
         progress.advance(1)
 
 

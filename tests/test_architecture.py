@@ -28,7 +28,7 @@ STAGES = (
     ("stores",),
     ("recovery",),
     ("layers", "overlay", "overlay_delta", "overlay_layer", "overlay_lookup", "overlay_marks", "wh_marks", "changes"),
-    ("hashing", "layer_archives", "integrity"),
+    ("hashing", "layer_archives", "left_out", "integrity"),
     ("logs",),
     ("case",),
     ("timeline",),

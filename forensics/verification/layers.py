@@ -9,6 +9,7 @@ from typing import Any
 
 from forensics.filesystem import NO_TIME, Tree
 from forensics.integrity import verify_layer
+from forensics.left_out import layers_below
 from forensics.stores.all import read_stores
 from forensics.stores.reading import StoreReader
 from forensics.text import readable
@@ -151,11 +152,12 @@ def check_integrity(opened: Opened) -> Check:
     opened.progress.stage("holding layers against their archives", len(recorded), "layers")
     left = dict(recorded)
     for contents in read_stores(opened.survey, StoreReader()):
+        by_key = {each.key: each for each in contents.layers}
         for layer in contents.layers:
             name, state = left.pop((contents.store.key, layer.key), (None, None))
             if name is None:
                 continue
-            found = verify_layer(layer, opened.filesystems).state
+            found = verify_layer(layer, opened.filesystems, layers_below(layer, by_key)).state
             opened.progress.advance(1)
             if found != state:
                 differences.append(Difference(f"layer {name}", f"is {found}, not {state} as recorded"))
