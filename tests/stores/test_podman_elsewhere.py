@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from forensics.stores.host_tree import HostTree
 from forensics.stores.podman.config import Configured
 from forensics.stores.podman.discover import GraphRoot
@@ -47,6 +49,17 @@ def test_a_layer_in_an_additional_layer_store():
     contents = read({"g": tree})  # a layer store is often mounted by a program, and then its files are on no disk
     assert {each.name: each.directory is None for each in contents.layers} == {BASE: True, SECOND: False, OWN: False}
     assert "additional layer store" in {gap.artefact for gap in contents.gaps}
+
+
+@pytest.mark.parametrize("where", [f"/g/overlay/{BASE}/diff", "diff", "../x", "/", "/file", "", "/a/../" * 200 + "als"])
+def test_links_of_layers_that_lead_nowhere_good(where):
+    """To itself, relative ones, to the whole host, to no directory: read as the engine would, or told, and it ends."""
+    tree = graph_root(**{f"overlay__{BASE}": {**layer(BASE), "diff": where}})
+    contents = read({"g": tree, "file": b"x"})
+    assert len(contents.layers) == 3
+    (base,) = (each for each in contents.layers if each.name == BASE)
+    assert base.path == "/" if where == "/" else base.directory is None
+    assert where == "/" or {"additional layer store", "overlay2 diff"} & {gap.artefact for gap in contents.gaps}
 
 
 def test_the_records_of_a_transient_store_are_in_its_run_root():
