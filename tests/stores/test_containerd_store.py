@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,7 @@ from forensics.layers import number_layers
 from forensics.records import Mount
 from forensics.stores.containerd.artefacts import containerd_artefacts
 from forensics.stores.containerd.discover import find_containerd_roots
+from forensics.stores.containerd.layers import snapshot_layers
 from forensics.stores.containerd.meta import MetaDb
 from forensics.stores.containerd.mounts import kubelet_volume, spec_mounts
 from forensics.stores.containerd.rebuilt import with_rebuilt
@@ -21,6 +23,7 @@ from forensics.stores.docker.discover import DockerRoot, find_docker_roots
 from forensics.stores.docker.store import read_docker
 from forensics.stores.reading import Place, StoreReader
 from parsers.containerd_meta import Ingest, Snapshot
+from parsers.containerd_snapshots import StoredSnapshot
 from parsers.oci_spec import parse_spec
 from support.bolt_files import bolt_bytes
 from support.containerd_hosts import UID, contents_of, data_directory, host
@@ -242,6 +245,21 @@ def test_parts_of_a_data_directory_may_be_symlinks():
     contents = contents_of(tree)
     paths = {layer.key: layer.path for layer in contents.layers}
     assert {paths[each.layer] for each in contents.containers} == {f"/data/overlay/snapshots/{n}/fs" for n in (3, 5, 12, 13, 14)}
+
+
+@pytest.mark.parametrize(("name", "told"), [("native", False), ("blockfile", False), ("overlayfs", True)])
+def test_a_view_of_native_has_no_directory_to_miss(name, told):
+    """Of native and blockfile a view is its parent's."""
+    place = Place(1, MemoryFilesystem({}), 2, b"/s")
+    base = StoredSnapshot("default/1/sha256:a", 1, "committed", None, 1, 1, None, None, {}, 0, ())
+    view = replace(base, name="default/2/v", id=2, kind="view", parent=base.name)
+    directories = {"1": SnapshotDirectory(place, place)}
+    snapshotter = Snapshotter(name, place, None, {each.name: each for each in (base, view)}, directories, False, "none", place)
+    reader = StoreReader()
+    layers = {each.key: each.layer for each in snapshot_layers(reader, MetaDb(), {name: snapshotter}, {}, {}).all}
+    assert layers["v"].directory is None
+    assert layers["v"].path == f"/s/snapshots/{2 if told else 1}"
+    assert [gap.error for gap in reader.gaps] == (["default/2/v: its directory 2 is missing"] if told else [])
 
 
 def test_two_records_after_one_directory_decide_nothing():

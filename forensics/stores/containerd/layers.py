@@ -18,6 +18,9 @@ from parsers.containerd_meta import Snapshot
 from parsers.containerd_snapshots import StoredSnapshot, split_name
 from parsers.docker_layer import INIT_SUFFIX
 
+VIEWS_SHOW_PARENTS = frozenset(("native", "blockfile"))
+"""Snapshotters whose views have nothing of their own, but show their parent's directory or file (containerd v1.7 to v2.2)."""
+
 
 @dataclass(frozen=True, slots=True)
 class SnapshotLayer:
@@ -103,15 +106,15 @@ def _layer(
     diff_id: str | None,
 ) -> Layer:
     directory = snapshotter.directories.get(str(stored.id))
-    content = directory.content if directory is not None and not is_remote(stored) else None
     parent = snapshotter.snapshots.get(stored.parent) if stored.parent is not None else None
-    shown_elsewhere = snapshotter.name == "blockfile" and stored.kind == "view"  # it is its parent's file
-    if directory is None and snapshotter.directories and not shown_elsewhere:
+    shown = parent if stored.kind == "view" and snapshotter.name in VIEWS_SHOW_PARENTS else None
+    content = directory.content if directory is not None and not is_remote(stored) else None
+    if directory is None and snapshotter.directories and shown is None:
         reader.gap("snapshot", f"{stored.name}: its directory {stored.id} is missing", snapshotter.place)
     place = directory.place if directory is not None else snapshotter.place
     where = readable((content or place).path)
     if directory is None and snapshotter.directories:
-        where += f"/snapshots/{stored.id}"
+        where += f"/snapshots/{(shown or stored).id}"
     lower = layer_key(snapshotter.name, parent.id if parent is not None else None, stored.parent) if stored.parent else None
     chain_id = key if key.startswith("sha256:") else None
     parent_key = record.parent if record is not None else split_name(stored.parent)[1] if stored.parent is not None else None
