@@ -38,8 +38,9 @@ UNREAD = {
 }
 """Snapshotters whose snapshots are known, and why their files are not."""
 
-REMOTE = ("containerd.io/snapshot/remote", "containerd.io/snapshot/nydus-blob", "containerd.io/snapshot/nydus-bootstrap")
-"""Labels of snapshots whose files were fetched as they were read, and are not in their directory."""
+_NYDUS = ("blob", "bootstrap", "tarfs", "image-block", "layer-block", "proxy-mode")
+REMOTE = ("containerd.io/snapshot/remote", *(f"containerd.io/snapshot/nydus-{kind}" for kind in _NYDUS))
+"""Labels of snapshots whose files were fetched as they were read, and are not in their directory (nydus-snapshotter v0.13)."""
 
 EROFS = b"layer.erofs"
 BTRFS_DIRECTORIES = (b"active", b"view", b"snapshots")

@@ -234,7 +234,9 @@ def _hostname(reader: StoreReader, place: Place) -> str | None:
 
 def _parse_hostname(data: bytes) -> str:
     text = _parse_text(data).strip()
-    if not text.isprintable() or not 0 < len(text) <= MAX_HOSTNAME:  # Docker takes letters of any script
+    if not text:
+        raise FormatError("empty: what was written to it never reached the disk", offset=0)
+    if not text.isprintable() or len(text) > MAX_HOSTNAME:  # Docker takes letters of any script
         raise FormatError(f"{data[:80]!r} is no host name", offset=0)
     return text
 
