@@ -118,7 +118,8 @@ def _container(row: tuple[Any, ...], mounts: tuple[Mount, ...]) -> Container:
     (number, cid, name, engine, image, image_id, state, privileged, policy, command, env, labels, config, hostconfig, origin,
      layer, stacked, created, started, finished, partition, offset) = row  # fmt: skip
     return Container(
-        number, cid, name, engine, image, image_id, state, tuple(json.loads(command or "[]")), tuple(json.loads(env or "[]")),
-        json.loads(labels or "{}"), host_settings(engine, privileged, policy, config, hostconfig), mounts, origin, layer,
+        number, cid, name, engine, image, image_id, state, tuple(json.loads(command)) if command else (),
+        tuple(json.loads(env)) if env else (), json.loads(labels) if labels and labels != "{}" else {},
+        host_settings(engine, privileged, policy, config, hostconfig), mounts, origin, layer,
         bool(stacked), created, started, finished, partition, offset,
     )  # fmt: skip

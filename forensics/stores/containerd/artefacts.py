@@ -38,13 +38,14 @@ def namespace_artefacts(engine: str, meta: MetaDb, layers: SnapshotLayers, names
     alike: dict[tuple[str, str | None, str | None], Mapping[str, str]] = {}  # most have no labels, and are above few images
     for where, snapshot in sorted(meta.snapshots.items()):
         if snapshot.namespace in namespaces:
-            stored = layers.by_key[where].stored if where in layers.by_key else None
-            kind = stored.kind if stored is not None else None
+            layer = layers.by_key.get(where)
+            kind = layer.stored.kind if layer is not None and layer.stored is not None else None
             told = {"snapshotter": snapshot.snapshotter, "kind": kind or "", "parent": snapshot.parent or "", **snapshot.labels}
             details: Mapping[str, str] = {name: text for name, text in told.items() if text}
             if not snapshot.labels:
                 details = alike.setdefault((snapshot.snapshotter, kind, snapshot.parent), details)
-            source = meta.provenance(snapshot.offset)
+            known = layer.layer.source if layer is not None and layer.stored is None else None  # its record is the same
+            source = known or meta.provenance(snapshot.offset)
             yield Artefact(
                 engine, "snapshot", snapshot.key, snapshot.namespace, None, snapshot.created_ns, details, source=source
             )
