@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import tarfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from forensics.file_source import FileSource
 from forensics.filesystem import Filesystem, Tree
@@ -33,7 +34,11 @@ _TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """An entry that is not as its layer's archive has it. kind: altered, missing or added. path: in the layer."""
+    """An entry that is not as its layer's archive has it. kind: altered, unwritten, missing or added. path: in the layer.
+
+    unwritten: an empty file that is as its archive has it in all but its content, as a power cut leaves what was unpacked right
+    before.
+    """
 
     kind: str
     path: bytes
@@ -87,11 +92,18 @@ def verify_layer(layer: Layer, filesystems: Mapping[int, Filesystem], below: Seq
         faults = [each for each in faults if each.kind != "added" or not changes_nothing(tree, each.path, rows[each.path], trees)]
     if not whole:
         faults += _altered_content(made_from, source, fs, layer.directory)
+    told = Counter(fault.path for fault in faults)
+    faults = [replace(each, kind="unwritten") if told[each.path] == 1 and _is_empty(each) else each for each in faults]
     faults.sort(key=lambda fault: (fault.path, fault.kind))
     if whole and not faults:
         return Verdict(VERIFIED)
     reason = None if faults else "its files and the archive's headers do not add up to the diff id"
     return Verdict(ALTERED, tuple(faults[:MAX_FAULTS]), reason)
+
+
+def _is_empty(fault: Fault) -> bool:
+    """Whether nothing but a file's content differs, and it has none."""
+    return fault.kind == "altered" and fault.text.startswith("has 0 bytes, not ")
 
 
 def _archive(made_from: LayerArchive, source: Filesystem, fs: Filesystem, directory: int, tree: Tree) -> Archive:

@@ -135,12 +135,13 @@ def altered_layers(scene: Scene) -> Iterator[Finding]:
             " WHERE f.layer_id = ? ORDER BY f.rowid",
             (partition, layer),
         ).fetchall()
+        cut = scene.db.execute("SELECT state <> 'clean' FROM partition WHERE number = ?", (partition,)).fetchone()
         if not faults:
             yield Finding("high", "layer of a container image altered", f"{reason or 'its digest differs'}; {told}", None,
                           directory.encode(), None, partition, offset)  # fmt: skip
         yield from grouped(
-            Finding("high", f"{kind} in a layer of a container image", f"{text}; {told}", None,
-                    b"/" + (path.encode() if raw is None else raw), sha256, partition, place)
+            Finding("low" if kind == "unwritten" and cut == (1,) else "high", f"{kind} in a layer of a container image",
+                    f"{text}; {told}", None, b"/" + (path.encode() if raw is None else raw), sha256, partition, place)
             for kind, path, raw, text, sha256, place in faults
         )  # fmt: skip
 
@@ -248,7 +249,7 @@ RULES: tuple[Rule[Scene], ...] = (
         "Layer of a container image altered",
         why="A layer's digest is over its content: where it no longer fits, the layer was changed in place.",
         check="ctrforensics verify; the same layer pulled anew.",
-        benign="None known; damage of the filesystem.",
+        benign="Damage of the filesystem; `unwritten`: a power cut soon after the image was pulled leaves files empty.",
         attack=("T1525", "T1554"),
         look=altered_layers,
     ),

@@ -216,6 +216,15 @@ def test_an_altered_layer_names_its_files_and_who_stands_on_it(builder):
     assert told.detail == "is not in its archive; layer /var/lib/docker/overlay2/base/diff, under a, b"
 
 
+@pytest.mark.parametrize(("state", "severity"), [("journal replayed", "low"), ("clean", "high")])
+def test_files_that_a_power_cut_left_empty_weigh_little(builder, state, severity):
+    layer = builder.layer("base")
+    builder.db.execute("UPDATE layer SET integrity = 'altered', source_partition = 1 WHERE id = ?", (layer,))
+    builder.db.execute("UPDATE partition SET state = ?", (state,))
+    builder.insert("layer_fault", layer_id=layer, kind="unwritten", path="bin/sh", text="has 0 bytes, not 7")
+    assert found(builder, "layer-altered") == [(severity, "unwritten in a layer of a container image")]
+
+
 def test_odd_marks_of_one_layer_are_told_once(builder):
     layer = builder.layer("own", kind="container")
     for number in range(5):

@@ -221,3 +221,14 @@ def test_any_damage_is_a_format_error_or_other_parts(at, value, length):
     raw[at % len(raw)] = value
     with contextlib.suppress(FormatError):
         parts(bytes(raw[: max(length, 1)]))
+
+
+@pytest.mark.parametrize(("commands", "kind"), [
+    (("set_inode_field {file} size 0",), "unwritten"),
+    (("set_inode_field {file} size 0", "set_inode_field {file} mtime 20300101"), "altered"),
+    (("set_inode_field {file} size 1",), "altered"),
+])  # fmt: skip
+def test_a_file_that_is_empty_and_else_as_it_was_is_told_apart(tampered, commands, kind):
+    """As a power cut leaves it; who empties a file changes its time."""
+    found, _, faults = tampered("webshop", *commands)
+    assert {(each["kind"], "/" + each["path"]) for each in faults} == {(kind, found["path"])}
