@@ -91,5 +91,20 @@ def test_what_was_deleted_stands_in_free_space_as_one_piece(disks):
         assert all(space.partition == together.partition and space.ends.max() <= space.source.size for space in each)
 
 
+@pytest.mark.parametrize("missing", [0, -1])
+def test_it_does_so_where_a_device_is_missing(disks, missing):
+    """Of two disks of a mirror only one is here, at whose places other things stand than at the other's."""
+    profile, images, _ = disks
+    if profile not in REDUNDANT:
+        pytest.skip("a part of it is nowhere")
+    free = []
+    for here in (images, [image for image in images if image != images[missing]]):
+        with open_evidence(here) as evidence:
+            together, *_ = spaces(survey(evidence), UNALLOCATED)
+            free.append([*runs(together)])
+            assert any(GONE in together.source.read(start, length) for start, length in free[-1])
+    assert free[0] == free[1]
+
+
 def runs(space):
     return zip(space.starts.tolist(), (space.ends - space.starts).tolist(), strict=True)

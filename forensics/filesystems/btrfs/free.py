@@ -33,9 +33,10 @@ _SUPERBLOCKS: Runs = [(place, place + btrfs.SUPERBLOCK_SIZE) for place in btrfs.
 def free_space(fs: BtrfsFilesystem) -> Iterator[tuple[Source, Numbers, Numbers]]:
     """What is free, by what it is read from: where the runs begin there, and where they end.
 
-    Of a filesystem on one device that is the device; of one on several, their address space, and each of them for what no chunk
-    has. What a damaged part of the extent tree tells of is not free, and becomes a problem; without that tree, chunks have
-    nothing free. What stood in chunks of metadata is not here: it is read as the tree nodes that it was.
+    Of a filesystem on one device that is the device; of one on several, be they here or not, their address space, and each of
+    those that are here for what no chunk has. What a damaged part of the extent tree tells of is not free, and becomes a problem;
+    without that tree, chunks have nothing free. What stood in chunks of metadata is not here: it is read as the tree nodes that
+    it was.
     """
     logical = fs.reader.logical
     chunks = [chunk for chunk in _within_devices(fs) if chunk.type & btrfs.DATA]
@@ -49,7 +50,7 @@ def free_space(fs: BtrfsFilesystem) -> Iterator[tuple[Source, Numbers, Numbers]]
         device: without([(0, source.size)], _stripes_on(logical.chunks, device))
         for device, source in sorted(logical.devices.items())
     }
-    if len(logical.devices) > 1:
+    if len(logical.devices) > 1 or any(number not in logical.devices for chunk in chunks for number, _ in chunk.stripes):
         yield logical, *free
         for device, runs in outside.items():
             yield logical.devices[device], *runs
