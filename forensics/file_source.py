@@ -13,6 +13,8 @@ from types import TracebackType
 from forensics.filesystem import Filesystem
 from parsers.errors import EvidenceError, UsageError
 
+_MOST = (1 << 63) - 1  # a place behind that is on no disk, whatever an extent says
+
 
 @dataclass(frozen=True)
 class FileSource:
@@ -44,11 +46,12 @@ class FileSource:
     @cached_property
     def _runs(self) -> tuple[array[int], array[int], array[int]]:
         """Where each extent begins and ends in the file, and where in the source, -1 for nowhere: a large file has thousands."""
-        extents = sorted(self.fs.extents(self.inode) or (), key=lambda extent: extent.logical)
+        extents = [each for each in self.fs.extents(self.inode) or () if each.logical + each.length <= _MOST]
+        extents.sort(key=lambda extent: extent.logical)
         return (
             array("q", [extent.logical for extent in extents]),
             array("q", [extent.logical + extent.length for extent in extents]),
-            array("q", [-1 if extent.offset is None else extent.offset for extent in extents]),
+            array("q", [-1 if each.offset is None or each.offset > _MOST else each.offset for each in extents]),
         )
 
 
