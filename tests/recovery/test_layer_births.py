@@ -7,7 +7,7 @@ from forensics.recovery.files.births import layers_before, layers_by_birth
 from forensics.recovery.files.deleted import Numbered
 from forensics.recovery.files.deleted_file import DeletedFile
 from forensics.recovery.files.removed_layers import with_removed_layers
-from support.memory_filesystem import MemoryFilesystem
+from support.memory_filesystem import DamagedFilesystem, MemoryFilesystem
 
 SECOND = 1_000_000_000
 
@@ -133,3 +133,12 @@ def test_a_layer_whose_link_is_gone_stands_on_its_init_layer():
         f"overlay2/{own.decode()}": f"overlay2/{own.decode()}-init",
         f"overlay2/{own.decode()}-init": f"overlay2/l/{'B' * 26}",
     }
+
+
+def test_a_live_init_layer_that_is_damaged_tells_no_birth():
+    store = Store("docker:p1:/var/lib/docker", "docker", "/var/lib/docker", "overlayfs", None, 1)
+    layer = Layer("overlayfs/2", "x-init", "init", 2, "/snapshots/2/fs", 1)
+    contents = StoreContents(store, layers=(layer,), containers=(container("a", SECOND),))
+    damaged = DamagedFilesystem(MemoryFilesystem({}), broken=[2])
+    (found,) = with_removed_layers([contents], {1: damaged}, ()).stores
+    assert (found.layers, found.containers) == (contents.layers, contents.containers)

@@ -211,7 +211,10 @@ class _Search:
         """When the init layers of Docker's that are still there were made: an image that was committed stands on them."""
         for layer in layers:
             if layer.kind == "init" and layer.directory is not None and layer.directory > 0:
-                born = self._filesystems[layer.partition].inode(layer.directory).crtime_ns
+                try:
+                    born = self._filesystems[layer.partition].inode(layer.directory).crtime_ns
+                except CtrForensicsError:
+                    continue  # told where its files are read
                 if born is not None:
                     yield born, layer.key
 
