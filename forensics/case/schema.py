@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from forensics.case import deleted, findings, logs, recovery, shown_ids, timeline
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PARTS = (shown_ids, deleted, logs, timeline, findings, recovery)
 
 _TABLES = """
