@@ -133,12 +133,12 @@ def test_a_listing_of_nothing_says_so(tmp_path, capfdbinary):
 def test_a_volume_names_its_containers(tmp_path, capfdbinary):
     builder = CaseBuilder(tmp_path / "case.db")
     builder.container("c" * 64, "web")
-    used = json.dumps(["c" * 64])
+    used = json.dumps(["c" * 64, "d" * 64])  # the second one's record is gone
     builder.insert(
         "volume", store_id=builder.store, engine="docker", name="data", used_by=used, origin="allocated", labels=None, path=None
     )
     out, _err = run(capfdbinary, "volumes", builder.finish())
-    assert out.splitlines()[1].split() == [b"data", b"docker", b"web"]
+    assert out.splitlines()[1].split() == [b"data", b"docker", b"web,", b"d" * 12]
 
 
 def test_env_labels_and_commands_are_json_in_json(shop, capfdbinary):
@@ -168,6 +168,8 @@ NOWHERE = {
     "none": "its log driver is none: what it wrote was kept nowhere",
     "journald": "its log driver is journald: its lines went to systemd's journal, and none of them is in a journal on this disk",
     "json-file": "its log driver is json-file, its file /var/log/c.log",
+    "passthrough": "its log driver is passthrough: its lines went where those of Podman itself went; of a unit, to systemd's"
+    " journal",
     "syslog": "its log driver is syslog: its lines went to where that sends them (syslog-address=udp://10.0.0.9:514, tag=web)",
     None: "how it was logged is not known",
 }

@@ -10,7 +10,7 @@ from forensics.case.lookup import Case, FoundContainer
 from forensics.commands.output import decoded
 
 NO_LOG = "none"
-JOURNALS = ("journald", "passthrough")
+JOURNAL, PASSED_ON = "journald", ("passthrough", "passthrough-tty")
 FILES = ("json-file", "local", "k8s-file")
 
 
@@ -45,8 +45,10 @@ def _place(row: Mapping[str, Any]) -> str:
         return "how it was logged is not known"
     if driver == NO_LOG:
         return "its log driver is none: what it wrote was kept nowhere"
-    if driver in JOURNALS:
+    if driver == JOURNAL:
         return f"its log driver is {driver}: its lines went to systemd's journal, and none of them is in a journal on this disk"
+    if driver in PASSED_ON:
+        return f"its log driver is {driver}: its lines went where those of Podman itself went; of a unit, to systemd's journal"
     if driver in FILES:
         return f"its log driver is {driver}, its file {row['log_path'] or 'not known'}"
     return f"its log driver is {driver}: its lines went to where that sends them{f' ({options})' if options else ''}"

@@ -72,9 +72,9 @@ LISTINGS = (
         "Named and anonymous volumes, and who used them.",
         "container_volumes",
         "engine, name",
-        "name, engine, driver, path, (SELECT group_concat(coalesce(c.name, substr(c.container_id, 1, 12)), ', ')"
-        " FROM containers c JOIN json_each(used_by) u ON u.value = c.container_id) AS used_by, seconds(created_ns) AS created,"
-        " nullif(origin, 'allocated') AS origin",
+        "name, engine, driver, path, (SELECT group_concat(coalesce(c.name, substr(u.value, 1, 12)), ', ')"
+        " FROM json_each(used_by) u LEFT JOIN containers c ON u.value = c.container_id) AS used_by,"
+        " seconds(created_ns) AS created, nullif(origin, 'allocated') AS origin",
     ),
     Listing(
         "builds",
