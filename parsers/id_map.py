@@ -98,7 +98,7 @@ def from_text(text: str) -> IdMaps:
     try:
         lists = json.loads(text)
         uids, gids = (tuple(IdRange(*map(int, each)) for each in lists[name]) for name in ("uids", "gids"))
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise FormatError(f"no id maps: {error}") from error
     return IdMaps(uids, gids)
 

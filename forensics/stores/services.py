@@ -15,6 +15,7 @@ UNIT_DIRECTORIES = (b"/etc/systemd/system", b"/run/systemd/system", b"/usr/local
 USER_UNITS = b".config/systemd/user"
 MAX_FILE = 1 << 20
 MAX_UNITS = 5000
+MAX_ENVIRONMENTS = 100  # files of one unit
 
 
 def option_lines(reader: StoreReader, tree: HostTree, paths: Sequence[bytes], artefact: str) -> Iterator[tuple[list[str], str]]:
@@ -44,7 +45,7 @@ def _units(reader: StoreReader, tree: HostTree, directories: list[bytes], word: 
     files: dict[bytes, Place] = {}
     drop_ins: dict[bytes, dict[bytes, Place]] = {}
     for directory in directories:
-        for place in reader.children(resolve_or_none(tree, directory))[:MAX_UNITS]:
+        for place in reader.children(resolve_or_none(tree, directory), most=MAX_UNITS):
             if place.name.endswith(b".service"):
                 resolved = resolve_or_none(tree, directory + b"/" + place.name)
                 if resolved is not None and reader.type(resolved) == "f":
@@ -68,7 +69,7 @@ def _environment(reader: StoreReader, tree: HostTree, settings: list[Setting]) -
     environment: dict[str, str] = {}
     for value in in_force(settings, "Service", "Environment"):
         environment.update((name, text) for name, equals, text in (word.partition("=") for word in split_words(value)) if equals)
-    for path in in_force(settings, "Service", "EnvironmentFile"):
+    for path in in_force(settings, "Service", "EnvironmentFile")[:MAX_ENVIRONMENTS]:
         place = resolve_or_none(tree, path.removeprefix("-").encode())
         environment.update(reader.load(place, "environment file", parse_environment, MAX_FILE) or {})
     return environment

@@ -92,10 +92,9 @@ def host_clues(trees: Sequence[HostTree], engines: Sequence[str], limits: Limits
     """All that is named on the hosts; most of them are there still, and their clues are for nothing. engines: of the stores."""
     runtime = runtime_of(engines)
     podman = "podman" if "podman" in engines or "containerd" not in engines else "containerd"
+    limits = limits or Limits()
     for tree in trees:
-        host = _Host(
-            StoreReader(), tree, runtime, limits or Limits()
-        )  # what is damaged here is no gap: nothing of a live container is read
+        host = _Host(StoreReader(), tree, runtime, limits)  # its gaps are nobody's: nothing of a live container is read here
         yield from _kubelet_links(host)
         yield from _kubelet_files(host)
         yield from _networks(host, podman)

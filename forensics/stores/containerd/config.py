@@ -17,6 +17,7 @@ from parsers.containerd_config import PROGRAM, ContainerdConfig, ContainerdOptio
 
 MAX_FILE = 1 << 20
 MAX_CONFIGS = 100
+PATH_MAX = 4096
 CONFIGS = (
     (b"/etc/containerd/config.toml", b"/var/lib/containerd", b"/run/containerd"),
     (b"/var/snap/microk8s/current/args/containerd.toml", b"/var/snap/microk8s/common/var/lib/containerd",
@@ -136,7 +137,7 @@ def _configs(reader: StoreReader, tree: HostTree, path: bytes) -> Iterator[Conta
 def _matching(reader: StoreReader, tree: HostTree, pattern: bytes) -> list[bytes]:
     """The paths that match a pattern as Go's filepath.Glob has it, in order."""
     paths = [b""]
-    for part in pattern.split(b"/"):
+    for part in pattern.split(b"/") if len(pattern) <= PATH_MAX else ():
         if _PATTERN.search(part) is None:
             paths = [path + b"/" + part for path in paths] if part else paths
             continue

@@ -235,7 +235,7 @@ def _hostname(reader: StoreReader, place: Place) -> str | None:
 def _parse_hostname(data: bytes) -> str:
     text = _parse_text(data).strip()
     if not text:
-        raise FormatError("empty: what was written to it never reached the disk", offset=0)
+        raise FormatError("empty: what was written to it never reached the disk, or somebody emptied it", offset=0)
     if not text.isprintable() or len(text) > MAX_HOSTNAME:  # Docker takes letters of any script
         raise FormatError(f"{data[:80]!r} is no host name", offset=0)
     return text

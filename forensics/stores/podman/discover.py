@@ -22,7 +22,7 @@ _NAMES = frozenset(driver + part for driver in DRIVERS for part in PARTS)
 class GraphRoot:
     """A graphroot. host_path: its path on the host, None where no host mounts its partition. how: what told of it.
 
-    configured: what the configuration says of it, as far as any does. neighbours: all others on the disk. run: its run root,
+    configured: what the configuration says of it, as far as any does. neighbours: all that are on the disk. run: its run root,
     where that is on the disk: the records of a transient store are there. user: whose it is, of the first one that the
     user has on that host.
     """
@@ -56,7 +56,8 @@ def find_graph_roots(found: Survey, reader: StoreReader) -> tuple[GraphRoot, ...
             for place in directories_with(partition.volume.number, partition.filesystem, _NAMES.__contains__, _has_shape):
                 roots.setdefault((place.partition, place.inode), _on_host(place, trees, told))
     found_roots = _with_users(reader, _with_run_roots(reader, [roots[key] for key in sorted(roots)]))
-    return tuple(replace(root, neighbours=tuple(each.place for each in found_roots if each is not root)) for root in found_roots)
+    places = tuple(root.place for root in found_roots)
+    return tuple(replace(root, neighbours=places) for root in found_roots)
 
 
 def _with_run_roots(reader: StoreReader, roots: Sequence[GraphRoot]) -> list[GraphRoot]:
@@ -65,14 +66,20 @@ def _with_run_roots(reader: StoreReader, roots: Sequence[GraphRoot]) -> list[Gra
     The configuration tells which is whose, or the database of a transient store, which is in its run root.
     """
     owners: dict[int, GraphRoot] = {}
+    by_path: dict[tuple[int, str], list[GraphRoot]] = {}
+    by_run: dict[tuple[int, bytes], list[GraphRoot]] = {}
+    for root in roots:
+        if root.host_path is not None:
+            by_path.setdefault((id(root.tree), readable(root.host_path)), []).append(root)
+            by_run.setdefault((id(root.tree), root.configured.run_root or b""), []).append(root)
     for run in roots:
         if run.host_path is None or any(reader.child(run.place, driver + PARTS[1]) for driver in DRIVERS):
             continue
         told = read_libpod(StoreReader(), [run.place]).graph_root
-        for root in roots:
-            same_host = root is not run and root.tree is run.tree and root.host_path is not None
-            if same_host and (readable(root.host_path or b"") == told or root.configured.run_root == run.host_path):
-                owners.setdefault(id(run), root)
+        of_it = [*by_path.get((id(run.tree), told or ""), ()), *by_run.get((id(run.tree), run.host_path), ())]
+        owner = next((root for root in of_it if root is not run), None)
+        if owner is not None:
+            owners[id(run)] = owner
     runs = {id(owner): run for run in reversed(roots) if (owner := owners.get(id(run))) is not None}
     return [replace(root, run=runs[id(root)].place) if id(root) in runs else root for root in roots if id(root) not in owners]
 

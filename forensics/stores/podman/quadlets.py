@@ -43,7 +43,7 @@ def quadlets(reader: StoreReader, engine: str, tree: HostTree, uid: int) -> Iter
         directories += [user.home + b"/" + HOME for user in users(reader, tree) if user.uid == own]
     for path in directories:
         top = resolve_or_none(tree, path)
-        for place in _files(reader, top, below=not path.endswith(OF_USERS))[:MAX_FILES]:
+        for place in _files(reader, top, below=not path.endswith(OF_USERS)):
             settings = reader.load(place, "quadlet", parse_unit, MAX_FILE)
             section = SECTIONS[_end(place.name)]
             if settings is None:
@@ -66,14 +66,19 @@ def _files(reader: StoreReader, top: Place | None, below: bool) -> list[Place]:
     """The quadlets in a directory and, where below is set, in those in it; what is for users only is none of the system's."""
     found: list[Place] = []
     pending = [(top, 0)]
+    seen: set[tuple[int, int]] = set()
     while pending:
         directory, depth = pending.pop()
         for place in reader.children(directory, "fd"):
             if reader.type(place) == "f":
                 found += [place] if _end(place.name) in SECTIONS else []
-            elif below and depth < MAX_DEPTH and (depth or place.name != OF_USERS):
+            elif below and depth < MAX_DEPTH and (depth or place.name != OF_USERS) and (place.partition, place.inode) not in seen:
+                seen.add((place.partition, place.inode))
                 pending.append((place, depth + 1))
-    return sorted(found, key=lambda place: place.path)
+    found.sort(key=lambda place: place.path)
+    if len(found) > MAX_FILES:
+        reader.gap("quadlet", f"{len(found):,} in a directory; only the first {MAX_FILES:,} were read", top)
+    return found[:MAX_FILES]
 
 
 def _end(name: bytes) -> bytes:

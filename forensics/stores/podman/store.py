@@ -128,9 +128,9 @@ def _image_stores(
     missing = {link for directory in graph.directories.values() for link in directory.lower or ()} - known
     found = []
     for place in root.neighbours:
-        links = (
-            {readable(each.name) for each in reader.children(reader.child(place, OVERLAY.encode(), LINKS))} if missing else set()
-        )
+        if not missing or (place.partition, place.inode) == (root.place.partition, root.place.inode):
+            continue
+        links = {readable(each.name) for each in reader.children(reader.child(place, OVERLAY.encode(), LINKS))}
         if missing & links:
             drivers = [driver for driver in read_drivers(reader, place) if driver.name == OVERLAY]
             found += [DriverLayers(driver, read_graph(reader, driver, root.tree)) for driver in drivers]
