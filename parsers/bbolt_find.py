@@ -5,8 +5,9 @@ Source: go.etcd.io/bbolt v1.3.6, cursor.go (seek, nsearch).
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -99,19 +100,29 @@ def _leaf(cache: PageCache, bucket: Bucket, key: bytes) -> _Leaf | None:
         sound = page.children if page.damaged is None else [row for row in page.children if row[0] is not None]
         if not sound:
             return None
-        at = bisect_right(sound, key, key=_name)
-        if at > 1:  # the first child has all that comes before its name, too
-            low = max(low or b"", _name(sound[at - 1]))
-        if at < len(sound):
-            high = _name(sound[at]) if high is None else min(high, _name(sound[at]))
+        at, low, high = _place(sound, key, low, high)
         page = cache.get(sound[max(0, at - 1)][1])
     if page is None or not page.is_leaf:
         return None
     return _Leaf(bucket, page, page_keys(page) if isinstance(page.data, bytes) else None, low, high)
 
 
-def _name(row: tuple[bytes | None, int]) -> bytes:
-    return row[0] or b""
+def _place(
+    rows: Sequence[tuple[bytes | None, int]], key: bytes, low: bytes | None, high: bytes | None
+) -> tuple[int, bytes | None, bytes | None]:
+    """bisect_right, and the bounds drawn in to the names that the key was held against.
+
+    In a damaged page, whose names may be in no order, only keys that lie to these as this one does go the same way.
+    """
+    first, last = 0, len(rows)
+    while first < last:
+        middle = (first + last) // 2
+        name = rows[middle][0] or b""
+        if key < name:
+            last, high = middle, name if high is None else min(high, name)
+        else:
+            first, low = middle + 1, name if low is None else max(low, name)
+    return first, low, high
 
 
 def first_leaf(cache: PageCache, bucket: Bucket) -> Page | None:
