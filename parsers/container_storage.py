@@ -250,8 +250,9 @@ def _ranges(items: Iterable[Fields]) -> tuple[IdRange, ...]:
             inside is None
             or outside is None
             or count is None
-            or min(inside, outside, count) < 0
-            or max(inside, outside, count) > IDS
+            or min(inside, outside) < 0
+            or count < 1
+            or max(inside, outside) + count > IDS
         ):
             item.problem(f"no range of ids: {inside}, {outside}, {count}")
         elif len(found) < MAX_RANGES:

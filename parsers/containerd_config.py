@@ -9,11 +9,10 @@ its socket; from 1.7 on `exports.root` may say where it keeps its snapshots.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from parsers.errors import FormatError
+from parsers.toml_document import parse_toml
 
 PROGRAM = re.compile(r"(^|/)(docker-)?containerd$", re.ASCII)
 _OPTIONS = {"config": "config", "c": "config", "root": "root", "state": "state"}
@@ -58,10 +57,7 @@ def containerd_options(argv: Sequence[str]) -> ContainerdOptions:
 
 def parse_config(data: bytes, source: str = "") -> ContainerdConfig:
     """Raises FormatError where the document is no TOML."""
-    try:
-        top = tomllib.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
-        raise FormatError(f"no TOML: {error}", source) from error
+    top = parse_toml(data, source)
     plugins = top.get("plugins")
     paths = {}
     for name, table in sorted(plugins.items() if isinstance(plugins, dict) else ()):

@@ -109,5 +109,5 @@ def _subordinate(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         fields = line.strip().split(b":")
         if len(fields) == 3 and all(each.isdigit() and len(each) <= 10 for each in fields[1:]):
             first, count = int(fields[1]), int(fields[2])
-            if first + count <= IDS:
+            if count and first + count <= IDS:
                 yield fields[0], first, count

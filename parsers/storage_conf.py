@@ -6,10 +6,9 @@ pkg/config/config.go.
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 
-from parsers.errors import FormatError
+from parsers.toml_document import parse_toml
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class EngineConf:
 
 def parse_storage_conf(data: bytes, source: str = "") -> StorageConf:
     """Raises FormatError where the document is no TOML."""
-    storage = _table(_toml(data, source), "storage")
+    storage = _table(parse_toml(data, source), "storage")
     options = _table(storage, "options")
     overlay = _table(options, "overlay")
     return StorageConf(
@@ -70,24 +69,13 @@ def parse_storage_conf(data: bytes, source: str = "") -> StorageConf:
 
 def parse_containers_conf(data: bytes, source: str = "") -> EngineConf:
     """Raises FormatError where the document is no TOML."""
-    top = _toml(data, source)
+    top = parse_toml(data, source)
     engine = _table(top, "engine")
     return EngineConf(
         static_dir=_text(engine, "static_dir"),
         volume_path=_text(engine, "volume_path"),
         network_dir=_text(_table(top, "network"), "network_config_dir"),
     )
-
-
-def _toml(data: bytes, source: str) -> dict[str, object]:
-    try:
-        return tomllib.loads(data.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise FormatError("no text", source, error.start) from error
-    except tomllib.TOMLDecodeError as error:
-        raise FormatError(f"no TOML: {error}", source) from error
-    except RecursionError as error:
-        raise FormatError("TOML nested too deep", source) from error
 
 
 def _table(values: dict[str, object], name: str) -> dict[str, object]:

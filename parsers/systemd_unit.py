@@ -14,6 +14,7 @@ MAX_VALUE = 64 << 10
 
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))", re.ASCII)
 _NAME = re.compile(r"\w+", re.ASCII)
+_PLAIN = re.compile(r"[^\\\"'\s]+")
 _PREFIXES = "@-:+!|"  # before the path of a program
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "s": " "}
 _ESCAPED_CODE = re.compile(r"x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-7]{3}")
@@ -66,13 +67,32 @@ def in_force(settings: Iterable[Setting], section: str, name: str) -> tuple[str,
 def command_line(value: str, environment: Mapping[str, str]) -> tuple[str, ...]:
     """The argv of an ExecStart value, variables put in: `$NAME` as a word of its own gives several words, `${NAME}` one."""
     argv: list[str] = []
+    left = MAX_VALUE  # of all words together: a short line may name a long variable thousands of times
     for word in split_words(value.lstrip(_PREFIXES)):
         match = _VARIABLE.fullmatch(word)
         if match is not None and match[2] is not None:
-            argv += split_words(environment.get(match[2], ""))
+            text = environment.get(match[2], "")[:left]
+            argv += split_words(text)
         else:
-            argv.append(_VARIABLE.sub(lambda found: environment.get(found[1] or found[2], ""), word)[:MAX_VALUE])
+            text = _expanded(word, environment, left)
+            argv.append(text)
+        left -= len(text) + 1
+        if left <= 0:
+            break
     return tuple(argv)
+
+
+def _expanded(word: str, environment: Mapping[str, str], most: int) -> str:
+    """A word with its variables put in, no longer than that."""
+    left = most
+
+    def text(found: re.Match[str]) -> str:
+        nonlocal left
+        value = environment.get(found[1] or found[2], "")[:left]
+        left -= len(value)
+        return value
+
+    return _VARIABLE.sub(text, word)[:most]
 
 
 def split_words(value: str) -> list[str]:
@@ -82,6 +102,10 @@ def split_words(value: str) -> list[str]:
     at = 0
     value = value[:MAX_VALUE]
     while at < len(value):
+        run = _PLAIN.match(value, at)
+        if run is not None:
+            word, started, at = word + run[0], True, run.end()
+            continue
         char = value[at]
         at += 1
         if char == "\\" and quote != "'" and at < len(value):
@@ -106,7 +130,8 @@ def _escape(value: str, at: int) -> tuple[str, int]:
     if code is None:
         return _ESCAPES.get(value[at], value[at]), at + 1
     number = int(code[0], 8) if code[0][0].isdigit() else int(code[0][1:], 16)
-    return (chr(number) if number <= 0x10FFFF else "\ufffd"), code.end()
+    is_character = number <= 0x10FFFF and not 0xD800 <= number <= 0xDFFF
+    return (chr(number) if is_character else "\ufffd"), code.end()
 
 
 def _logical_lines(data: bytes) -> Iterator[str]:

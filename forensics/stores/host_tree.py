@@ -13,6 +13,7 @@ from forensics.survey import Survey
 from parsers.errors import FormatError
 
 MAX_BINDS = 8
+MAX_PATH = 4096  # as the kernel takes, PATH_MAX
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class HostTree:
 
     def resolve(self, path: bytes) -> Place | None:
         """What the host's processes see at an absolute path; None where there is nothing. Raises FormatError on damage."""
+        if len(path) >= MAX_PATH:
+            return None
         trail: list[tuple[bytes, Place]] = [(b"", self.mounts[b"/"])]
         pending = _parts(path)
         links = 0

@@ -15,7 +15,8 @@ UNIT_DIRECTORIES = (b"/etc/systemd/system", b"/run/systemd/system", b"/usr/local
 USER_UNITS = b".config/systemd/user"
 MAX_FILE = 1 << 20
 MAX_UNITS = 5000
-MAX_ENVIRONMENTS = 100  # files of one unit
+MAX_SIZE = 8 << 20  # of all units of one program together, links to the same file counted each
+MAX_ENVIRONMENTS = 20
 
 
 def option_lines(reader: StoreReader, tree: HostTree, paths: Sequence[bytes], artefact: str) -> Iterator[tuple[list[str], str]]:
@@ -52,13 +53,18 @@ def _units(reader: StoreReader, tree: HostTree, directories: list[bytes], word: 
                     files.setdefault(place.name, resolved)
             elif place.name.endswith(b".service.d") and word.encode() in place.name:
                 inside = drop_ins.setdefault(place.name.removesuffix(b".d"), {})
-                for drop_in in reader.children(resolve_or_none(tree, directory + b"/" + place.name)):
+                for drop_in in reader.children(resolve_or_none(tree, directory + b"/" + place.name))[:MAX_UNITS]:
                     if drop_in.name.endswith(b".conf"):
                         inside.setdefault(drop_in.name, drop_in)
     units = {}
-    for name in {*files, *drop_ins}:
+    left = MAX_SIZE
+    for name in sorted({*files, *drop_ins}):
         parts = [files[name]] if name in files else []
         parts += [place for _, place in sorted(drop_ins.get(name, {}).items())]
+        left -= sum(inode.size for part in parts if (inode := reader.inode(part)) is not None and inode.size <= MAX_FILE)
+        if left < 0:
+            reader.gap("systemd unit", f"units of more than {MAX_SIZE:,} bytes; those from {readable(name)} on were not read")
+            break
         settings = [setting for part in parts for setting in reader.load(part, "systemd unit", parse_unit, MAX_FILE) or ()]
         if any(word in setting.value for setting in settings if setting.name == "ExecStart"):
             units[readable(name)] = settings
@@ -69,7 +75,10 @@ def _environment(reader: StoreReader, tree: HostTree, settings: list[Setting]) -
     environment: dict[str, str] = {}
     for value in in_force(settings, "Service", "Environment"):
         environment.update((name, text) for name, equals, text in (word.partition("=") for word in split_words(value)) if equals)
-    for path in in_force(settings, "Service", "EnvironmentFile")[:MAX_ENVIRONMENTS]:
+    paths = dict.fromkeys(reversed(in_force(settings, "Service", "EnvironmentFile")))  # the last one of a variable counts
+    if len(paths) > MAX_ENVIRONMENTS:
+        reader.gap("environment file", f"{len(paths):,} of one unit; only the last {MAX_ENVIRONMENTS} were read")
+    for path in reversed(list(paths)[:MAX_ENVIRONMENTS]):
         place = resolve_or_none(tree, path.removeprefix("-").encode())
         environment.update(reader.load(place, "environment file", parse_environment, MAX_FILE) or {})
     return environment

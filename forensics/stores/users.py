@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from forensics.stores.host_tree import HostTree, resolve_or_none
+from forensics.stores.host_tree import MAX_PATH, HostTree, resolve_or_none
 from forensics.stores.reading import StoreReader
 
 MAX_FILE = 1 << 20
@@ -23,7 +23,8 @@ class User:
 def users(reader: StoreReader, tree: HostTree) -> list[User]:
     """The users of a host that have a home directory."""
     passwd = reader.load(resolve_or_none(tree, b"/etc/passwd"), "passwd", lambda data: data.split(b"\n"), MAX_FILE) or ()
-    lines = [fields for line in passwd if len(fields := line.split(b":")) == 7 and fields[5].startswith(b"/")]
+    lines = [line.split(b":") for line in passwd if len(line) < MAX_PATH]
+    lines = [fields for fields in lines if len(fields) == 7 and fields[5].startswith(b"/")]
     found = {fields[5].rstrip(b"/"): User(fields[5].rstrip(b"/"), fields[0], fields[2]) for fields in reversed(lines)}
     for home in (b"/root", *(b"/home/" + place.name for place in reader.children(resolve_or_none(tree, b"/home")))):
         found.setdefault(home, User(home))

@@ -63,10 +63,15 @@ def _with(build: BuildRecord, found: _Found | None) -> BuildRecord:
 
 def _references(reader: StoreReader, tree: HostTree) -> Iterator[tuple[str, _Found]]:
     count = 0
+    seen: set[tuple[int, int]] = set()
     for user in users(reader, tree):
         top = resolve_or_none(tree, user.home + REFERENCES)
         for builder in reader.children(top, "d"):
             for node in reader.children(builder, "d"):
+                key = node.partition, node.inode
+                if key in seen:
+                    continue  # homes that are links to another, directories that a damaged filesystem has twice
+                seen.add(key)
                 for place in reader.children(node, "f"):
                     if not _REF.fullmatch(place.name):
                         continue

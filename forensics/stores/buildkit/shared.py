@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from parsers.buildkit import CacheRecord, GraphSnapshot
 from parsers.docker_layer import MAX_LOWER, chain_id
 
+MAX_MERGED = 1 << 20  # layers put on others for merged records, all together; no cache has a hundredth of them
+
 
 @dataclass(frozen=True, slots=True)
 class _Stack:
@@ -62,7 +64,7 @@ def shared_records(
 
 
 def _stacks(by_id: Mapping[str, CacheRecord]) -> Iterator[tuple[str, _Stack]]:
-    """Records' stacks, as far as they are known; those of a circle of parents are not."""
+    """Records' stacks, as far as they are known; those of a circle of parents are not, nor what is merged beyond MAX_MERGED."""
     above: dict[str, list[str]] = {}
     waiting = {}
     for record in by_id.values():
@@ -71,9 +73,12 @@ def _stacks(by_id: Mapping[str, CacheRecord]) -> Iterator[tuple[str, _Stack]]:
             above.setdefault(parent, []).append(record.id)
     ready = [record_id for record_id, count in waiting.items() if not count]
     known: dict[str, _Stack] = {}
+    room = MAX_MERGED
     while ready:
         record = by_id[ready.pop()]
-        stack = _stack(record, [known.get(parent) for parent in record.parents])
+        parents = [known.get(parent) for parent in record.parents]
+        room -= min(sum(parent.height for parent in parents[1:] if parent is not None), MAX_LOWER)
+        stack = _stack(record, parents) if room >= 0 or len(parents) < 2 else None
         if stack is not None:
             known[record.id] = stack
             yield record.id, stack
@@ -86,7 +91,7 @@ def _stacks(by_id: Mapping[str, CacheRecord]) -> Iterator[tuple[str, _Stack]]:
 def _stack(record: CacheRecord, parents: Sequence[_Stack | None]) -> _Stack | None:
     stack: _Stack | None = None
     for number, parent in enumerate(parents):
-        if parent is None:
+        if parent is None or (number and stack is None):
             return None
         stack = parent if not number else _on(stack, parent.diff_ids())
     if record.merged:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from forensics.stores.host_tree import HostTree, resolve_or_none
+from forensics.stores.host_tree import MAX_PATH, HostTree, resolve_or_none
 from forensics.stores.rancher import data_directories
 from forensics.stores.reading import StoreReader
 from forensics.stores.services import option_lines, service_commands
@@ -17,7 +17,8 @@ from parsers.containerd_config import PROGRAM, ContainerdConfig, ContainerdOptio
 
 MAX_FILE = 1 << 20
 MAX_CONFIGS = 100
-PATH_MAX = 4096
+MAX_IMPORTS = 100  # of one file
+MAX_PATTERNS = 8  # parts of a path with wildcards
 CONFIGS = (
     (b"/etc/containerd/config.toml", b"/var/lib/containerd", b"/run/containerd"),
     (b"/var/snap/microk8s/current/args/containerd.toml", b"/var/snap/microk8s/common/var/lib/containerd",
@@ -126,7 +127,10 @@ def _configs(reader: StoreReader, tree: HostTree, path: bytes) -> Iterator[Conta
         if config is None:
             continue
         yield config
-        for pattern in config.imports:
+        if len(config.imports) > MAX_IMPORTS:
+            told = f"{len(config.imports):,} imports; only the first {MAX_IMPORTS} were followed"
+            reader.gap("containerd's config.toml", told, resolve_or_none(tree, name))
+        for pattern in config.imports[:MAX_IMPORTS]:
             full = pattern.encode() if pattern.startswith("/") else name.rpartition(b"/")[0] + b"/" + pattern.encode()
             for found in _matching(reader, tree, full):
                 if found not in seen:
@@ -136,8 +140,12 @@ def _configs(reader: StoreReader, tree: HostTree, path: bytes) -> Iterator[Conta
 
 def _matching(reader: StoreReader, tree: HostTree, pattern: bytes) -> list[bytes]:
     """The paths that match a pattern as Go's filepath.Glob has it, in order."""
+    parts = pattern.split(b"/")
+    if len(pattern) >= MAX_PATH or sum(_PATTERN.search(part) is not None for part in parts) > MAX_PATTERNS:
+        reader.gap("containerd's config.toml", f"imports {readable(pattern[:80])}: too long or too wide a pattern to be followed")
+        return []
     paths = [b""]
-    for part in pattern.split(b"/") if len(pattern) <= PATH_MAX else ():
+    for part in parts:
         if _PATTERN.search(part) is None:
             paths = [path + b"/" + part for path in paths] if part else paths
             continue

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from forensics.stores.host_tree import HostTree, resolve_or_none
-from forensics.stores.reading import StoreReader
+from forensics.stores.host_tree import MAX_PATH, HostTree, resolve_or_none
+from forensics.stores.reading import Place, StoreReader
 from forensics.stores.users import User, users
 from forensics.text import readable
 from parsers.storage_conf import EngineConf, StorageConf, parse_containers_conf, parse_storage_conf
 
-MAX_FILE = 1 << 20
+MAX_FILE = 256 << 10
+MAX_DROP_INS = 100  # of a directory
 SYSTEM_ROOT = b"/var/lib/containers/storage"
 SYSTEM_CONFS = (b"/etc/containers/storage.conf", b"/usr/share/containers/storage.conf")
 CONF_DIRS = (b"/usr/share/containers/storage", b"/etc/containers/storage")
@@ -51,7 +52,8 @@ class Configured:
 def configured_storage(reader: StoreReader, tree: HostTree) -> Iterator[Configured]:
     """Every graphroot that a host's users may have; one that was never made is among them. The system's comes first."""
     system, how = _first_conf(reader, tree, SYSTEM_CONFS)
-    system, how = _with_drop_ins(reader, tree, system, how, ROOT_DROP_INS)
+    system, how = _with_drop_ins(system, how, _drop_ins(reader, tree, ROOT_DROP_INS))
+    of_users = list(_drop_ins(reader, tree, USER_DROP_INS))
     engine = list(_engine_confs(reader, tree, ENGINE_CONFS, ENGINE_DROP_INS))
     root = system.graph_root.encode() if system is not None and system.graph_root else SYSTEM_ROOT
     yield _configured(root, how if root != SYSTEM_ROOT else "default", system, None, engine)
@@ -59,8 +61,9 @@ def configured_storage(reader: StoreReader, tree: HostTree) -> Iterator[Configur
         yield _configured(SYSTEM_ROOT, "default", system, None, engine)
     for user in users(reader, tree):
         own, how = _first_conf(reader, tree, (user.home + b"/" + HOME_CONF,))
-        of_user = tuple(top + b".rootless.conf.d/" + user.uid for top in CONF_DIRS if user.uid is not None)
-        own, how = _with_drop_ins(reader, tree, own, how, (*USER_DROP_INS, *of_user, user.home + b"/" + HOME_DROP_INS))
+        directories = [top + b".rootless.conf.d/" + user.uid for top in CONF_DIRS if user.uid is not None]
+        mine_alone = _drop_ins(reader, tree, (*directories, user.home + b"/" + HOME_DROP_INS))
+        own, how = _with_drop_ins(own, how, (*of_users, *mine_alone))
         mine = (user.home + b"/" + HOME_ENGINE_CONF,)
         told = [*engine, *_engine_confs(reader, tree, mine, (user.home + b"/" + HOME_ENGINE_DROP_INS,))]
         path = own.graph_root or own.rootless_path if own is not None else None
@@ -100,16 +103,26 @@ def _first_conf(reader: StoreReader, tree: HostTree, paths: tuple[bytes, ...]) -
 
 
 def _with_drop_ins(
-    reader: StoreReader, tree: HostTree, conf: StorageConf | None, how: str, directories: tuple[bytes, ...]
+    conf: StorageConf | None, how: str, drop_ins: Iterable[tuple[StorageConf, str]]
 ) -> tuple[StorageConf | None, str]:
-    """A storage.conf with what the files in these directories say otherwise, the last one above all. Podman 5.8 reads such."""
-    for directory in directories:
-        for place in reader.children(resolve_or_none(tree, directory), "f"):
-            more = reader.load(place, "storage.conf", parse_storage_conf, MAX_FILE) if place.name.endswith(b".conf") else None
-            if more is not None:
-                conf = more if conf is None else more.over(conf)
-                how = readable(place.path)
+    """A storage.conf with what drop-ins say otherwise, the last one above all."""
+    for more, path in drop_ins:
+        conf, how = more if conf is None else more.over(conf), path
     return conf, how
+
+
+def _drop_ins(reader: StoreReader, tree: HostTree, directories: tuple[bytes, ...]) -> Iterator[tuple[StorageConf, str]]:
+    """The files in these directories, and their paths. Podman 5.8 reads such."""
+    for place in _conf_files(reader, tree, directories):
+        conf = reader.load(place, "storage.conf", parse_storage_conf, MAX_FILE)
+        if conf is not None:
+            yield conf, readable(place.path)
+
+
+def _conf_files(reader: StoreReader, tree: HostTree, directories: tuple[bytes, ...]) -> Iterator[Place]:
+    for directory in directories:
+        top = resolve_or_none(tree, directory)
+        yield from (place for place in reader.children(top, "f", MAX_DROP_INS) if place.name.endswith(b".conf"))
 
 
 def _engine_confs(
@@ -120,16 +133,15 @@ def _engine_confs(
         conf = reader.load(resolve_or_none(tree, path), "containers.conf", parse_containers_conf, MAX_FILE)
         if conf is not None:
             yield conf
-    for directory in directories:
-        for place in reader.children(resolve_or_none(tree, directory), "f"):
-            conf = reader.load(place, "containers.conf", parse_containers_conf, MAX_FILE)
-            if place.name.endswith(b".conf") and conf is not None:
-                yield conf
+    for place in _conf_files(reader, tree, directories):
+        conf = reader.load(place, "containers.conf", parse_containers_conf, MAX_FILE)
+        if conf is not None:
+            yield conf
 
 
 def _expand(path: str, user: User) -> bytes:
     """rootless_storage_path's $HOME, $USER and $UID."""
-    raw = path.encode()
+    raw = path.encode()[:MAX_PATH]
     for name, value in ((b"HOME", user.home), (b"USER", user.name), (b"UID", user.uid)):
         if value is not None:
             raw = raw.replace(b"${" + name + b"}", value).replace(b"$" + name, value)

@@ -28,7 +28,7 @@ SECTIONS = {
 }
 TOLD = ("ContainerName", "PodName", "Image", "ImageTag", "Exec", "Entrypoint", "Pod", "Network", "Volume", "Yaml", "File", "User",
         "PublishPort", "AddCapability", "AddDevice", "PodmanArgs", "GlobalArgs")  # fmt: skip
-MAX_FILE = 1 << 20
+MAX_FILE = 64 << 10
 MAX_FILES = 10_000
 MAX_DEPTH = 8
 MAX_TEXT = 4096
