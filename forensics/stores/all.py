@@ -54,8 +54,11 @@ def _engines(found: Survey, reader: StoreReader) -> Iterator[FoundStore]:
     claimed = claim_namespaces(reader, docker_roots, containerds)
     told: set[tuple[int, str]] = set()
     spaces = [claimed.get((root.place.partition, root.place.inode)) for root in docker_roots]
+    docker_builds = (reader.child(root.place, b"buildkit") for root in docker_roots)
+    buildkits = find_buildkit_roots(found, reader, {(place.partition, place.inode) for place in docker_builds if place})
     dockers = [(root.tree, read_docker(root, space)) for root, space in zip(docker_roots, spaces, strict=True)]
-    for root, space, contents in zip(docker_roots, spaces, with_references(dockers), strict=True):
+    builders = with_references([*dockers, *((root.tree, read_buildkit(root)) for root in buildkits)])
+    for root, space, contents in zip(docker_roots, spaces, builders, strict=False):
         if space is None or (id(space.store), space.namespace) in told:  # what was removed from a shared one is told once
             yield FoundStore(contents, root.place)
             continue
@@ -64,8 +67,7 @@ def _engines(found: Survey, reader: StoreReader) -> Iterator[FoundStore]:
     for store in containerds:
         others = frozenset(space.namespace for space in claimed.values() if space.store is store)
         yield FoundStore(containerd_contents(store, without=others), store.root.place, store, others)
-    docker_builds = (reader.child(root.place, b"buildkit") for root in docker_roots)
-    for buildkit in find_buildkit_roots(found, reader, {(place.partition, place.inode) for place in docker_builds if place}):
-        yield FoundStore(read_buildkit(buildkit), buildkit.place)
+    for buildkit, contents in zip(buildkits, builders[len(dockers) :], strict=True):
+        yield FoundStore(contents, buildkit.place)
     for graph_root in find_graph_roots(found, reader):
         yield FoundStore(read_graph_root(graph_root), graph_root.place)

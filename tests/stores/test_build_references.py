@@ -70,6 +70,18 @@ def test_who_began_a_build_and_from_where(tmp_path):
     assert gaps == [f"/srv/eve/.docker/buildx/refs/default/node0/{BROKEN}"]
 
 
+def test_a_build_of_a_buildkit_in_a_volume_is_told_there_once(tmp_path):
+    volume = "/var/lib/docker/volumes/buildx_buildkit_b0_state/_data"
+    worker = f"{volume}/runc-overlayfs"
+    items = {f"{volume}/history.db": Item(HISTORY), f"{worker}/snapshots/metadata.db": Item(b"")}
+    items[f"{worker}/metadata_v2.db"] = Item(lzma.decompress((DATA / "metadata_v2.db.xz").read_bytes()))
+    items |= {"/var/lib/docker/buildkit/history.db": Item(b"")}
+    told, _ = builds(tmp_path, items | reference("/root", KEPT, b'{"Target":"default","LocalPath":"/root/app"}'))
+    *_, completed, details, source = told[KEPT]
+    assert (completed is None, details["local path"]) == (False, "/root/app")
+    assert volume in source
+
+
 @given(st.binary(max_size=100) | st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=5).map(
     lambda value: json.dumps({"LocalPath": value, "Target": value, "DockerfilePath": value}).encode()))  # fmt: skip
 def test_any_bytes_may_stand_in_a_reference(data):

@@ -37,22 +37,28 @@ class _Found:
 def with_references(stores: Sequence[tuple[HostTree | None, StoreContents]]) -> list[StoreContents]:
     """The stores, with what references tell of their builds; the first of a host also has the builds that none of them knows."""
     result = []
-    found_in: dict[int, dict[str, _Found]] = {}
+    found_in: dict[tuple[int, int] | None, dict[str, _Found]] = {}
     for tree, contents in stores:
         if tree is None:
             result.append(contents)
             continue
-        reader, first = StoreReader(), id(tree) not in found_in
+        reader, host = StoreReader(), _host(tree)
+        first = host not in found_in
         if first:
-            found_in[id(tree)] = dict(_references(reader, tree))
-        found = found_in[id(tree)]
+            found_in[host] = dict(_references(reader, tree))
+        found = found_in[host]
         builds = [_with(build, found.get(build.record_id)) for build in contents.builds]
         if first:
-            there = {build.record_id for other, each in stores if other is tree for build in each.builds}
+            there = {build.record_id for other, each in stores if _host(other) == host for build in each.builds}
             builds += [_record(reader, contents.store.engine, ref, each) for ref, each in found.items() if ref not in there]
         builds.sort(key=lambda each: (each.created_ns or 0, each.record_id))
         result.append(replace(contents, builds=tuple(builds), gaps=(*contents.gaps, *reader.gaps)))
     return result
+
+
+def _host(tree: HostTree | None) -> tuple[int, int] | None:
+    """Which host it is: by its root directory."""
+    return (tree.mounts[b"/"].partition, tree.mounts[b"/"].inode) if tree is not None else None
 
 
 def _with(build: BuildRecord, found: _Found | None) -> BuildRecord:

@@ -21,7 +21,7 @@ from forensics.stores.containerd.discover import ContainerdRoot
 from forensics.stores.containerd.layers import snapshot_layers
 from forensics.stores.containerd.meta import read_meta
 from forensics.stores.containerd.snapshotters import read_snapshotters
-from forensics.stores.host_tree import host_trees
+from forensics.stores.host_tree import HostTree, host_trees
 from forensics.stores.reading import Place, StoreReader
 from forensics.stores.shape import directories_with
 from forensics.survey import Survey
@@ -32,10 +32,11 @@ _WORKER = re.compile(rb"(?:runc|containerd)-([a-z][a-z0-9-]*)")
 
 @dataclass(frozen=True, slots=True)
 class BuildkitRoot:
-    """A directory of buildkitd's. host_path: None where no host mounts its partition."""
+    """A directory of buildkitd's. host_path, tree: None where no host mounts its partition."""
 
     place: Place
     host_path: bytes | None
+    tree: HostTree | None
 
 
 def find_buildkit_roots(found: Survey, reader: StoreReader, others: Collection[tuple[int, int]]) -> tuple[BuildkitRoot, ...]:
@@ -47,8 +48,8 @@ def find_buildkit_roots(found: Survey, reader: StoreReader, others: Collection[t
             continue
         for place in directories_with(partition.volume.number, partition.filesystem, _WORKER.fullmatch, _has_shape):
             if (place.partition, place.inode) not in others and _workers(reader, place):
-                host_path = next((path for tree in trees if (path := tree.host_path(place)) is not None), None)
-                roots.append(BuildkitRoot(place, host_path))
+                shown = ((path, tree) for tree in trees if (path := tree.host_path(place)) is not None)
+                roots.append(BuildkitRoot(place, *next(shown, (None, None))))
     return tuple(sorted(roots, key=lambda root: (root.place.partition, root.place.inode)))
 
 
