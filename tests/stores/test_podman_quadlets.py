@@ -6,7 +6,11 @@ import sqlite3
 
 from forensics.pipeline import CarveOptions, carve
 from forensics.progress import Silent
+from forensics.stores.host_tree import HostTree
+from forensics.stores.podman.quadlets import quadlets
+from forensics.stores.reading import Place, StoreReader
 from support.host_archive import Item, host_archive
+from support.memory_filesystem import MemoryFilesystem
 
 WEB = b"""[Unit]
 Description=web
@@ -62,3 +66,17 @@ def test_the_systems_and_a_users(tmp_path):
 def test_a_user_without_a_store_has_none_in_anothers(tmp_path):
     found, _ = told(tmp_path, HOST | store("/var/lib/containers/storage"))
     assert found.keys() == {"web.container", "data.volume"}
+
+
+def test_directories_in_circles_and_too_many_files_are_bounded(monkeypatch):
+    """Every directory has itself in it, under many names, as only a forged filesystem can have."""
+    monkeypatch.setattr("forensics.stores.podman.quadlets.MAX_FILES", 3)
+    inside = {f"{number}.container": b"[Container]\n" for number in range(5)}
+    fs = MemoryFilesystem({"etc": {"containers": {"systemd": inside}}})
+    tree = HostTree({b"/": Place(1, fs, fs.root, b"/")})
+    top = tree.resolve(b"/etc/containers/systemd").inode
+    fs.nodes[top].content.update({b"again%d" % number: top for number in range(20)})
+    reader = StoreReader()
+    found = list(quadlets(reader, "podman", tree, 0))
+    assert [each.name for each in found] == ["0.container", "1.container", "2.container"]
+    assert [gap.artefact for gap in reader.gaps] == ["quadlet"]
