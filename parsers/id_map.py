@@ -65,7 +65,8 @@ def shown(ranges: Sequence[IdRange], own: int) -> int:
     """What an id is outside."""
     for each in ranges:
         if each.inside <= own < each.inside + each.count:
-            return each.outside + own - each.inside
+            found = each.outside + own - each.inside
+            return found if 0 <= found < IDS else NOBODY
     return NOBODY
 
 

@@ -11,7 +11,7 @@ import re
 from forensics.stores.host_tree import HostTree, resolve_or_none
 from forensics.stores.reading import Place, StoreReader
 from forensics.stores.users import users
-from parsers.id_map import IdMaps, IdRange, parse_subordinate, remapped, rootless
+from parsers.id_map import IDS, IdMaps, IdRange, parse_subordinate, remapped, rootless
 
 FILES = (b"/etc/subuid", b"/etc/subgid")
 MAX_FILE = 1 << 20
@@ -48,7 +48,7 @@ def remapped_ids(reader: StoreReader, tree: HostTree | None, root: Place) -> IdM
     No more than these where no file gives them to a user; None where nothing else tells that the name is meant so.
     """
     match, inode = _REMAPPED.fullmatch(root.name), reader.inode(root)
-    if match is None or inode is None:
+    if match is None or inode is None or max(map(int, match.groups())) >= IDS:
         return None
     maps = [_remapped(reader, tree, path, int(first)) for path, first in zip(FILES, match.groups(), strict=True)]
     if not any(maps) and inode.gid != int(match[2]):

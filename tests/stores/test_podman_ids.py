@@ -220,6 +220,10 @@ def test_there_and_back(maps, at):
     assert shown(inverted(one), shown(one, own)) == own if at < one[0].count else shown(one, own) == NOBODY
 
 
+def test_ids_that_there_are_not_are_nobodys():
+    assert [shown([IdRange(0, outside, 5)], 3) for outside in (-4, -3, IDS - 4, IDS - 3)] == [NOBODY, 0, IDS - 1, NOBODY]
+
+
 @given(ranges, ranges)
 def test_text_and_back(uids, gids):
     maps = IdMaps(tuple(uids), tuple(gids))
