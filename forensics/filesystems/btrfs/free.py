@@ -5,7 +5,7 @@ Source: Linux 6.12, fs/btrfs/extent-tree.c (what has an extent item), volumes.c 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from forensics.filesystem import Problem
 from forensics.filesystems.btrfs.items import LAST
 from forensics.filesystems.btrfs.reader import BtrfsFilesystem
 from forensics.filesystems.btrfs.stale import nodes_in_use
-from forensics.filesystems.btrfs.subvolumes import Leaf, Root
+from forensics.filesystems.btrfs.subvolumes import Key, Leaf, Root
 from forensics.filesystems.bulk.reading import Numbers
 from forensics.source import Source
 from parsers import btrfs
@@ -25,6 +25,7 @@ _ITEMS = btrfs.leaf_item.dtype()
 _PLACE = btrfs.file_extent.size
 _MOST = 1 << 62
 MAX_NODES = 1 << 22
+MAX_EXTENT = 128 << 20  # BTRFS_MAX_EXTENT_SIZE
 
 Runs = list[tuple[int, int]]
 _SUPERBLOCKS: Runs = [(place, place + btrfs.SUPERBLOCK_SIZE) for place in btrfs.SUPERBLOCKS]
@@ -50,13 +51,16 @@ def free_space(fs: BtrfsFilesystem) -> Iterator[tuple[Source, Numbers, Numbers]]
         device: without([(0, source.size)], _stripes_on(logical.chunks, device))
         for device, source in sorted(logical.devices.items())
     }
-    if len(logical.devices) > 1 or any(number not in logical.devices for chunk in chunks for number, _ in chunk.stripes):
+    if len(logical.devices) > 1 or not all(_is_one_run(chunk, logical.devices) for chunk in chunks):
         yield logical, *free
         for device, runs in outside.items():
             yield logical.devices[device], *runs
     else:
         for device, runs in outside.items():
-            here = [*_on_device(chunks, *free), *zip(runs[0].tolist(), runs[1].tolist(), strict=True)]
+            here = [
+                *_on_device(chunks, logical.devices[device].size, *free),
+                *zip(runs[0].tolist(), runs[1].tolist(), strict=True),
+            ]
             yield logical.devices[device], *without(here, _SUPERBLOCKS)
 
 
@@ -80,15 +84,26 @@ def _depth(places: Numbers, runs: Numbers) -> Numbers:
 
 
 def _within_devices(fs: BtrfsFilesystem) -> Iterator[btrfs.Chunk]:
-    """The chunks that lie within the devices that are here, as far as these have room for them all."""
+    """The chunks that lie within the devices that are here, not in each other, as far as these have room for them all."""
     devices = fs.reader.logical.devices
     room = sum(device.size for device in devices.values())
+    end = 0
     for chunk in fs.reader.logical.chunks:
+        before, end = end, max(end, chunk.logical + chunk.length)
+        if chunk.logical < before:
+            told = f"the chunk at logical address {chunk.logical} begins in another: what is free in it is not known"
+            fs.problems.append(Problem("free space", "chunk tree", told))
+            continue
         length = _stripe_length(chunk)
         here = [at for number, at in chunk.stripes if number in devices and at + length <= devices[number].size]
         room -= length * len(here)
         if here and room >= 0 and chunk.logical + chunk.length < _MOST:
             yield chunk
+
+
+def _is_one_run(chunk: btrfs.Chunk, devices: Collection[int]) -> bool:
+    """Whether a chunk lies on the devices that are here as its addresses follow each other."""
+    return _stripe_length(chunk) == chunk.length and all(number in devices for number, _ in chunk.stripes)
 
 
 def _stripe_length(chunk: btrfs.Chunk) -> int:
@@ -109,12 +124,12 @@ def _stripes_on(chunks: Iterable[btrfs.Chunk], device: int) -> Runs:
     return [(start, end) for start, end in found if end < _MOST]
 
 
-def _on_device(chunks: Iterable[btrfs.Chunk], starts: Numbers, ends: Numbers) -> Runs:
-    """Where runs of logical addresses stand on the only device, where each chunk is one run, or some alike."""
+def _on_device(chunks: Iterable[btrfs.Chunk], size: int, starts: Numbers, ends: Numbers) -> Runs:
+    """Where runs of logical addresses stand on the only device, of that size, where each chunk is one run, or some alike."""
     found: Runs = []
     for chunk in chunks:
         end = chunk.logical + chunk.length
-        moved = chunk.stripes[0][1] - chunk.logical
+        moved = next(at for _, at in chunk.stripes if at + chunk.length <= size) - chunk.logical
         first, last = int(np.searchsorted(ends, chunk.logical, "right")), int(np.searchsorted(starts, end))
         runs = zip(starts[first:last].tolist(), ends[first:last].tolist(), strict=True)
         found += [(max(start, chunk.logical) + moved, min(stop, end) + moved) for start, stop in runs]
@@ -133,7 +148,7 @@ def _used(fs: BtrfsFilesystem) -> Numbers | None:
 def _allocated(fs: BtrfsFilesystem, root: Root) -> Iterator[Numbers]:
     """The extents that the extent tree has, leaf by leaf; where a node of it is damaged, all that it may tell of."""
     size, end = fs.reader.superblock.node, min(fs.reader.logical.size, _MOST)
-    pending = [(root, 0, LAST)]
+    pending: list[tuple[Root, Key, Key]] = [(root, (0, 0, 0), (LAST, 0, 0))]
     seen: set[int] = set()
     while pending:
         at, low, high = pending.pop()
@@ -142,21 +157,26 @@ def _allocated(fs: BtrfsFilesystem, root: Root) -> Iterator[Numbers]:
                 raise FormatError(f"the node at logical address {at.address} is out of place")
             seen.add(at.address)
             data = fs.reader.node(at.address, at.level, at.generation)
+            below = list(Leaf(at.address, data).pointers()) if at.level else []
+            keys = [low, *(pointer[:3] for pointer in below), high]
+            if at.level and (not below or keys != sorted(keys)):
+                raise FormatError(f"the node at logical address {at.address} has keys in no order")
         except (FormatError, EvidenceError) as error:
-            told = f"{error}; what is free from logical address {low} to {min(high, end)} is not known"
+            # where what follows begins with references to an extent, its own item is in what is lost
+            last = high[0] + (MAX_EXTENT if high[1] > METADATA_ITEM else 0)
+            told = f"{error}; what is free from logical address {low[0]} to {min(last, end)} is not known"
             fs.problems.append(Problem("free space", "extent tree", told, fs.source.locate(at.address)))
-            yield np.array([(min(low, end), min(high, end))], np.int64)
+            yield np.array([(min(low[0], end), min(last, end))], np.int64)
             continue
         if at.level:
-            below = [(key, Root(address, at.level - 1, made)) for key, _, _, address, made in Leaf(at.address, data).pointers()]
-            ends = [key for key, _ in below[1:]] + [high]
-            pending += [(child, key, until) for (key, child), until in zip(below, ends, strict=True)][::-1]
+            children = [Root(address, at.level - 1, made) for *_, address, made in below]
+            pending += list(zip(children, keys[1:-1], keys[2:], strict=True))[::-1]
             continue
         items = np.frombuffer(data, _ITEMS, btrfs.node_header.fields(data)["nritems"], _HEAD)
         extents = items[(items["type"] == EXTENT_ITEM) | (items["type"] == METADATA_ITEM)]
         starts = np.minimum(extents["objectid"], end).astype(np.int64)
         lengths = np.where(extents["type"] == METADATA_ITEM, size, np.minimum(extents["key_offset"], end)).astype(np.int64)
-        yield np.stack([starts, starts + lengths], axis=1)
+        yield np.stack([starts, starts + np.minimum(lengths, end - starts)], axis=1)
 
 
 def _logged(fs: BtrfsFilesystem) -> Numbers:
