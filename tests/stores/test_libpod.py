@@ -3,12 +3,16 @@
 import json
 import lzma
 import random
+import re
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from forensics.stores.podman.libpod import read_libpod
+from forensics.stores.podman.libpod import _row, read_libpod
 from forensics.stores.reading import Place, StoreReader
 from parsers.go_time import parse_rfc3339
 from support.memory_filesystem import MemoryFilesystem
@@ -115,3 +119,23 @@ def test_damage_ends_in_gaps(bolt_state):
                 data[noise.randrange(len(data))] = noise.randrange(256)
             found, gaps = read({name: bytes(data[: noise.choice((len(data), noise.randrange(len(data))))])})
             assert found.containers or gaps
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.text(alphabet='ab{"z~', max_size=60), st.sampled_from(("a", "ab", "aba")))
+def test_rows_are_found_as_one_search_would(text, own):
+    data = text.encode()
+    starts = [at for at in range(len(data)) if re.match(re.escape(own).encode() + rb"[ -z]{0,400}\{\"", data[at:])]
+    assert _row(data, own.encode(), False, iter(range(99))) == (starts[0] if starts else None)
+    found = _row(data, own.encode(), True, iter(range(99)))
+    assert (found is None) == (not starts)
+    assert found is None or data.find(b"{", found) == data.find(b"{", starts[-1])
+
+
+def test_a_name_that_stands_everywhere_is_not_looked_for_without_end():
+    data = b"a" * (20 << 20)
+    start = time.monotonic()
+    room = iter(range(10_000))
+    for _ in range(50):
+        assert _row(data, b"a", False, room) is _row(data, b"a", True, room) is None
+    assert time.monotonic() - start < 10

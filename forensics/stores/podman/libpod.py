@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -28,6 +28,9 @@ from parsers.libpod import (
 MAX_VALUE = 4 << 20
 CONTAINERS, PODS, VOLUMES = b"ctr", b"pod", b"vol"
 WAL = b"-wal"
+MAX_PLACES = 2_000_000  # at which names are looked for a row, of all names together
+
+_DOCUMENT = re.compile(rb"[ -z]{0,400}\{\"")
 
 _T = TypeVar("_T", LibpodContainer, LibpodState, LibpodPod, LibpodVolume)
 
@@ -106,16 +109,38 @@ def _finder(reader: StoreReader, database: Place, directory: Place) -> Callable[
         if place is not None and data:
             files.append((data, FileSource(place.fs, place.inode, readable(place.path)), reader.provenance(place)))
 
+    room = iter(range(MAX_PLACES))
+
     def find(own: str | None) -> Provenance:
-        row = re.compile(re.escape(own.encode()) + rb"[ -z]{0,400}\{\"") if own else None
-        for data, file, source in files if row is not None else ():
-            found = [match.start() for match in row.finditer(data)] if row is not None else []
-            at = file.locate(found[-1 if file.inode != database.inode else 0]) if found else None
+        for data, file, source in files if own else ():
+            row = _row(data, (own or "").encode(), file.inode != database.inode, room)
+            at = file.locate(row) if row is not None else None
             if at is not None:
                 return replace(source, offset=at)
         return whole
 
     return find
+
+
+def _row(data: bytes, own: bytes, last: bool, room: Iterator[int]) -> int | None:
+    """Where the first or the last row of an id or a name begins. room: has an item for each place that may yet be looked at."""
+    row = end = None
+    for _, at in zip(room, _places(data, own, last), strict=False):
+        document = _DOCUMENT.match(data, at + len(own))
+        if row is not None and (document is None or document.end() != end):
+            break
+        if document is not None:
+            row, end = at, document.end()
+            if not last:
+                break
+    return row
+
+
+def _places(data: bytes, own: bytes, backwards: bool) -> Iterator[int]:
+    at = data.rfind(own) if backwards else data.find(own)
+    while at >= 0:
+        yield at
+        at = data.rfind(own, 0, at + len(own) - 1) if backwards else data.find(own, at + 1)
 
 
 def _read_bolt(reader: StoreReader, database: Place | None, found: Libpod) -> None:
