@@ -6,6 +6,7 @@ import lzma
 import random
 import shutil
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -182,3 +183,17 @@ def test_what_a_moved_database_has(bolt_state):
         record = moved[told["Id"]]
         assert (record.name, record.image, record.confidence) == (told["Name"], told["ImageName"] or None, "certain")
         assert (record.state, record.exit_code) == (told["Status"], told["ExitCode"])
+
+
+def test_an_old_database_that_is_damaged_tells_less_and_ends_nothing(bolt_state):
+    for seed in range(150):
+        rng, data = random.Random(seed), bytearray(bolt_state)
+        if seed % 5 == 0:
+            del data[rng.randrange(len(data)) :]
+        for _ in range(rng.choice((1, 5, 50, 1000)) if data else 0):
+            data[rng.randrange(len(data))] = rng.choice((0, 255, rng.randrange(256)))
+        fs = MemoryFilesystem({"libpod": {"bolt_state.db-old": bytes(data)}})
+        start = time.monotonic()
+        for clue in bolt_clues(Place(1, fs, fs.root, b"/"), "store"):
+            assert clue.record.container_id is None or len(clue.record.container_id) <= 64
+        assert time.monotonic() - start < 5
