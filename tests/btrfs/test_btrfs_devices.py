@@ -37,7 +37,7 @@ def disks(request, tmp_path_factory):
         run("mount", loops[0], top)
         fill(top, noise())
         (top / "gone").write_bytes(GONE)
-        os.sync()
+        run("btrfs", "filesystem", "sync", top)
         (top / "gone").unlink()
         run("umount", top)
         run("btrfs", "device", "scan", *loops)
