@@ -16,7 +16,7 @@ sys.path += [str(TOP), str(TOP / "tests")]
 
 from bench import CACHE, CARVE, line, measured, peak_memory, times, warm  # noqa: E402 - the path is set above
 
-from support.bolt_writer import write_meta  # noqa: E402
+from support.bolt_writer import write_meta  # noqa: E402 - as above
 
 IMAGE, META = CACHE / "meta-1.img", CACHE / "meta-1.db"
 INSIDE = "/var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db"

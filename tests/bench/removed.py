@@ -13,8 +13,8 @@ sys.path += [str(TOP), str(TOP / "tests")]
 
 from bench import CACHE, CARVE, line  # noqa: E402 - the path is set above
 
-from samples.unpack import unpack  # noqa: E402
-from support.removed_score import score  # noqa: E402
+from samples.unpack import unpack  # noqa: E402 - as above
+from support.removed_score import score  # noqa: E402 - as above
 
 
 def main() -> None:
